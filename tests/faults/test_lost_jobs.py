@@ -172,6 +172,12 @@ def test_unreadable_job_is_neither_lost_nor_missing(
         ):
             with pytest.raises(tej.RemoteCommandFailure, match="Permission denied"):
                 request()
+    for part in ("jobs", "attempts"):
+        with unreadable(queue_path / part):
+            with pytest.raises(tej.RemoteCommandFailure, match="cannot be read"):
+                queue.cleanup()
+            with pytest.raises(tej.RemoteCommandFailure, match="cannot be read"):
+                queue.setup(force=2)
     gate.open()
     assert queue.wait(["job"])["job"].succeeded
 

@@ -246,6 +246,7 @@ def test_dependency_has_one_outcome(shell: Shell) -> None:
     end 'exit 0 own 0'; say good; end 'exit 1 own 0'; say bad
     end 'exit 0 killed 0'; say killed; end 'exit 0 own 0'
     echo '9 limit x' >"$job/reason"; say cut; rm -r "$job"; say deleted
+    ls() { echo "ls: $2: Input/output error" >&2; return 2; }; say unreadable; unset -f ls
     me; get_time; mkdir -p attempts/a
     for link in "$now $who" "$now $host $boot $space 1 1"; do
         ln -s "$link" attempts/a/restarting; say restarting; rm attempts/a/restarting
@@ -253,7 +254,8 @@ def test_dependency_has_one_outcome(shell: Shell) -> None:
     assert shell(lines, "default").splitlines() == [
         *("waits: pending ", "good: succeeded ", "bad: failed a failed"),
         *("killed: failed a was killed", "cut: failed a failed"),
-        *("deleted: failed a was deleted", "restarting: pending "),
+        *("deleted: failed a was deleted", "unreadable: pending "),
+        "restarting: pending ",
         "restarting: failed a was deleted",
     ]
 

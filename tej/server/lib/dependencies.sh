@@ -187,7 +187,7 @@ check_dependency() {
         esac
         ! has_succeeded || dep_outcome=succeeded
     # The new attempt of a restarted job is published before `restarting` is removed.
-    elif ! is_restarting "$1" && [ ! -d "$jobs/$1" ]; then
+    elif ! is_restarting "$1" && is_absent "$jobs/$1"; then
         dep_outcome=failed dep_words="$1 was deleted"
     fi
 }

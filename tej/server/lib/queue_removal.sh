@@ -25,9 +25,22 @@ keep_queue() {
     quit "$@"
 }
 
+# check_listed DIRECTORY: open the queue to new jobs again and quit if DIRECTORY cannot be
+# listed. For the shell, DIRECTORY would then be empty, and the queue would be removed with its
+# running jobs.
+check_listed() {
+    [ -x "$1" ] && ls -a "$1/" >/dev/null 2>&1 || is_absent "$1" ||
+        keep_queue 20 "'$1' cannot be read, so it is unknown whether jobs are running: check the directory on the server"
+}
+
 # find_unended: set $unended to the jobs and attempts that have not ended or have left
 # processes running, and $jobs_there to the number of jobs.
 find_unended() {
+    check_listed "$jobs"
+    check_listed "$queue/attempts"
+    for entry in "$queue"/attempts/*/; do
+        [ ! -d "$entry" ] || { [ -r "$entry" ] && [ -x "$entry" ]; } || check_listed "${entry%/}"
+    done
     set -- "$jobs"/*/
     [ -d "$1" ] || set --
     jobs_there=$# unended=''

@@ -29,10 +29,8 @@ can_list_job() {
     return 1
 }
 
-# is_removed: check whether the job, whose directory cannot be read, was removed. This is
-# certain only if another job has its id, or if a directory can be listed and does not
-# contain the next part of the path: an error of the file system also makes `[ -e ]` false.
-# Enters the directory again if its path can be read (ESTALE).
+# is_removed: check whether the job, whose directory cannot be read, was removed: no job has its
+# id, or another job has it. Enters the directory again if its path can be read (ESTALE).
 is_removed() {
     native=''
     { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
@@ -43,15 +41,7 @@ is_removed() {
             ;;
         ?*) return 0 ;;
     esac
-    path=$jobs/$id
-    while [ -n "$path" ]; do
-        if entries=$(ls -a "${path%/*}/" 2>/dev/null); then
-            case $newline$entries$newline in *"$newline${path##*/}$newline"*) return 1 ;; esac
-            return 0
-        fi
-        path=${path%/*}
-    done
-    return 1
+    is_absent "$jobs/$id"
 }
 
 # has_not_started: check whether the shell for the script ended without starting the

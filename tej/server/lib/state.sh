@@ -41,6 +41,13 @@ check_jobs() {
     esac
 }
 
+# is_absent PATH: check whether PATH is known not to exist. An error of the file system also
+# makes `[ -e PATH ]` false, but `ls` then prints another message.
+is_absent() {
+    absence=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null) && return 1
+    case $absence in *': No such file or directory') ;; *) return 1 ;; esac
+}
+
 # print_missing ID: print the record of a job that does not exist: the id alone.
 print_missing() {
     check_jobs
