@@ -37,6 +37,13 @@ def test_job_of_another_cluster_is_queried_there(shell: Shell) -> None:
     assert shell(cancel) == "-M gpu2 7\n--full -s TERM 8\n"
 
 
+def test_listing_for_other_jobs_ends_no_job_of_another_cluster(shell: Shell) -> None:
+    lines = """squeue() { case "$*" in *'-M gpu2'*) echo '7|PENDING|None|x|y' ;; esac; }
+    runtime_ask 'slurm 5'; runtime_ask 'slurm 5 slurm 7;gpu2'
+    for nid in 5 '7;gpu2'; do look_up "$nid" ''; echo "$listed_state"; done"""
+    assert shell(lines) == "unknown\nqueued\n"
+
+
 def test_ids_beyond_the_argument_limit_are_queried(shell: Shell) -> None:
     """The kernel limits one argument of a program to 128 KB."""
     lines = """squeue() { echo '7|RUNNING|None|x|y'; }

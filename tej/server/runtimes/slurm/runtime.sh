@@ -10,7 +10,7 @@ directive_marks='#SBATCH'
 
 scheduler_here() { find_program sbatch && slurm_here; }
 scheduler_list() { slurm_list "$@"; }
-scheduler_listed_all() { slurm_listed_all; }
+scheduler_listed_all() { slurm_listed_all "$@"; }
 scheduler_term() { slurm_term "$1"; }
 scheduler_cancel() { slurm_cancel "$1"; }
 scheduler_history() { slurm_history "$1"; }
