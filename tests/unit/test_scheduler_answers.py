@@ -96,6 +96,25 @@ def test_directives_apply_and_keep_users_name(shell: Shell) -> None:
     ]
 
 
+def test_quoted_text_of_a_directive_is_no_option(shell: Shell) -> None:
+    lines = r"""printf '%s\n' '#SBATCH --comment="run -a 3 -W --mem-per-cpu=1G"' \
+        "#SBATCH -J 'a # --wait' -n 2 # --array=1" "#SBATCH --comment=it's --late" \
+        >"$job/stage/start.sh"
+    printf 'script=start.sh\nmemory=1\noption=--comment=x --requeue y\n' >"$job/resources"
+    read_resources && check_directives && replaced='' replaced_list='' prepended='' &&
+        scheduler_options && copy_directives && printf '%s\n' "$options" | grep requeue
+    printf 'option=-a\noption=1-3\n' >"$job/resources"
+    read_resources; check_directives || printf '%s\n' "$why" """
+    assert shell(lines).splitlines() == [
+        '#SBATCH --comment="run -a 3 -W --mem-per-cpu=1G"',
+        "#SBATCH -J 'a # --wait' -n 2",
+        "#SBATCH --comment=it's --late",
+        "--no-requeue",
+        "--comment=x --requeue y",
+        "it requests a job array (-a): submit the jobs one by one",
+    ]
+
+
 # PBS
 
 

@@ -121,46 +121,84 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
+# A function for the awk programs below. split_words(LINE, LIST): split a directive into the
+# words LIST[1], LIST[2], ... like the scheduler: a quoted text is a part of its word, and
+# keeps its quotes. A comment ends the directive. Returns the number of words. If a quote is
+# not closed, quotes have no special meaning.
+# shellcheck disable=SC2016 # awk code
+split_words='
+    function split_words(line, list,    i, c, quote, word, count) {
+        count = 0
+        quote = word = ""
+        for (i = 1; i <= length(line); i++) {
+            c = substr(line, i, 1)
+            if (quote != "") {
+                if (c == quote) quote = ""
+            } else if (c == " " || c == "\t") {
+                if (word != "") list[++count] = word
+                word = ""
+                continue
+            } else if (c == "#" && word == "" && count > 0) break
+            else if (c == "\"" || c == "\047") quote = c
+            word = word c
+        }
+        if (word != "") list[++count] = word
+        if (quote == "") return count
+        sub(/[ \t]#.*/, "", line)
+        return split(line, list, " ")
+    }
+'
+
 # check_directives: set $requested_options to the options in the script and in $r_options,
-# as words NAME=VALUE, each followed by a blank. Returns 1 and sets $why if an option
-# requests an array job or a submission that waits for the job.
+# as words NAME=VALUE, each followed by a blank. Quotes and blanks in VALUE are removed.
+# Returns 1 and sets $why if an option requests an array job or a submission that waits for
+# the job.
 check_directives() {
     find_directives
-    set -f
-    # shellcheck disable=SC2086 # split into words
-    set -- $r_options
-    set +f
-    requested_options=" $(printf '%s\n' "$directives" "${directive_marks%% *} $*" | LC_ALL=C awk '
+    # Each line after the line `//` is one argument.
+    requested_options=" $(printf '%s\n' "$directives" // "$r_options" | LC_ALL=C awk -v mark="${directive_marks%% *}" "$split_words"'
         # An option such as -a or -t requests a job array in one scheduler, and has
         # another meaning in another scheduler.
         function is_array(word, value) {
-            if ($1 == "#SBATCH") return word ~ /^(-a|--array)$/
+            if (words[1] == "#SBATCH") return word ~ /^(-a|--array)$/
             return word ~ /^-[Jt]$/ && value ~ /^[0-9]+[-,]/
         }
         function is_wait(word, value) {
-            if ($1 == "#SBATCH") return word ~ /^(-W|--wait)$/
-            if ($1 == "#$") return word == "-sync" && value ~ /^y/
+            if (words[1] == "#SBATCH") return word ~ /^(-W|--wait)$/
+            if (words[1] == "#$") return word == "-sync" && value ~ /^y/
             return value ~ /(^|,)block=[tT]/
         }
-        { sub(/[ \t]#.*/, "") }
-        {
-            for (i = 2; i <= NF; i++) {
-                if ($i !~ /^-/) continue
-                word = $i
-                value = $(i + 1) ~ /^-/ ? "" : $(i + 1)
+        function check(count,    i, word, value, at) {
+            for (i = 2; i <= count; i++) {
+                if (words[i] !~ /^-/) continue
+                word = words[i]
+                value = i == count || words[i + 1] ~ /^-/ ? "" : words[i + 1]
                 if (word ~ /^--/ && (at = index(word, "="))) {
                     value = substr(word, at + 1)
                     word = substr(word, 1, at - 1)
-                } else if (word ~ /^-[A-Za-z]./ && $1 != "#$") {
+                } else if (word ~ /^-[A-Za-z]./ && words[1] != "#$") {
                     value = substr(word, 3)
                     word = substr(word, 1, 2)
                 }
-                if (is_array(word, value)) wrong = "requests a job array (" $i "): submit the jobs one by one"
-                if (is_wait(word, value)) wrong = "makes the submission wait for the job (" $i "): use tej wait instead"
+                gsub(/["\047 \t]/, "", value)
+                if (is_array(word, value)) wrong = "requests a job array (" words[i] "): submit the jobs one by one"
+                if (is_wait(word, value)) wrong = "makes the submission wait for the job (" words[i] "): use tej wait instead"
                 printf "%s=%s ", word, value
             }
         }
-        END { if (wrong != "") print "\nit " wrong }')"
+        $0 == "//" {
+            words[count = 1] = mark
+            next
+        }
+        count {
+            if ($0 != "") words[++count] = $0
+            next
+        }
+        { check(split_words($0, words)) }
+        END {
+            check(count)
+            if (wrong != "") print "\nit " wrong
+        }')"
     why=''
     case $requested_options in *'
 it '*) why=${requested_options##*
@@ -186,7 +224,7 @@ copy_directives() {
         printf '%s\n' "$directives"
         return
     }
-    printf '%s\n' "$directives" | LC_ALL=C awk -v options=" $replaced " -v list=" $replaced_list " '
+    printf '%s\n' "$directives" | LC_ALL=C awk -v options=" $replaced " -v list=" $replaced_list " "$split_words"'
         function keep(value,    parts, count, i, name, kept) {
             count = split(value, parts, ",")
             kept = ""
@@ -198,18 +236,19 @@ copy_directives() {
             return kept
         }
         {
-            line = $1
-            for (i = 2; i <= NF; i++) {
-                name = $i
+            count = split_words($0, words)
+            line = words[1]
+            for (i = 2; i <= count; i++) {
+                name = words[i]
                 sub(/=.*/, "", name)
                 if (index(options, " " name " ")) {
-                    if ($i !~ /=/) i++
-                } else if ($1 == "#PBS" && $i ~ /^-l/) {
-                    value = $i == "-l" ? $(++i) : substr($i, 3)
+                    if (words[i] !~ /=/) i++
+                } else if (words[1] == "#PBS" && words[i] ~ /^-l/) {
+                    value = words[i] == "-l" ? words[++i] : substr(words[i], 3)
                     value = keep(value)
                     if (value != "") line = line " -l " value
-                } else line = line " " $i
+                } else line = line " " words[i]
             }
-            if (line != $1) print line
+            if (line != words[1]) print line
         }'
 }

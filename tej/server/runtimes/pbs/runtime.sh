@@ -249,25 +249,19 @@ scheduler_submit() {
 # split_directives: print the words of the `#PBS` lines on stdin, one per line, without
 # quotes and comments.
 split_directives() {
-    LC_ALL=C awk '
-        function end_word() {
-            if (word != "" || was_quoted) print word
-            word = ""
-            was_quoted = 0
-        }
+    LC_ALL=C awk "$split_words"'
         {
-            sub(/^#PBS/, "")
-            quote = ""
-            for (i = 1; i <= length($0); i++) {
-                letter = substr($0, i, 1)
-                if (quote != "" && letter == quote) quote = ""
-                else if (quote != "") word = word letter
-                else if (letter ~ /["\047]/) { quote = letter; was_quoted = 1 }
-                else if (letter ~ /[ \t]/) end_word()
-                else if (letter == "#" && word == "") break
-                else word = word letter
+            count = split_words($0, words)
+            for (i = 2; i <= count; i++) {
+                plain = quote = ""
+                for (j = 1; j <= length(words[i]); j++) {
+                    letter = substr(words[i], j, 1)
+                    if (quote == "" && letter ~ /["\047]/) quote = letter
+                    else if (letter == quote) quote = ""
+                    else plain = plain letter
+                }
+                print plain
             }
-            end_word()
         }'
 }
 
