@@ -94,7 +94,7 @@ class _StatusReceiver:
     def _begin(self) -> None:
         self._head = Record()
         self._jobs: list[JobStatus] = []
-        self._splitter = RecordSplitter()
+        self._splitter = RecordSplitter("status")
         self._size = 0
         self._ended = False
 

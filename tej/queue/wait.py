@@ -209,7 +209,7 @@ class Watcher:
                 self._fail(error)
 
     def _send_request(self, job_ids: list[str]) -> None:
-        splitter = last_splitter = RecordSplitter()
+        splitter = last_splitter = RecordSplitter("wait")
         head = Record()
         stopped = False
 
@@ -221,7 +221,7 @@ class Watcher:
                 return
             # Empty data is the end of a reply.  If the server's scripts are upgraded,
             # the request is sent again, and its reply needs a new splitter.
-            last_splitter, splitter = splitter, RecordSplitter()
+            last_splitter, splitter = splitter, RecordSplitter("wait")
             stopped = self._stop.is_set()
             self._stop.set()
 

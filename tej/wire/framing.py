@@ -13,9 +13,10 @@ _HEADER_LIMIT = 4096
 
 
 class WordSplitter:
-    """Splits a stream into words that end with a NUL."""
+    """Splits the reply to a request into words that end with a NUL."""
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
         self._unread: list[bytes] = []
         self._size = 0
 
@@ -25,7 +26,7 @@ class WordSplitter:
         self._unread.append(first)
         self._size += len(first)
         if self._size > WORD_LIMIT:
-            raise malformed_reply("submit", "a word is too long")
+            raise malformed_reply(self._verb, "a word is too long")
         if not others:
             return []
         words = [b"".join(self._unread), *others[:-1]]
@@ -40,8 +41,8 @@ class RecordSplitter:
     begins or an empty word follows.  A piece of the stream may end inside a record.
     """
 
-    def __init__(self) -> None:
-        self._splitter = WordSplitter()
+    def __init__(self, verb: str) -> None:
+        self._splitter = WordSplitter(verb)
         self._unread: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:

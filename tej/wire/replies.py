@@ -44,6 +44,8 @@ STARTUP_OUTPUT_KEPT = 64 * 1024
 """Number of bytes before the reply that are stored for the error message."""
 REPLY_LIMIT = 256 * 1024 * 1024
 """Maximum size in bytes of a reply that is collected in memory."""
+_BEGINNING = 200
+"""Number of bytes of a reply that are stored although the reply is passed to `take`."""
 MESSAGE_LIMIT = 8 * 1024
 """Maximum number of bytes of the server's stderr in an error message."""
 
@@ -107,10 +109,10 @@ class Reply:
             raise redirection("stderr to stdout (`exec 2>&1`)", self._verb)
         if self._take is None:
             self._keep(data)
-        elif data and not self._parts:
+        elif data and self._size < _BEGINNING:
             # Store the first bytes even if `take` is given: if the exit status is
             # OUTDATED, they are the digest and version of the server's scripts.
-            self._parts.append(data[:200])
+            self._keep(data[: _BEGINNING - self._size])
         if self._take is not None and (data or ended):
             self._take(data)
 

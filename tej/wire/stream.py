@@ -76,7 +76,7 @@ class Dialogue:
     def __init__(self, answer: Callable[[str, list[bytes]], Iterable[bytes]]) -> None:
         self._answer = answer
         self._questions: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._splitter = WordSplitter()
+        self._splitter = WordSplitter("submit")
         self._size = 0
         self.words: list[bytes] = []
 

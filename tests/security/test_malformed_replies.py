@@ -21,7 +21,7 @@ from tej.queue.download_receiver import Download, Receiver
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.local import LocalTransport
 from tej.transport.program_start import COMMAND
-from tej.wire.framing import MarkerSplitter, WordSplitter
+from tej.wire.framing import MarkerSplitter
 from tej.wire.replies import STARTUP_OUTPUT_KEPT, Reply, parse_reply
 from tej.wire.requests import Program
 
@@ -292,12 +292,6 @@ def test_endless_reply_is_refused(monkeypatch: pytest.MonkeyPatch, begun: bool) 
         reply(MARKER)
     with pytest.raises(tej.RemoteCommandFailure):
         feed(reply, b"x" * 100_000)
-
-
-def test_endless_word_is_refused() -> None:
-    splitter = WordSplitter()
-    with pytest.raises(tej.RemoteCommandFailure):
-        feed(splitter.feed, b"x" * 1_000_000)
 
 
 def test_endless_line_behind_a_marker_is_refused() -> None:

@@ -24,7 +24,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 @given(words=st.lists(st.binary().map(lambda w: w.replace(b"\0", b""))), size=sizes)
 def test_words_are_split(words: list[bytes], size: int) -> None:
-    splitter = WordSplitter()
+    splitter = WordSplitter("submit")
     data = b"".join(word + b"\0" for word in words) + b"incomplete"
     found = [word for piece in pieces(data, size) for word in splitter.feed(piece)]
     assert found == words
@@ -50,9 +50,9 @@ def test_content_is_split_at_markers(
 
 def test_endless_word_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "WORD_LIMIT", 10)
-    splitter = WordSplitter()
+    splitter = WordSplitter("submit")
     assert splitter.feed(b"123456789\0") == [b"123456789"]
-    with pytest.raises(RemoteCommandFailure):
+    with pytest.raises(RemoteCommandFailure, match="'submit' .* word is too long"):
         splitter.feed(b"12345678901")
 
 
@@ -64,7 +64,7 @@ def test_markers_differ() -> None:
 def test_records_are_never_cut(size: int) -> None:
     records = [b"id=a\0state=finished\0number=0", b"id=gone", b"id=c\0state=lost"]
     stream = b"now=1\0" + b"\0".join(records) + b"\0"
-    splitter = RecordSplitter()
+    splitter = RecordSplitter("wait")
     pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
     found = b"\0".join(filter(None, map(splitter.feed, pieces)))
     assert found == b"now=1\0" + b"\0".join(records[:2])
@@ -74,6 +74,6 @@ def test_records_are_never_cut(size: int) -> None:
 
 
 def test_last_record_may_end_with_the_stream() -> None:
-    splitter = RecordSplitter()
+    splitter = RecordSplitter("wait")
     assert splitter.feed(b"id=a\0state=lost\0") == b""
     assert splitter.close() == b"id=a\0state=lost"

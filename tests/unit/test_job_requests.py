@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tej import JobNotFound, JobState, JobStatus, JobStillRunning, RemoteCommandFailure
+from tej.queue import job_requests
 from tej.queue.connection import check_job_ids
 from tej.queue.job_requests import (
     delete_many,
@@ -59,6 +60,26 @@ def test_absent_job_is_not_found() -> None:
     headless._reply = b""
     with pytest.raises(RemoteCommandFailure):
         get_status(headless, "a")
+
+
+def test_list_is_parsed_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver = job_requests._StatusReceiver()
+    # The scripts on the server were upgraded, and the request was sent again.
+    for piece in (
+        b"old 1.0",
+        b"",
+        b"queue=/q\0id=a\0sta",
+        b"te=lost\0id=b\0state=lost\0",
+    ):
+        receiver.take(piece)
+    receiver.take(b"")
+    head, jobs = receiver.finish()
+    assert (head, [job.job_id for job in jobs]) == ({"queue": "/q"}, ["a", "b"])
+    monkeypatch.setattr(job_requests, "REPLY_LIMIT", 30)
+    endless = job_requests._StatusReceiver()
+    endless.take(b"id=a\0state=lost\0")
+    with pytest.raises(RemoteCommandFailure, match="too long"):
+        endless.take(b"id=b\0state=lost\0")
 
 
 def test_kill_reports_states_and_strays() -> None:

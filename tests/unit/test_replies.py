@@ -105,6 +105,15 @@ def test_status_0_raises_no_error() -> None:
     check(0, err=b"noise")
 
 
+def test_digest_of_other_scripts_may_arrive_in_pieces() -> None:
+    reply = Reply(PROGRAM, lambda _: None)
+    for piece in (MARKER, b"0a1", b"b 1.2", b".3\n", b""):
+        reply(piece)
+    with pytest.raises(replies.Outdated) as raised:
+        replies.check(PROGRAM, reply, Completed(14, b"", b""))
+    assert (raised.value.digest, raised.value.version) == ("0a1b", "1.2.3")
+
+
 @given(data=st.binary(max_size=300))
 def test_any_bytes_can_be_parsed(data: bytes) -> None:
     answer = parse_reply(data)
