@@ -52,14 +52,18 @@ class Heartbeats(Claims):
 
     pauses: Iterator[object]
 
-    def _renew(self, own: object) -> None: ...
+    def _renew(self, own: claims._Own) -> None: ...
+
+    def _await_end(self, own: claims._Own) -> None:
+        own.has_ended()
 
     def beat(self) -> None:
-        """Send one heartbeat for each claim."""
+        """Send one heartbeat for each claim, and remove the claims of ended flow runs."""
         for own in [*self._own.values()]:
-            self.pauses = iter([None])
-            with contextlib.suppress(Over):
-                super()._renew(own)
+            for step, pauses in ((super()._renew, [None]), (super()._await_end, [])):
+                self.pauses = iter(pauses)
+                with contextlib.suppress(Over):
+                    step(own)
 
 
 @pytest.fixture
@@ -131,6 +135,39 @@ def test_heartbeats_do_not_wait_for_another_server(
         )
     finally:
         reply.set()
+        made.withdraw(flow_run_id)
+
+
+def test_heartbeats_do_not_wait_for_the_api(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = str(queue.ensure(job("exit 0")).status().directory)  # type: ignore[operator]
+    end, timeouts = threading.Event(), []
+
+    def wait(**_: object) -> None:
+        end.wait(300)
+        timeouts.append("The API does not reply")
+        raise RuntimeError(timeouts[-1])
+
+    monkeypatch.setattr(claims, "PERIOD", 0.1)
+    monkeypatch.setattr(claims, "get_client", wait)
+    made, flow_run_id = Claims(), uuid4()
+    made.add(flow_run_id, queue, stage, ["a"])
+    try:
+        for path in (queue_path / "claims").iterdir():
+            os.utime(path, times=(0, 0))
+        wait_until(
+            lambda: any(one.is_live for one in read_claims(queue, stage)),
+            "the claim is renewed",
+        )
+        made.add(flow_run_id, queue, stage, ["b"])
+        (claim,) = read_claims(queue, stage)
+        assert (claim.jobs, timeouts) == ({"a", "b"}, [])
+    finally:
+        end.set()
         made.withdraw(flow_run_id)
 
 

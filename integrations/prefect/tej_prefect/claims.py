@@ -18,6 +18,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -195,6 +196,8 @@ class _Own:
     members: list[UUID] = field(default_factory=list)
     """The flow run and its parents; empty until both have been read from Prefect's
     API."""
+    is_read: threading.Event = field(default_factory=threading.Event)
+    """Set after the first attempt to read `members`."""
     is_withdrawn: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock of the file, so that no write follows the removal of the file."""
@@ -225,6 +228,8 @@ class _Own:
                 "The end of a flow run was not read from Prefect's API: %s", error
             )
             return False
+        finally:
+            self.is_read.set()
         return run is None or run.state is None or run.state.is_final()
 
 
@@ -233,7 +238,9 @@ class Claims:
 
     A claim is renewed until its flow run has ended or `withdraw` is called.  If one
     thread renewed all claims, a server that does not reply would delay the heartbeats
-    at the other servers until the claims there expire.
+    at the other servers until the claims there expire.  For the same reason, another
+    thread waits for the end of the flow run: a request to an API that does not reply
+    takes minutes.
     """
 
     def __init__(self) -> None:
@@ -261,16 +268,20 @@ class Claims:
             own = self._own.get(key)
             if own is None:
                 own = self._own[key] = _Own(queue, stage, flow_run_id)
-                threading.Thread(
-                    target=self._renew, args=[own], name="tej claim", daemon=True
-                ).start()
+                for step in (self._renew, self._await_end):
+                    # The context contains the settings of Prefect.
+                    threading.Thread(
+                        target=copy_context().run,
+                        args=[step, own],
+                        name="tej claim",
+                        daemon=True,
+                    ).start()
             own.jobs |= dict.fromkeys(job_ids)
+        own.is_read.wait(PERIOD)
         with own.lock:
             # If many threads call `add` at once, the first thread writes the jobs of
             # all calls, and the other threads have nothing left to write.
             if not own.written.issuperset(job_ids):
-                if not own.members:
-                    own.has_ended()
                 own.write()
 
     def withdraw(self, flow_run_id: UUID) -> None:
@@ -291,13 +302,21 @@ class Claims:
     def _renew(self, own: _Own) -> None:
         while True:
             time.sleep(PERIOD)
-            if self._own.get((own.flow_run_id, own.queue)) is not own or is_exiting():
-                return
-            if own.has_ended():
-                self.withdraw(own.flow_run_id)
+            if not self._is_needed(own):
                 return
             with own.lock:
                 own.write()
+
+    def _await_end(self, own: _Own) -> None:
+        while self._is_needed(own):
+            if own.has_ended():
+                self.withdraw(own.flow_run_id)
+                return
+            time.sleep(PERIOD)
+
+    def _is_needed(self, own: _Own) -> bool:
+        is_current = self._own.get((own.flow_run_id, own.queue)) is own
+        return is_current and not is_exiting()
 
 
 claims = Claims()
