@@ -232,8 +232,8 @@ def parse_size(size: int | str) -> int:
     if match is None:
         if text.isascii() and text.isdigit():
             raise InvalidJobDirectory(
-                f"The size {text!r} has no unit: {text}M for megabytes, {text}B for "
-                "bytes"
+                f"The size {text!r} has no unit: write {text}G for gigabytes, {text}M "
+                f"for megabytes, or {text}B for bytes"
             )
         raise InvalidJobDirectory(f"{size!r} is not a size like 500M or 1.5G")
     return round(

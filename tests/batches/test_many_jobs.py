@@ -96,7 +96,9 @@ def test_records_of_many_started_jobs_are_complete(
                 status, state=JobState.CREATED, started=None, host=outcome.status.host
             )
         assert replace(outcome.status, duration=None) == replace(status, duration=None)
-    assert "ignores: cpus" in str(outcomes[3].status and outcomes[3].status.note)
+    assert "runtime default ignores: cpus" in str(
+        outcomes[3].status and outcomes[3].status.note
+    )
 
 
 def test_invalid_job_does_not_affect_others(

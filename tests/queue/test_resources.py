@@ -65,7 +65,7 @@ def test_ignored_resources_are_named_in_warning(
     status = local_queue.job("asks").wait()
     assert status.succeeded
     assert status.note == (
-        "default ignores: nodes cpus memory gpus partition account scheduler-option"
+        "runtime default ignores: nodes cpus memory gpus partition account scheduler-option"
     )
 
 

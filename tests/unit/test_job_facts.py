@@ -114,7 +114,7 @@ def test_record_contains_rare_facts(shell: Shell) -> None:
         "by": "you",
         "x": "1",
     }
-    note = "slurm ignores: gpus; its shared file data was changed while it ran"
+    note = "runtime slurm ignores: gpus; its shared file data was changed while it ran"
     later = job | {"note": note, "downloaded": "70"}
     later |= {"spec": "p=1 token=0123456789abcdef end"}
     records = shell(lines).strip().split("\n\n")

@@ -167,7 +167,7 @@ read_ended_jobs() {
                 add("native", line)
             }
             if (!read_kill()) return 0
-            if (read_line(id "/ignored")) add("note", runtime " ignores: " rest(0))
+            if (read_line(id "/ignored")) add("note", "runtime " runtime " ignores: " rest(0))
             if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
             # If another client has replaced the job by a job with the same id while the
             # facts were read, the token in `spec` has changed.

@@ -379,7 +379,7 @@ print_job() {
     count_attempts
     [ ! -f "$job/ignored" ] || {
         read -r ignored <"$job/ignored"
-        note="${note:+$note; }$runtime ignores: $ignored"
+        note="${note:+$note; }runtime $runtime ignores: $ignored"
     }
     [ ! -f "$job/changed" ] || {
         read -r changed <"$job/changed"
