@@ -44,12 +44,11 @@ def commands_with_output(block):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """The home and current directory of a new user, with an empty queue."""
+    """The home and current directory of a new user, without a queue."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("TEJ_QUEUE", str(tmp_path / "queue"))
     monkeypatch.setenv("TEJ_RUNTIME", "default")
-    for name in ("TEJ_DESTINATION", "TEJ_PROFILE", "XDG_CONFIG_HOME"):
+    for name in ("TEJ_DESTINATION", "TEJ_PROFILE", "TEJ_QUEUE", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
