@@ -171,7 +171,7 @@ def why_not(
     if status.succeeded:
         return errors.JobAlreadyExists(
             f"Job '{job_id}' is not retried: it has succeeded; `tej run --again` "
-            "starts one more run"
+            "starts a new job for the same work"
         )
     return None
 

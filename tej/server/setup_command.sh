@@ -39,7 +39,7 @@ Use --force to replace the link"
         return
     fi
     [ "$1" -ge 1 ] || quit 13 "Queue already exists
-Use --force to replace it"
+The queue '$queue' can be used as it is; --force replaces a queue without jobs"
     load_queue any || load_queue "$2" ||
         quit 12 "The scripts of the queue '$queue' are missing, so it is unknown whether jobs are running: run 'tej list' to reinstall the scripts"
     close_queue || quit 20 "The queue '$queue' is being removed by another client"

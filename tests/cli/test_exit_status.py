@@ -84,7 +84,11 @@ def test_status_1_for_existing_queue(
 ) -> None:
     done = client("setup", "local:", "--queue", queue_path)
     assert (done.status, done.stdout) == (1, "")
-    assert done.stderr == "Queue already exists\nUse --force to replace it\n"
+    assert done.stderr.splitlines() == [
+        "Queue already exists",
+        f"The queue '{queue_path}' can be used as it is; --force replaces a queue "
+        "without jobs",
+    ]
     done = client("setup", "local:", "--queue", queue_path, "--force")
     assert done.status == 1
     assert "Use --force twice" in done.stderr
