@@ -96,7 +96,8 @@ class RuntimeCheck:
             raise CheckFailed(f"the job did not finish: {status.describe()}")
         if (status.exit_code, status.signal) != (code, signal):
             raise CheckFailed(
-                f"expected exit code {code} and signal {signal}: {status.describe()}"
+                f"the status should have exit code {code} and signal {signal}, but is: "
+                f"{status.describe()}"
             )
 
     def _exit_code(self) -> None:
@@ -139,7 +140,9 @@ class RuntimeCheck:
         self._begin("tidy", script)
         status = self._kill("tidy", grace=60)
         if status.exit_code != 9:
-            raise CheckFailed(f"expected exit code 9 of its trap: {status.describe()}")
+            raise CheckFailed(
+                f"the status should have exit code 9, but is: {status.describe()}"
+            )
         if b"".join(self._queue.logs("tidy")) != b"begun\ncleaned\n":
             raise CheckFailed("the trap for SIGTERM did not run exactly once")
 

@@ -69,7 +69,9 @@ def combine(parameters: Sequence[tuple[str, list[str]]], *, zipped: bool) -> lis
     lists = [values for _, values in parameters]
     if zipped and len({len(values) for values in lists}) > 1:
         counts = ", ".join(f"{name} has {len(values)}" for name, values in parameters)
-        raise ValueError(f"--zip needs the same number of values: {counts}")
+        raise ValueError(
+            f"--zip needs the same number of values for each parameter: {counts}"
+        )
     rows = zip(*lists, strict=True) if zipped else itertools.product(*lists)
     found = list(itertools.islice(rows, MAX_JOBS + 1))
     if len(found) > MAX_JOBS:

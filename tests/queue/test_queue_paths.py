@@ -416,7 +416,9 @@ def test_setup_refuses_existing_queue(
     queue: tej.RemoteQueue, queue_path: Path, ended: str
 ) -> None:
     before = snapshot(queue_path)
-    with pytest.raises(tej.QueueExists, match="already exists\nThe queue .* can be used"):
+    with pytest.raises(
+        tej.QueueExists, match="already exists\nThe queue .* can be used"
+    ):
         queue.setup()
     assert snapshot(queue_path) == before
 
