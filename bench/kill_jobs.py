@@ -46,7 +46,7 @@ def measure(folder: Path, count: int) -> None:
     before = cpu_of_namespace()
     took = seconds(lambda: queue.kill_many(ids))
     deadline = time.monotonic() + TIME_LIMIT
-    # Process 1, this process, and no others.
+    # At the end, the namespace contains only process 1 and this process.
     while len(pids()) > 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     print(f"{took:.0f} {cpu_of_namespace() - before:.1f}")

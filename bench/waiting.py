@@ -65,7 +65,7 @@ def notice(testbed: TestBed) -> list[Row]:
 def blocked_jobs(
     queue: tej.RemoteQueue, testbed: TestBed, count: int
 ) -> Iterator[list[str]]:
-    """Run jobs that end with the context; yields their ids.
+    """Run jobs that end when the context ends; yields the ids of the jobs.
 
     Each job waits at a FIFO, because killing 1,000 jobs takes minutes.
     """

@@ -129,7 +129,7 @@ class Candidate:
 
 
 def _is_changed(path: Path, text: str) -> bool:
-    """Return whether `text` is a valid program; in Python, also whether it differs."""
+    """Return whether `text` is valid and, in Python, differs from the original."""
     if path.suffix != ".py":
         words = ["sh", "-n"]
         done = subprocess.run(words, input=text.encode(), stderr=subprocess.DEVNULL)

@@ -182,7 +182,10 @@ class WaitTimeout(Error, TimeoutError):
 
 
 class DownloadFailed(Error):
-    """A file is missing, or its path leads out of the job's or the local directory."""
+    """A file is missing, or its path is not allowed.
+
+    A path must not lead out of the job's directory or out of the local directory.
+    """
 
     default = "Download failed"
 

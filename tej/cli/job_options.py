@@ -115,7 +115,7 @@ def shared_input(function: Function) -> Function:
 def find_shared(directory: str, given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the paths of `--shared`, or else the shared paths in the profile.
 
-    A path of the profile is left out if it does not exist in the directory, because a
+    A path in the profile that does not exist in the directory is ignored, because a
     project may have several job directories.
     """
     if given:

@@ -161,7 +161,7 @@ def make_spec(
 def why_not(
     queue: RemoteQueue, job_id: str, status: JobStatus | None
 ) -> errors.Error | None:
-    """Return the error for a job that cannot be retried, or None if it has failed."""
+    """Return the error for a job that cannot be retried; None if it can be retried."""
     if status is None:
         return queue.connection.job_not_found(job_id)
     if not status.state.final:

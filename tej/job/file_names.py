@@ -41,8 +41,7 @@ def normalize(name: str) -> str:
 
 
 def fold_case(name: str) -> str:
-    """Return the same text for all names that a case-insensitive file system
-    confuses."""
+    """Return the same text for names that are equal if the file system ignores case."""
     return normalize(unicodedata.normalize("NFD", name).casefold())
 
 

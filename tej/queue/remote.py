@@ -730,11 +730,11 @@ class RemoteQueue:
         """Download files of many jobs in one round trip; return one outcome per job.
 
         `wanted` is a sequence of job ids, for which the same `files` are downloaded, or
-        a mapping from job ids to files.  The files of a job are written to
-        `directory/<id>`, or to the directory that the mapping `directory` has for the
-        id.  If a file is missing, the download of its job fails, unless the name of the
-        file is a `tej.OptionalFile`.  If the download of a job fails, the reason is in
-        the `error` of its outcome, and the other downloads continue.
+        a mapping from job ids to files.  `directory` is a directory in which each job
+        gets the subdirectory `<id>`, or a mapping from job ids to directories.  If a
+        file is missing, the download of its job fails, unless the name of the file is a
+        `tej.OptionalFile`.  If the download of a job fails, the reason is in the
+        `error` of its outcome, and the other downloads continue.
         """
         return download.download_many(
             self.connection,

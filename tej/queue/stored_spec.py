@@ -116,7 +116,7 @@ def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:
 
 
 def _scripts(text: str) -> Iterator[str]:
-    """Yield the possible values of `--script` for a command that tej has written."""
+    """Yield the values of `--script` for which tej writes the command `text`."""
     yield text.strip()
     if text.startswith("tej_run "):
         name = text.removeprefix("tej_run ")

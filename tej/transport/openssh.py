@@ -106,7 +106,7 @@ class MasterConnection(Connection):
         self._tunnels: dict[Address, Address] = {}
         self._lost = False
         self._early: list[tuple[MuxClient, list[int]]] = []
-        """The session that `begin` has requested, until the first program starts."""
+        """The session that `begin` has requested, if no program uses it yet."""
 
     @property
     def alive(self) -> bool:

@@ -2,10 +2,10 @@
 
 COMMAND is always the same, and every login shell accepts it (sh, bash, zsh, mksh, tcsh,
 fish).  The program follows on standard input, as a line that begins with "tej ".  If
-the program is long, this line only reads the program from the next line (`block.py`).
-The rest of standard input is the program's own input.  COMMAND reads the line with
-`read`, which must not read beyond the end of the line (POSIX).  `sh -s` is not used,
-because it would also read a part of the program's own input.
+the program is long, this line only reads the program from the next line
+(`program_block.py`).  The rest of standard input is the program's own input.  COMMAND
+reads the line with `read`, which must not read beyond the end of the line (POSIX).
+Instead of COMMAND, `sh -s` would also read a part of the program's own input.
 
 Start-up files of the login shell run before COMMAND.  Since start-up files may print
 text, tej drops all output before the program's token.  Since start-up files may read

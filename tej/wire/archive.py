@@ -42,7 +42,7 @@ class Parcel:
     """Name of the job's directory in the archive."""
     entries: Iterable[Entry]
     script: str | None
-    """Path of the entry that is made executable, or None."""
+    """Path of the entry that the archive makes executable, or None."""
     text_members: Callable[[list[Entry]], Sequence[TextMember]]
     """Function that takes the entries that were sent, with their digests, and returns
     the text files to add after the entries."""

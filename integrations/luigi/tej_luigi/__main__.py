@@ -54,7 +54,7 @@ def find_tasks(root: luigi.Task, depth: float) -> dict[luigi.Task, int]:
 
 
 def describe(task: luigi.Task) -> str:
-    """Return the state of the task's job, or whether another task is complete."""
+    """Return the state of a task's job, or whether a task without a job is complete."""
     if not isinstance(task, TejTask):
         return "complete" if task.complete() else "not complete"
     try:
@@ -115,7 +115,7 @@ def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
     # All ids are computed before any job is deleted, because the id of a job may depend
     # on the results of another job.
     failed = for_each(tasks, find)
-    # Tasks with equal work share a job.
+    # Tasks whose jobs have the same signature share one job.
     jobs: dict[OpenQueue, dict[str, JobStatus]] = {}
     for task, status in found.items():
         jobs.setdefault(open_queue(task.address), {})[status.job_id] = status

@@ -37,7 +37,8 @@ class TejBatch(luigi.Task):
         tej.share_with_children()
 
     def jobs(self) -> Iterable[TejTask]:
-        """Return the tasks of the batch, which Luigi does not run itself."""
+        """Return the tasks whose jobs the batch runs; Luigi does not run these
+        tasks."""
         raise NotImplementedError(f"{self.task_family} has to define jobs()")
 
     def requires(self) -> Any:

@@ -131,8 +131,8 @@ class JobAttributes(luigi.Task):
     def variables(self) -> Mapping[str, object]:
         """Return the values that replace `{{name}}` in templates, by name.
 
-        The default values are the significant, public parameters of the task, in the
-        form of the command line.  Subclasses may add other values.
+        The default values are the significant, public parameters of the task, as they
+        are written on the command line.  Subclasses may add other values.
         """
         parameters = dict(self.get_params())
         return {
@@ -143,7 +143,7 @@ class JobAttributes(luigi.Task):
         }
 
     def after_fetch(self) -> None:
-        """Process results that have been fetched to this machine (for subclasses).
+        """Process the fetched results; a subclass may override this method.
 
         If the method raises an exception, the results are fetched again, and the method
         is called again, when the task next runs or a result is opened.

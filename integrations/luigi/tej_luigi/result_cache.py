@@ -88,7 +88,7 @@ class ResultFiles:
         return [FilePattern(posixpath.normpath(one)) for one in self.patterns]
 
     def _parts(self, name: str) -> Iterator[PurePosixPath]:
-        """Yield the file `name`, or a directory above, for each pattern that matches.
+        """For each pattern that matches, yield the file `name` or a directory above it.
 
         `.tej-results.json` lists only files, so a fetched directory is found as the
         directory above a listed file.

@@ -35,7 +35,8 @@ class _ThreadState(threading.local):
     """State of the calling thread."""
 
     since: float | None = None
-    """Minimum time of usable statuses; None outside of `cached_statuses`."""
+    """Statuses read before this time are not used; None outside of
+    `cached_statuses`."""
     is_naming = False
     """Whether the thread computes the job ids of all tasks."""
 

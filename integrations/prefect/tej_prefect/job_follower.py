@@ -78,8 +78,8 @@ class JobFollower:
             related = related_to(self._flow_run)
             emit_end(record, status, self._flow_run.id, related)
         while True:
-            # The flow run is read again for each attempt, because it may have been
-            # retried since the last one.
+            # The flow run is read again for each attempt, because the flow run may have
+            # been retried since the last attempt.
             current = await self.read_flow_run()
             if current is None:
                 return 0

@@ -211,7 +211,7 @@ class TejJob(JobBlock[JobResult]):
     """Files of other jobs as `JOB:PATH`, by their path in this job's directory; the
     server copies them before the job starts."""
     on_cancel: OnCancel = "kill"
-    """Whether a cancelled flow run kills or leaves the job."""
+    """Whether the job is killed or continues to run if the flow run is cancelled."""
     retry_failed: bool = False
     """Whether a failed or lost job is started again when it is requested. A killed job
     is always started again, except in a retry of a task or flow, where this setting

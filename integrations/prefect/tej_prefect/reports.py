@@ -98,7 +98,7 @@ class JobArtifacts:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, "; ".join(places))
 
     def set_end(self, job: JobRecord, end: tej.JobStatus | None) -> None:
-        """Record a job's final status; None if the job was deleted."""
+        """Record a job's final status, which is None if the job was deleted."""
         before = self._known.get(job)
         if end is None:
             self._deleted.add(job)

@@ -100,7 +100,7 @@ class TejWorker(
         If a flow run is retried before its job has ended, the worker submits the new
         job while it still waits for the old job."""
         self._reported: Counter[UUID] = Counter()
-        """Numbers of crashes that the base class must not report."""
+        """Number of crashes of each flow run that the base class must not report."""
         self._orphans = OrphanFinder(self.name)
         self._refusals: dict[UUID, str] = {}
         """The last error of each flow run that could not be taken over."""

@@ -127,7 +127,8 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
 
     @property
     def tunnel(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
-        """The addresses of the tunnel on the server and of the API, or None."""
+        """The tunnel's address on the server, and the API's address; None without a
+        tunnel."""
         if self.tunnel_port is None or self._target is None:
             return None
         # The tunnel accepts connections from other machines only if `api_url` is set.
@@ -137,8 +138,8 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
         """Set the job's environment, without settings of the worker's own machine."""
         given, labels = dict(self.env), dict(self.labels)
         super().prepare_for_flow_run(*arguments, **named)
-        # The job gets only the labels of the work pool or deployment.  Prefect adds
-        # labels with its own ids and names.
+        # Undo the labels that the base class has added, such as the ids of Prefect: the
+        # job gets only the labels of the work pool or of the deployment.
         self.labels = labels
         own = self.env.get("PREFECT_API_URL")
         if self.tunnel_port is not None and own:

@@ -2,10 +2,10 @@
 # shellcheck shell=sh
 #
 # A client claims a job in one of two ways. claim_removal renames the job's `spec`, which
-# works even on a full disk, but starts a process. claim_for_batch (bulk_removal.sh) creates
-# the file `.removal` and then checks that `spec` exists, which starts no process.
-# claim_removal checks for `.removal` after the rename. Therefore at most one of two clients
-# gets the claim, whichever step is first.
+# works even on a full disk, but starts a process. claim_for_batch (bulk_removal.sh)
+# creates the file `.removal` and then checks that `spec` exists, which starts no process.
+# claim_removal checks for `.removal` after the rename. Therefore at most one of two
+# clients gets the claim, in whichever order their steps run.
 
 # get_remover: set $remover to the words that identify this shell in a claim. A request that
 # removes many jobs determines these words only once.

@@ -77,9 +77,10 @@ check_grep() {
     ! printf 'a\0b' | grep -qF b || grep_reads_nul=1
 }
 
-# search_processes: print an assignment of pids_KEY for each job in $wanted, and of 1 to
-# has_searched if the list of processes contains this subshell, and is therefore not empty
-# because of an error: the files are too many for one command, or no process can be started.
+# search_processes: print an assignment of pids_KEY for each job in $wanted. Also prints
+# has_searched=1 if the list of processes contains this subshell. If this subshell is
+# missing, the search has failed: there are too many files for one command, or no process
+# can be started.
 #
 # One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
 # one byte at a time. A pid may be reused between the read of its environment and the read of

@@ -6,8 +6,9 @@ nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# begin_sleeps: prepare a background process that calls sleep_until_signal. The process has
-# inherited $! from its parent, and must not take the pid in $! for a `sleep` of its own.
+# begin_sleeps: prepare a background process that calls sleep_until_signal. The process
+# has inherited $! from its parent. Without begin_sleeps, end_sleep would take this pid
+# for a `sleep` of the process.
 begin_sleeps() { slept=$!; }
 
 # sleep_until_signal SECONDS: sleep, or return early if a trap runs. `sleep` runs in the

@@ -23,7 +23,8 @@ COLOURS = {
 }
 """Colour of each state.
 
-A module has the colour of the first of these states that one of its jobs has.
+If the jobs of a module have several states, the module has the colour of the state that
+comes first in this table.
 """
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 168, 58, 64, 22, 12

@@ -114,8 +114,8 @@ class Pipeline:
     def with_values(self, values: Mapping[str, object]) -> Pipeline:
         """Return a copy of this pipeline with other values on some ports.
 
-        The copy contains the same objects for the modules that are not downstream of
-        the changed ports.
+        Only the modules with changed ports, and the modules downstream of them, are
+        copied; both pipelines share all other modules.
         """
         changes: dict[Module, dict[str, object]] = {}
         for text, value in values.items():
@@ -190,7 +190,7 @@ class Exploration:
 
 
 def _replace(value: object, copies: Mapping[Module, Module]) -> object:
-    """Return a value in which sources in copied modules are replaced by the copies."""
+    """Return `value`, with connections to copied modules moved to the copies."""
     if isinstance(value, tuple):
         new = tuple(_replace(one, copies) for one in value)
         same = all(one is other for one, other in zip(new, value, strict=True))

@@ -48,7 +48,8 @@ class Job(Module):
     """A module that runs a command as a job on the server.
 
     `{port}` in the command is replaced by the value of the port, quoted for the shell.
-    Ports for files are replaced by paths.  `${NAME}` is a variable of the shell.
+    The value of a port for a file is the path of the file in the job.  `${NAME}` is a
+    variable of the shell.
     """
 
     command: ClassVar[str] = ""
@@ -172,8 +173,9 @@ class PythonScript(Job):
     """A module that runs Python code with the Python of the server.
 
     The code is the function `main` of the class, which is called with the values of all
-    ports by their names, or the text `source`, in which each port is a variable.  Ports
-    for files are paths.  The code must not use other names of its file.
+    ports by their names, or the text `source`, in which each port is a variable.  The
+    value of a port for a file is the path of the file.  The code must not use other
+    names of its file.
     """
 
     source: ClassVar[str] = ""
