@@ -202,7 +202,8 @@ class ConnectionFailed(Error):
 
     default = "Connection to the server failed"
     cut = False
-    """Whether the login had succeeded, and the connection was then lost or silent."""
+    """Whether the failure came after the login: the connection was lost, or no data
+    arrived."""
     permanent = False
     """Whether a retry is useless, because the host or port is wrong, or because the
     server accepts the login but never replies."""

@@ -93,9 +93,12 @@ def command(
         chosen = choose(jobs)
         usage = queue.disk_usage() if measured else None
         room = None if usage is None else usage.jobs
-        # With --last, the other ids of the queue are unknown, so no id is shortened.
-        ids = (job.job_id if last is None else f"{job.job_id}." for job in jobs)
-        table = JobTable(arrange(chosen, order), names, sizes=room, known_ids=ids)
+        known_ids = [job.job_id for job in jobs]
+        if last is not None:
+            # The other ids of the queue are unknown, so no id may be shortened.  An id
+            # that is the beginning of another known id is not shortened.
+            known_ids = [f"{job_id}." for job_id in known_ids]
+        table = JobTable(arrange(chosen, order), names, sizes=room, known_ids=known_ids)
         return table, usage
 
     if as_tree:

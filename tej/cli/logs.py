@@ -69,13 +69,14 @@ def command(
     Several jobs are printed one after the other, each after a line with its id on
     stderr.
     """
-    if scheduler or on_end:
-        if follow or wanted or name or tail is not None or (scheduler and on_end):
-            given = "--scheduler" if scheduler else "--on-end"
-            raise click.UsageError(f"{given} cannot be combined with other options")
-        if scheduler:
-            empty = "The scheduler has no messages about job"
-            return print_texts(queue.scheduler_log, jobs, "scheduler", empty, as_json)
+    has_others = bool(follow or wanted or name or tail is not None)
+    if (scheduler and on_end) or (has_others and (scheduler or on_end)):
+        given = "--scheduler" if scheduler else "--on-end"
+        raise click.UsageError(f"{given} cannot be combined with other options")
+    if scheduler:
+        empty = "The scheduler has no messages about job"
+        return print_texts(queue.scheduler_log, jobs, "scheduler", empty, as_json)
+    if on_end:
         empty = "The --on-end command has printed nothing yet for job"
         return print_texts(queue.on_end_log, jobs, "on_end", empty, as_json)
     streams = [name] if name else [wanted] if wanted else list(STREAMS)

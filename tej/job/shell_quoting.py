@@ -88,7 +88,7 @@ class ShellContext:
     def __init__(self, script: str) -> None:
         self._script = script
         # Stack of open contexts: "" for plain text, "#" for a comment, or the quote.
-        self._open = [""]
+        self._contexts = [""]
         self._heredocs: list[Heredoc] = []
         """Here-documents that start in the current line of the script."""
         self._body: Heredoc | None = None
@@ -116,14 +116,14 @@ class ShellContext:
         self._word_starts = False
         if self._body is not None:
             return self._quote_in_body(value)
-        inner = self._open[-1]
+        inner = self._contexts[-1]
         if _SAFE.match(value):
             return value or ("" if inner in ("'", '"', "#") else "''")
         if inner == "#":
             raise CannotQuote("it is in a comment")
         if self._unclear:
             raise CannotQuote(self._unclear)
-        if "`" in self._open and (
+        if "`" in self._contexts and (
             re.search(r"[\\`'\"]", value) or (inner == '"' and "$" in value)
         ):
             # In backquotes, the shell removes backslashes before it reads quotes.
@@ -167,19 +167,19 @@ class ShellContext:
 
     def _read_code(self, text: str, at: int) -> int:
         """Parse at least one character, and return the position after it."""
-        here, inner = text[at], self._open[-1]
+        here, inner = text[at], self._contexts[-1]
         starts, self._word_starts = self._word_starts, here in " \t\n;&|()"
         is_code = starts and inner in ("", "`", "((")
-        if is_code and len(self._open) > 1 and _CASE.match(text, at):
+        if is_code and len(self._contexts) > 1 and _CASE.match(text, at):
             self._unclear = "it follows a `case` in $(...)"
         if inner == "'":
             if here == "'":
-                self._open.pop()
+                self._contexts.pop()
             return at + 1
         if inner == "#":
             if here != "\n":
                 return at + 1
-            self._open.pop()
+            self._contexts.pop()
         elif here == "\\":
             return at + 2
         if here == "`":
@@ -188,10 +188,10 @@ class ShellContext:
             self._toggle('"')
         elif text.startswith("$((", at):
             # `$((` opens two brackets, and each of them is closed by its own `)`.
-            self._open += ["((", "(("]
+            self._contexts += ["((", "(("]
             return at + 3
         elif text.startswith("$(", at):
-            self._open.append("")
+            self._contexts.append("")
             self._word_starts = True
             return at + 2
         elif inner != '"':
@@ -199,24 +199,26 @@ class ShellContext:
         return at + 1
 
     def _toggle(self, quote: str) -> None:
-        if self._open[-1] == quote:
-            self._open.pop()
+        if self._contexts[-1] == quote:
+            self._contexts.pop()
         else:
-            self._open.append(quote)
+            self._contexts.append(quote)
 
     def _read_plain(self, text: str, at: int, word_starts: bool) -> int:
         here = text[at]
         if here == "'":
-            self._open.append("'")
+            self._contexts.append("'")
         elif here == "(":
-            self._open.append("")
-        elif here == ")" and len(self._open) > 1 and self._open[-1] in ("", "(("):
-            self._open.pop()
+            self._contexts.append("")
+        elif (
+            here == ")" and len(self._contexts) > 1 and self._contexts[-1] in ("", "((")
+        ):
+            self._contexts.pop()
         elif here == "#" and word_starts:
-            self._open.append("#")
+            self._contexts.append("#")
         elif here == "\n" and self._heredocs:
             self._next_body()
-        elif "((" not in self._open and (match := _HEREDOC.match(text, at)):
+        elif "((" not in self._contexts and (match := _HEREDOC.match(text, at)):
             # In arithmetic, `<<` is the shift operator.
             self._open_heredoc(match)
             return match.end()

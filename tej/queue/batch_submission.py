@@ -64,35 +64,39 @@ class BatchSubmission:
         for result in results:
             key = (result.run.queue, self.pending[result])
             groups.setdefault(key, []).append(result)
-        for (queue, retry), group in groups.items():
+        for (queue, retry), jobs in groups.items():
             failed: Error | None = None
-            for begin in range(0, len(group), GROUP):
-                some = group[begin : begin + GROUP]
-                for result in some:
+            for begin in range(0, len(jobs), GROUP):
+                group = jobs[begin : begin + GROUP]
+                for result in group:
                     result.job = None
-                self._on_submit(some)
+                self._on_submit(group)
                 if failed is None:
-                    self.in_doubt.update(some)
-                    failed = self._submit(queue, some, retry=retry)
+                    self.in_doubt.update(group)
+                    failed = self._submit(queue, group, retry=retry)
                 else:
                     # If a group cannot be submitted to a queue, the remaining groups of
                     # that queue are not sent.
-                    fail(some, failed)
+                    fail(group, failed)
                 kept: set[RunResult] = set()
                 if failed is None:
                     self._pauses.reset(queue)
-                elif patient and is_temporary(failed) and queue.connection.reached:
-                    if self._pauses.is_over(queue):
-                        self._pauses.start(queue, failed)
-                    kept = self._keep(some, failed)
-                self.in_doubt.difference_update(set(some) - kept)
-                yield [one for one in some if one not in kept]
+                elif patient:
+                    kept = self._keep_for_later(queue, group, failed)
+                self.in_doubt.difference_update(set(group) - kept)
+                yield [one for one in group if one not in kept]
 
-    def _keep(self, group: Sequence[RunResult], cut: Error) -> set[RunResult]:
+    def _keep_for_later(
+        self, queue: RemoteQueue, group: Sequence[RunResult], cut: Error
+    ) -> set[RunResult]:
         """Prepare the jobs affected by a lost connection for their next submission.
 
-        Returns these jobs.
+        Returns these jobs; none if a later submission would also fail.
         """
+        if not (is_temporary(cut) and queue.connection.reached):
+            return set()
+        if self._pauses.is_over(queue):
+            self._pauses.start(queue, cut)
         kept = {one for one in group if one.error is cut}
         for result in kept:
             result.error = None

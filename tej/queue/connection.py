@@ -136,8 +136,8 @@ class QueueConnection:
         """Send a request without retries, and return the reply.
 
         If the server reports outdated scripts, they are upgraded, and the request is
-        sent again.  `stdin` is passed to the repeated request, too, so the server must
-        not read its standard input before it has checked its scripts.
+        sent again.  `stdin` is passed to the repeated request, too, so the program must
+        not read its standard input before it has checked the scripts.
         """
 
         def program() -> Program:

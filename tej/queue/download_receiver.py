@@ -192,7 +192,7 @@ class Unpacking:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the extraction has failed, so that further data is useless."""
+        """Whether the extraction has failed; further data is then discarded."""
         return self._error is not None
 
     def finish(self) -> None:

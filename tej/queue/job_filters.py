@@ -48,17 +48,23 @@ def select(
     return [
         job
         for job in jobs
-        if (
-            not (states or failed)
-            or job.state.value in states
-            or (failed and job.failed)
-        )
+        if (not (states or failed) or _has_state(job, states, failed))
         and all(job.labels.get(key) == value for key, value in wanted)
-        and all(
-            name in job.parameters
-            if values is None
-            else job.parameters.get(name) in values
-            for name, values in (parameters or {}).items()
-        )
+        and _has_parameters(job, parameters or {})
         and (since is None or (job.submitted is not None and job.submitted >= since))
     ]
+
+
+def _has_state(job: JobStatus, states: Collection[str], failed: bool) -> bool:
+    return job.state.value in states or (failed and job.failed)
+
+
+def _has_parameters(
+    job: JobStatus, wanted: Mapping[str, Collection[str] | None]
+) -> bool:
+    for name, values in wanted.items():
+        if name not in job.parameters:
+            return False
+        if values is not None and job.parameters[name] not in values:
+            return False
+    return True

@@ -486,9 +486,10 @@ class RemoteQueue:
         round trip, and each job starts when the jobs that it needs have succeeded.
         `retry` restarts the jobs that failed, were killed or are lost.
 
-        Before any job is sent, InvalidJobId is raised if the dependencies form a cycle,
-        if a name is ambiguous or if a job is in another queue, JobNotFound if a job is
-        unknown, and InvalidJobDirectory if a directory cannot be submitted.
+        The following errors are raised before any job is sent.  InvalidJobId: the
+        dependencies form a cycle, a name is ambiguous, or a job is in another queue.
+        JobNotFound: a job is unknown.  InvalidJobDirectory: a directory cannot be
+        submitted.
         """
         return graph.ensure_graph(self.connection, specs, retry=retry)
 
@@ -527,11 +528,11 @@ class RemoteQueue:
     ) -> JobList:
         """Return the jobs in the queue that match all filters, in sorted order.
 
-        A job matches if its state is in `states` or if it failed and `failed` is true,
-        if it has all `labels`, and if it was submitted at `since` or later.  By
-        default, all jobs match.  `sort` is "id", "name", "submitted", "started",
-        "ended", "duration" or "state".  If the files of a job are damaged, its state is
-        `lost`, and the reason is in its status.  The returned list prints as a table.
+        A job matches if it has one of `states` (or, if `failed` is true, has failed),
+        has all `labels`, and was submitted at `since` or later.  By default, all jobs
+        match.  `sort` is "id", "name", "submitted", "started", "ended", "duration" or
+        "state".  If the files of a job are damaged, its state is `lost`, and the reason
+        is in its status.  The returned list prints as a table.
 
         If `last` is given, only the `last` most recently changed jobs are read.  A job
         changes when it is submitted, starts, ends or is downloaded.  In a queue with

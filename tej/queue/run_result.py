@@ -66,10 +66,11 @@ class RunResult:
     error: Exception | None = None
     """The error of the job, or None if there is none.
 
-    The error is the reason why the job was not submitted or its results could not be
-    fetched, JobFailed if the job did not succeed, JobNotFound if the job was deleted,
-    or WaitTimeout if the job did not end in time.  An error that is not a tej.Error was
-    raised by the function `spec` or `results`, or by the local file system."""
+    JobFailed means that the job did not succeed, JobNotFound that the job was deleted,
+    and WaitTimeout that the job did not end in time.  Any other error is the reason why
+    the job was not submitted, or why its results could not be fetched.  An error that
+    is not a tej.Error was raised by the function `spec` or `results`, or by the local
+    file system."""
 
     @property
     def succeeded(self) -> bool:

@@ -95,9 +95,9 @@ class Submission:
     def send(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
         """Send some jobs in one request, and return one outcome per job.
 
-        If the files of a job have changed since they were read, or if the server cannot
-        store all of their names, the outcome of this job is an InvalidJobDirectory, and
-        the other jobs are sent again without this job.
+        A job cannot be sent if its files have changed since they were read, or if the
+        server cannot store all of their names.  The outcome of such a job is an
+        InvalidJobDirectory, and the other jobs are sent again.
 
         After a lost connection, the request is repeated.  The token of each job lets
         the server recognize a job that an earlier attempt has submitted.

@@ -122,15 +122,25 @@ class Watcher:
                 if on_tick is not None and time.monotonic() >= due:
                     on_tick()
                     due = time.monotonic() + TICK
-                with self._changed:
-                    if not (waiter.ended or waiter.error):
-                        left = None if deadline is None else deadline - time.monotonic()
-                        if left is not None and left <= 0:
-                            return
-                        # The wait has a time limit, because Python handles Ctrl-C only
-                        # between two waits, and because `on_tick` must be called.
-                        self._changed.wait(TICK if left is None else min(left, TICK))
+                left = TICK if deadline is None else deadline - time.monotonic()
+                if not self._wait_for_news(waiter, left):
+                    return
                 yield from self.collect(waiter)
+
+    def _wait_for_news(self, waiter: Waiter, left: float) -> bool:
+        """Wait at most TICK or `left` seconds until a job ends or the wait fails.
+
+        Returns False if `left` is not positive and there is no news.
+        """
+        with self._changed:
+            if waiter.ended or waiter.error:
+                return True
+            if left <= 0:
+                return False
+            # The wait has a time limit, because Python handles Ctrl-C only between two
+            # waits, and because `on_tick` must be called.
+            self._changed.wait(min(left, TICK))
+            return True
 
     @contextlib.contextmanager
     def waiting(

@@ -4,9 +4,9 @@
 #
 # Prints "runtime=NAME". If the runtime is a scheduler, also prints the directives of the
 # script that are used ("directives=LINES"), the arguments of the submit command, one per
-# line ("options=LINES"), and the batch script ("batch=LINES"), or the reason why the
-# scheduler would refuse the job ("why=WORDS"). The files of the job are written to a
-# temporary directory.
+# line ("options=LINES"), and the batch script ("batch=LINES"). If the scheduler would
+# refuse the job, prints the reason ("why=WORDS") instead. The files of the job are written
+# to a temporary directory.
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2154 # variables of the library
 

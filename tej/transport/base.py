@@ -19,7 +19,7 @@ class Completed(NamedTuple):
     stdout: bytes
     """Standard output of the program; empty if a sink received it."""
     stderr: bytes
-    """Standard error of the program; only its beginning and its end if it is long."""
+    """Standard error of the program; a long text without its middle."""
 
 
 class Transport(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport.openssh_config import SshConfig, ssh_words
@@ -155,24 +156,11 @@ def _login(config: SshConfig, text: str) -> str:
     if any(line.startswith("debug1:") for line in lines):
         keys = [" ".join(offer.split()[:4]) for offer in dict.fromkeys(offered)]
         parts.append(f"Tried: {', '.join(keys) or 'nothing'}.")
+    methods = accepts.split(",")
     if accepts:
         parts.append(f"The server accepts: {accepts}.")
-    if "Too many authentication failures" in text:
-        parts.append(
-            "The server disconnected after too many keys: set IdentityFile and "
-            "IdentitiesOnly yes for this host in ~/.ssh/config."
-        )
-    elif "agent refused operation" in text or "sign_and_send_pubkey" in text:
-        parts.append("The agent refused to sign: is the hardware key plugged in?")
-    elif "debug1: Server accepts key:" in text and "publickey" in accepts.split(","):
-        # In BatchMode, ssh cannot prompt for the passphrase of the accepted key, and
-        # continues with the next key without a message.
-        parts.append(
-            "It accepts a key that ssh could not use here: if the key has a "
-            f"passphrase, run ssh-add, or `tej connect {_address(config)}` at a "
-            "terminal."
-        )
-    if {"password", "keyboard-interactive"} & set(accepts.split(",")):
+    parts += _key_advice(config, text, methods)
+    if {"password", "keyboard-interactive"} & set(methods):
         parts.append(
             f"To type a password or a code, run `tej connect {_address(config)}` at a "
             "terminal, then repeat the command."
@@ -181,6 +169,26 @@ def _login(config: SshConfig, text: str) -> str:
         words = [word for word in config.command[1:] if word != "--"]
         parts.append(f"To see the cause, run `ssh -v {shlex.join(words)} true`.")
     return " ".join(parts)
+
+
+def _key_advice(config: SshConfig, text: str, methods: Sequence[str]) -> list[str]:
+    """Return advice for a login whose keys failed, or [] if the reason is unknown."""
+    if "Too many authentication failures" in text:
+        return [
+            "The server disconnected after too many keys: set IdentityFile and "
+            "IdentitiesOnly yes for this host in ~/.ssh/config."
+        ]
+    if "agent refused operation" in text or "sign_and_send_pubkey" in text:
+        return ["The agent refused to sign: is the hardware key plugged in?"]
+    if "debug1: Server accepts key:" in text and "publickey" in methods:
+        # In BatchMode, ssh cannot prompt for the passphrase of the accepted key, and
+        # continues with the next key without a message.
+        return [
+            "It accepts a key that ssh could not use here: if the key has a "
+            f"passphrase, run ssh-add, or `tej connect {_address(config)}` at a "
+            "terminal."
+        ]
+    return []
 
 
 def _address(config: SshConfig) -> str:

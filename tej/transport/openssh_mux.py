@@ -157,8 +157,8 @@ class MuxClient:
     def _bytes(self, size: int) -> bytes:
         """Return the next `size` bytes, which stay in the buffer.
 
-        If a timeout interrupts the reading of a message, the next call can therefore
-        read the message from its beginning.
+        Therefore, if a timeout interrupts the reading of a message, the next call reads
+        the message from its beginning.
         """
         while len(self._unread) < size:
             left = self._deadline - time.monotonic()

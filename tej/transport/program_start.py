@@ -56,7 +56,7 @@ class Start:
             raise ValueError("a program has to be one line")
         name = os.urandom(8).hex()
         self._token = f"tej-run-{name} "
-        # The text that tej sends contains neither READY nor the token. If it did, a
+        # The text that tej sends contains neither READY nor the token. Otherwise, a
         # server that repeats its input or its command on stdout would seem to run the
         # program.
         text = "tej " + in_block(f'printf "tej-%s " run-{name}; {program}')

@@ -91,9 +91,10 @@ def _jobs_directory(queue: str) -> str:
 def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
     """Return the current time by the clock of the job's host.
 
-    `now` is the current time by the clock of the host that replied.  If the job runs on
-    another host, whose clock may differ, the record contains the time of the job's last
-    heartbeat by that clock (`beat`), and the age of the heartbeat.
+    `now` is the current time by the clock of the host that replied.  The clock of
+    another host may differ.  Therefore the record of a job on another host contains the
+    time of its last heartbeat by the clock of that host (`beat`), and the age of the
+    heartbeat.
     """
     beat, age = parse_integer(record.get("beat")), parse_integer(record.get("seen"))
     if beat is not None and age is not None:

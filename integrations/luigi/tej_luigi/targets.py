@@ -166,8 +166,8 @@ class TejResultTarget(luigi.LocalTarget):
 class ResultList(Sequence[TejResultTarget]):
     """List of the results that match a pattern; fetched when the list is first read.
 
-    Before the job has succeeded, the list contains one target that does not exist, and
-    whose name is the pattern.
+    Before the job has succeeded, the list contains one target, whose name is the
+    pattern and which does not exist.
     """
 
     def __init__(self, task: HasResults, pattern: str) -> None:

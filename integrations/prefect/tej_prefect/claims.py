@@ -32,7 +32,7 @@ PERIOD = 30.0
 EXPIRY = 180.0
 """Seconds without a heartbeat after which a claim is ignored."""
 SUSPENDED = "suspended-"
-"""Prefix of the names of claims of suspended flow runs."""
+"""The claim of a suspended flow run has a name with this prefix."""
 
 # $1 is the working directory of a job.  The path of the queue is derived from $1,
 # because the configured path of the queue may be a link.  A claim is written to a
@@ -46,8 +46,8 @@ mkdir -p "$queue/claims" && cat >"$queue/claims/.new-$2" &&
 """
 _REMOVE = 'rm -f "${1%/jobs/*}/claims/$2"'
 # tar is used because its output contains exact modification times.  The age of a claim
-# is the modification time of `.now` minus that of the claim's file, so that both times
-# come from the clock of the file system.
+# is the difference between the modification times of `.now` and of the claim's file, so
+# that both times come from the same clock.
 _READ = """
 cd "${1%/jobs/*}/claims" 2>/dev/null || exit 0
 find . -type f ! -name 'suspended-*' -mtime +1 -exec rm -f {} +

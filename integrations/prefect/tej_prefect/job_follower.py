@@ -100,26 +100,12 @@ class JobFollower:
         Return None if the job was deleted, or if its queue has been missing for more
         than `MISSING_PATIENCE` seconds.  The waiting time is not limited.
         """
-        queue, job_id = self._job.queue, self._job.id
-        output = JobOutput(self._job, self._worker._logger, f"{job_id}: ")
-
-        def on_tick() -> None:
-            if self._configuration.stream_output:
-                output.read()
-            if (tunnel := self._configuration.tunnel) is not None:
-                # The tunnel must be opened again after each reconnection.
-                with contextlib.suppress(tej.ConnectionFailed):
-                    queue.transport.tunnel(*tunnel)
-            self._kill_if_cancelled()
-
+        output = JobOutput(self._job, self._worker._logger, f"{self._job.id}: ")
         missing_since: float | None = None
         while True:
             begun = time.monotonic()
             try:
-                for _, status in queue.as_completed([job_id], on_tick=on_tick):
-                    if self._configuration.stream_output:
-                        output.read(last=True)
-                    return status
+                return self._wait_once(output)
             except tej.JobNotFound:
                 return None
             except tej.QueueDoesntExist as error:
@@ -135,6 +121,24 @@ class JobFollower:
                 missing_since = None
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
             time.sleep(RETRY)
+
+    def _wait_once(self, output: JobOutput) -> tej.JobStatus:
+        """Wait without retries until the job has ended; return its final status."""
+        queue, job_id = self._job.queue, self._job.id
+        ended = queue.as_completed([job_id], on_tick=lambda: self._on_tick(output))
+        _, status = next(iter(ended))
+        if self._configuration.stream_output:
+            output.read(last=True)
+        return status
+
+    def _on_tick(self, output: JobOutput) -> None:
+        if self._configuration.stream_output:
+            output.read()
+        if (tunnel := self._configuration.tunnel) is not None:
+            # The tunnel must be opened again after each reconnection.
+            with contextlib.suppress(tej.ConnectionFailed):
+                self._job.queue.transport.tunnel(*tunnel)
+        self._kill_if_cancelled()
 
     def _kill_if_cancelled(self) -> None:
         """Kill the job of a cancelled flow run if its grace period is over."""

@@ -76,9 +76,8 @@ class BaseSubmitJob(JobMixin, Module):
     """Base of the modules that start a job if the job does not exist.
 
     The job's id contains the signature of this module and of its upstream modules.
-    While the job runs, the workflow waits or is suspended.  If the job exists, upstream
-    modules are not executed, except those connected to the ports `queue` and
-    `print_error`.
+    While the job runs, the workflow waits or is suspended.  If the job exists, only the
+    upstream modules on the ports `queue` and `print_error` are executed.
     """
 
     _settings = ModuleSettings(abstract=True)

@@ -82,44 +82,49 @@ hold() {
 assemble() {
     [ -f "$1/assembly" ] || return 0
     [ ! -f "$room/share_time" ] || cp -p "$room/share_time" "$1/share_time" || return 1
-    # shellcheck disable=SC2329 # called by the assembly
-    words=$(
-        exec 2>&1
-        cd "$1/stage" || exit 1
-        find_object() {
-            found=$room/objects/$1
-            [ -f "$found" ] || found=$room/held/$1
+    words=$(run_assembly "$1")
+}
+
+# run_assembly JOB: run the commands of JOB/assembly, which are the functions below. Prints
+# error messages to stdout. Must be called in a subshell, because some of the functions have
+# the names of programs, such as `file`.
+# shellcheck disable=SC2329 # called by the assembly
+run_assembly() {
+    exec 2>&1
+    cd "$1/stage" || exit 1
+    find_object() {
+        found=$room/objects/$1
+        [ -f "$found" ] || found=$room/held/$1
+    }
+    file() { find_object "$1" && cp "$found" "$2" || exit 1; }
+    share() {
+        find_object "$1"
+        ! is_changed "$found" "$room/share_time" || {
+            printf "another job has changed the shared file '%s'" "${2#./}"
+            exit 1
         }
-        file() { find_object "$1" && cp "$found" "$2" || exit 1; }
-        share() {
-            find_object "$1"
-            ! is_changed "$found" "$room/share_time" || {
-                printf "another job has changed the shared file '%s'" "${2#./}"
-                exit 1
-            }
-            ln "$found" "$2" 2>/dev/null || cp -p "$found" "$2" || exit 1
-        }
-        program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
-        bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
-        # As in tar, root applies the mode unchanged ($1), and other users apply the mode
-        # reduced by the umask ($2, symbolic).
-        mode() {
-            : "${uid:=$(id -u)}"
-            bits=$2
-            [ "$uid" != 0 ] || bits=$1
-            shift 2
-            chmod "$bits" "$@" || exit 1
-        }
-        # If `touch` does not support -t, the modification time of the file is the time
-        # of copying.
-        mtime() {
-            stamp=$1
-            shift
-            TZ=UTC0 touch -t "$stamp" "$@" 2>/dev/null || :
-        }
-        # shellcheck source=/dev/null
-        . "$1/assembly"
-    )
+        ln "$found" "$2" 2>/dev/null || cp -p "$found" "$2" || exit 1
+    }
+    program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
+    bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
+    # As in tar, root applies the mode unchanged ($1), and other users apply the mode
+    # reduced by the umask ($2, symbolic).
+    mode() {
+        : "${uid:=$(id -u)}"
+        bits=$2
+        [ "$uid" != 0 ] || bits=$1
+        shift 2
+        chmod "$bits" "$@" || exit 1
+    }
+    # If `touch` does not support -t, the modification time of the file is the time
+    # of copying.
+    mtime() {
+        stamp=$1
+        shift
+        TZ=UTC0 touch -t "$stamp" "$@" 2>/dev/null || :
+    }
+    # shellcheck source=/dev/null
+    . "$1/assembly"
 }
 
 # store_objects: move the uploaded objects into the store. Called after the jobs are

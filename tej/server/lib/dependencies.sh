@@ -11,12 +11,11 @@
 #                               copied its inputs or has ended
 #   attempts/ID/restarting      link to the client that is replacing ID with a new attempt
 #
-# The end of a job cannot be missed: a submission first publishes its job and then checks the
-# jobs that it needs. A wrapper first writes `finished` and then reads the directory
-# `dependents`.
-# Several processes may start or end the same waiting job at the same time: the removal
-# of a file in `after` can be repeated, and the start of a job is protected by a lock
-# and by `claim`.
+# The end of a job cannot be missed: a submission first publishes its job and then checks
+# the jobs that it needs. A wrapper first writes `finished` and then reads the directory
+# `dependents`. Several processes may start or end the same waiting job at the same time.
+# This does no harm: the removal of a file in `after` can be repeated, and only one
+# process gets the lock and `claim`, which a start requires.
 #
 # Variables of this file begin with dep_, because load_job changes other variables.
 
@@ -45,11 +44,12 @@ prepare_wait() {
     dep_status=20
     read_dependencies
     for dep_other in $dep_needs; do
-        [ "$dep_other" != "$id" ] && { [ -d "$jobs/$dep_other" ] || is_restarting "$dep_other"; } || {
-            why="it needs job '$dep_other'${newline}Job '$dep_other' is not in queue $queue"
-            dep_status=3
-            return 1
-        }
+        if [ "$dep_other" != "$id" ]; then
+            if [ -d "$jobs/$dep_other" ] || is_restarting "$dep_other"; then continue; fi
+        fi
+        why="it needs job '$dep_other'${newline}Job '$dep_other' is not in queue $queue"
+        dep_status=3
+        return 1
     done
     ! waits_for_itself || {
         why="job '$id' and the jobs that it needs would wait for each other"

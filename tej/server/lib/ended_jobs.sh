@@ -61,11 +61,11 @@ find_special_files() {
     return 0
 }
 
-# read_ended_jobs COUNT: read the output of find_special_files, the line `//` and the COUNT
-# arguments of print_ended from stdin, and print the words of the records of ended jobs, each
-# on a line. Prints the ids of all other jobs on descriptor 5, followed by the line `end`
-# if all COUNT arguments were received. awk writes to a duplicate of this descriptor, 3,
-# because mksh does not pass descriptors opened by `exec` to programs.
+# read_ended_jobs COUNT: print the records of ended jobs, one word on each line. Reads
+# from stdin the output of find_special_files, the line `//`, and the COUNT arguments of
+# print_ended. Prints the ids of all other jobs on descriptor 5, followed by the line
+# `end` if all COUNT arguments were received. awk writes to a duplicate of this
+# descriptor, 3, because mksh does not pass descriptors opened by `exec` to programs.
 read_ended_jobs() {
     tej_count=$1 tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
         # read_line(PATH): set $line to the first line of the file. Returns 1 if the file

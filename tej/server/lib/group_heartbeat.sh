@@ -56,8 +56,7 @@ keeps_running() {
     # shellcheck disable=SC2086 # split into fields
     set -- $item
     set +f
-    may_have_wrapper "$item" || set -- "$@" gone
-    if [ $# = 3 ] && { [ ! -e "$job/kill" ] || is_killed_here; }; then
+    if may_have_wrapper "$item" && { [ ! -e "$job/kill" ] || is_killed_here; }; then
         write_heartbeat
     elif [ ! -s "$job/finished" ]; then
         take_heartbeat "$2" "$3" &
@@ -95,8 +94,9 @@ find_wrapper() {
     item="$id $5 $6"
 }
 
-# take_heartbeat PID START: write the heartbeat of one job, whose wrapper PID was killed, or
-# whose processes must be stopped because no live client on this host stops them.
+# take_heartbeat PID START: write the heartbeat of one job in a process of its own. Called
+# if the wrapper PID was killed, or if the processes of the job must be stopped and no
+# live client on this host stops them.
 take_heartbeat() {
     trap - TERM
     enter_subshell

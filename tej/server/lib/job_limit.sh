@@ -1,7 +1,7 @@
 # Job limit of a queue, and its waiting list: starts a job immediately, or lets the job
 # wait until the limit allows its start (this file) or until the jobs that it needs have
-# ended (dependencies.sh). Every wrapper that ends, and every client that uses the queue,
-# starts the jobs that need not wait any longer, so that no daemon is needed.
+# ended (dependencies.sh). No daemon is needed: every wrapper that ends, and every client
+# that uses the queue, starts the jobs that may start now.
 # shellcheck shell=sh
 #
 #   max_running              the job limit; absent (or 0, from an older tej): no limit
@@ -198,11 +198,15 @@ count_in() {
 fill_slots() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do
-        [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] || launch "${item##*/}" || return
+        next=${item##*/}
+        if [ -e "$item" ] && [ ! -s "$jobs/$next/native_id" ]; then
+            launch "$next" || return
+        fi
     done
     for item in "$queue/waiting"/*; do
         [ -e "$item" ] || continue
         has_free_slot && has_lock || return 0
+        # The name of the entry is TIME.COUNT.ID.
         next=${item##*/} next=${next#*.} next=${next#*.}
         if [ ! -d "$jobs/$next" ] || [ -s "$jobs/$next/finished" ]; then
             rm -f "$item" || return

@@ -64,9 +64,9 @@ run_search() {
 
 unlisted='The processes of the server cannot be listed: too many processes, no memory, or a program (awk, cat, grep, head) that does not work?'
 
-# search_failed: quit, because a job whose processes cannot be listed would seem to have none,
-# and could be reported as lost, or be deleted while it runs. A wrapper has another
-# search_failed, and checks $has_searched.
+# search_failed: quit. Otherwise every job would seem to have no processes, and a running
+# job could be reported as lost, or be deleted. A wrapper has another search_failed, and
+# checks $has_searched.
 search_failed() { quit 20 "$unlisted"; }
 
 # check_grep: set $grep_reads_nul to 1 if `grep` also searches the part of a file after the

@@ -181,6 +181,7 @@ check_directives() {
                     word = substr(word, 1, 2)
                 }
                 gsub(/["\047 \t]/, "", value)
+                # The line of $requested_options after the options is `it WHY`.
                 if (is_array(word, value)) wrong = "requests a job array (" words[i] "): submit the jobs one by one"
                 if (is_wait(word, value)) wrong = "makes the submission wait for the job (" words[i] "): use tej wait instead"
                 printf "%s=%s ", word, value
@@ -200,9 +201,7 @@ check_directives() {
             if (wrong != "") print "\nit " wrong
         }')"
     why=''
-    case $requested_options in *'
-it '*) why=${requested_options##*
-} ;; esac
+    case $requested_options in *"${newline}it "*) why=${requested_options##*"$newline"} ;; esac
     [ -z "$why" ]
 }
 
@@ -225,6 +224,7 @@ copy_directives() {
         return
     }
     printf '%s\n' "$directives" | LC_ALL=C awk -v options=" $replaced " -v list=" $replaced_list " "$split_words"'
+        # keep(value): the resources in a comma-separated value without those in `list`.
         function keep(value,    parts, count, i, name, kept) {
             count = split(value, parts, ",")
             kept = ""
@@ -242,7 +242,7 @@ copy_directives() {
                 name = words[i]
                 sub(/=.*/, "", name)
                 if (index(options, " " name " ")) {
-                    if (words[i] !~ /=/) i++
+                    if (words[i] !~ /=/) i++ # the next word is the value of the option
                 } else if (words[1] == "#PBS" && words[i] ~ /^-l/) {
                     value = words[i] == "-l" ? words[++i] : substr(words[i], 3)
                     value = keep(value)

@@ -152,6 +152,8 @@ set_name() {
         read -r _ nickname _ _ _ _ _ index <"$job/submitting"
         [ -z "$index" ] || return 0
     fi
+    # The name contains the first three letters or digits of the id. Letters of `job` are
+    # used if the id has fewer.
     nickname='' letters=${id}job
     while [ "${#nickname}" -lt 3 ]; do
         case $letters in [A-Za-z0-9]*) nickname=$nickname${letters%"${letters#?}"} ;; esac

@@ -63,17 +63,20 @@ is_answered() {
 set_key() {
     key=${1%%[!0-9]*}
     case $1 in
+        # NUMBER_INDEX: a task of a Slurm array
         "${key}_"[0-9]*)
             element=${1#"${key}_"}
             key=${key}e${element%%[!0-9]*}
             ;;
-        # Text after the dot is the name of a PBS server, and a number is the index of a
-        # task. Two servers of OpenPBS can use the same number. Torque has several forms of
-        # the name of one server.
+        # NUMBER.SERVER: two servers of OpenPBS can use the same number. Torque has several
+        # forms of the name of one server, so its server is left out.
         "$key."*[!0-9]*) [ "${dialect-}" != openpbs ] || key=${key}_${1#"$key."} ;;
+        # NUMBER.INDEX: a task of a Grid Engine array
         "$key."*) key=${key}e${1#"$key."} ;;
     esac
+    # NUMBER;CLUSTER: a job on another cluster of Slurm
     case $1 in *\;*) key=${key}_${1#*;} ;; esac
+    # Replace the characters that a variable name cannot contain, one at a time.
     while :; do
         case $key in
             *[!A-Za-z0-9_]*) key=${key%%[!A-Za-z0-9_]*}_${key#*[!A-Za-z0-9_]} ;;
@@ -119,19 +122,20 @@ look_up() {
     set_key "$1"
     eval "listed=\${q_$key-}"
     case $listed in
-        "$edition|"*)
-            listed=${listed#*|}
-            listed_state=${listed%%|*} listed=${listed#*|}
-            reason=${listed#*|} listed=${listed%%|*}
-            case $listed in
-                '' | "$2") ;;
-                # Users may rename a job. If the listed name is not a name that tej has
-                # given, only the id is compared.
-                *) [ -z "$2" ] || ! is_generated_name "$listed" || listed_state=unknown reason='' ;;
-            esac
+        "$edition|"*) ;;
+        *)
+            ! scheduler_listed_all "$1" || listed_state=unknown
+            return
             ;;
-        *) ! scheduler_listed_all "$1" || listed_state=unknown ;;
     esac
+    # $listed is EDITION|STATE|NAME|WORDS, and WORDS may contain further bars.
+    listed=${listed#*|}
+    listed_state=${listed%%|*} listed=${listed#*|}
+    listed_name=${listed%%|*} reason=${listed#*|}
+    if [ -z "$listed_name" ] || [ -z "$2" ] || [ "$listed_name" = "$2" ]; then return; fi
+    # Users may rename a job. If the listed name is not a name that tej has given, only the
+    # id is compared.
+    ! is_generated_name "$listed_name" || listed_state=unknown reason=''
 }
 
 # is_generated_name NAME: check whether NAME has the form of the names that set_name makes, so that

@@ -128,6 +128,19 @@ derive_ended_state() {
 record_cause() {
     now=''
     get_time
+    set_cause
+    put_first reason "$now $cause"
+    read_end
+    [ "$state" = '?' ] || return 0
+    # If `reason` could not be written because the disk is full, the cause is reported
+    # now, and determined again at the next request.
+    state=finished
+    [ "$listed_state" != cancelled ] || state=killed
+}
+
+# set_cause: set $cause to the words KIND WORDS of the fact `reason`, from the answer of the
+# scheduler, and from the signals that the job has received.
+set_cause() {
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
         queued) cause="other $runtime has requeued it" ;;
@@ -152,11 +165,4 @@ record_cause() {
             fi
             ;;
     esac
-    put_first reason "$now $cause"
-    read_end
-    [ "$state" = '?' ] || return 0
-    # If `reason` could not be written because the disk is full, the cause is reported
-    # now, and determined again at the next request.
-    state=finished
-    [ "$listed_state" != cancelled ] || state=killed
 }

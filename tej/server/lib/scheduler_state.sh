@@ -198,6 +198,8 @@ derive_gone_state() {
     fi
     case $listed_state in
         cancelled | limit)
+            # If this client creates `claim`, the script has not started and can no longer
+            # start, so that no second query is necessary.
             ! take_claim || {
                 record_cut_off
                 return
@@ -213,16 +215,20 @@ derive_gone_state() {
     case $listed_state in
         cancelled | limit) record_cut_off ;;
         alive | moved) derive_contradicted_state ;;
-        *)
-            if [ -f "$job/rerun" ]; then
-                mark_lost "$runtime started it a second time, tej did not run it again, and the first run recorded no end"
-            elif [ -n "$reason" ]; then
-                mark_lost "$runtime says $reason, and the job recorded no exit status"
-            else
-                mark_lost "$runtime no longer lists the job, and the job recorded no exit status"
-            fi
-            ;;
+        *) mark_gone ;;
     esac
+}
+
+# mark_gone: mark the job as lost, because the scheduler no longer runs the job, and neither
+# the scheduler nor the job has recorded how the job ended.
+mark_gone() {
+    if [ -f "$job/rerun" ]; then
+        mark_lost "$runtime started it a second time, tej did not run it again, and the first run recorded no end"
+    elif [ -n "$reason" ]; then
+        mark_lost "$runtime says $reason, and the job recorded no exit status"
+    else
+        mark_lost "$runtime no longer lists the job, and the job recorded no exit status"
+    fi
 }
 
 # record_early_end: if the scheduler no longer lists the job, its accounting reports who ended

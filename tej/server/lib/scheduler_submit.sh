@@ -130,10 +130,10 @@ find_id() {
 }
 
 # unset_job_variables: unset the variables that describe a job, if this shell runs in a
-# job of Slurm or PBS. sbatch passes its environment to the new job. With the variables
-# of the outer job, the new job would use the id of the outer job as its own id, and
-# `srun` in the new job would use the CPUs and memory of the outer job, and an MPI program
-# would act as a process of the outer job (PMI_..., PMIX_...).
+# job of Slurm or PBS. sbatch passes its environment to the new job. With the variables of
+# the outer job, the new job would use the id of the outer job as its own id, `srun` would
+# use the CPUs and memory of the outer job, and an MPI program would act as a process of
+# the outer job (PMI_..., PMIX_...).
 unset_job_variables() {
     [ -n "${SLURM_JOB_ID-}${PBS_JOBID-}" ] || return 0
     for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS|PMI|PMIX)_[A-Za-z0-9_]*=/ { print $1 }'); do

@@ -89,12 +89,23 @@ read_facts() {
         read -r started where j_pid j_start <"$job/started"
         is_number "$started" || damage=started started=''
     }
+    read_native_id
+    read_fact kill && {
+        read -r kill_time grace by <"$job/kill"
+        is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace='' kill_time=''
+    }
+    read_end || derive_unended_state
+}
+
+# read_native_id: set $native from the fact `native_id`, or to '' if the fact is missing or
+# damaged. $started must be set.
+read_native_id() {
     if read_fact native_id; then
         IFS= read -r native <"$job/native_id"
         case $native in
-            'pid '*' '*' '*' '*' '*) ;;
+            'pid '*' '*' '*' '*' '*) ;; # written by a wrapper of the default runtime
             'pid '*) damage=native_id native='' ;;
-            *' '*) ;;
+            *' '*) ;; # written by the runtime of a scheduler
             *) damage=native_id native='' ;;
         esac
     elif [ "$damage" = native_id ] && [ -z "$started" ]; then
@@ -102,11 +113,11 @@ read_facts() {
         # be writing the fact at this moment (put_once).
         damage=''
     fi
-    read_fact kill && {
-        read -r kill_time grace by <"$job/kill"
-        is_number "$kill_time" && is_number "$grace" || damage=kill by='' grace='' kill_time=''
-    }
-    read_end && return 0
+}
+
+# derive_unended_state: set $state of a job whose end is not recorded, from the facts that
+# read_facts has read. Sets $state to `?` if only the runtime can tell.
+derive_unended_state() {
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
         # The job's directory may have been moved while the facts were read, and another
         # job may have its path now. Therefore read the facts again.
@@ -348,11 +359,11 @@ read_job() {
     [ -d "$job" ]
 }
 
-# load_again ID WORDS: like load_job, but load the job or archived attempt of ID whose
-# `spec` contains WORDS. A caller that returns to a job uses load_again, because the job
-# may have been archived and another job may have its id. Sets $id to ID in every case,
-# because the record of the job must have the id of the request. Returns 1 if no such job
-# exists.
+# load_again ID WORDS: load the job ID if its `spec` contains WORDS, or else the archived
+# attempt of ID whose `spec` contains WORDS. A caller that returns to a job uses
+# load_again, because the job may have been archived and another job may have its id. Sets
+# $id to ID in every case, because the record of the job must have the id of the request.
+# Returns 1 if no such job exists.
 load_again() {
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac

@@ -117,9 +117,8 @@ class _Login:
         """
         cause: Exception | None = None
         for attempt in self._in_order(self._attempts(agent)):
-            if attempt.method in done or not self._accepted(attempt.method):
-                continue
-            if attempt.method in self.config.forbidden_authentications:
+            # An attempt can change the methods that the server accepts.
+            if attempt.method in done or not self._may_try(attempt.method):
                 continue
             try:
                 wanted = self._try(attempt)
@@ -154,6 +153,12 @@ class _Login:
             self.tried.append(attempt.label)
             raise
         return wanted
+
+    def _may_try(self, method: str) -> bool:
+        """Return whether the server and the configuration permit a login method."""
+        if method in self.config.forbidden_authentications:
+            return False
+        return self._accepted(method)
 
     def _accepted(self, method: str) -> bool:
         return self.allowed is None or method in self.allowed or method == "none"

@@ -207,24 +207,27 @@ def _declare_ports(cls: type[Module]) -> None:
     cls.output_paths = {**cls.output_paths}
     for name in own:
         hint = hints[name]
-        if hint is ClassVar or typing.get_origin(hint) is ClassVar:
-            continue
-        where = f"Port '{name}' of module class {cls.__name__}"
-        # The ports of base classes are not in the dictionaries of these classes.
-        bases = cls.__mro__[1:]
-        if name in _RESERVED or any(name in base.__dict__ for base in bases):
-            raise PipelineError(
-                f"{where} has a reserved name, which modules use: rename the port"
-            )
-        default = cls.__dict__.get(name, MISSING)
-        kind = read_annotation(hint, where)
-        if kind is None:
-            path = check_output_path(default, where)
-            cls.output_paths[name] = path
-            cls.outputs[name] = PortType("Directory" if path[-1] == "/" else "File")
-        else:
-            if default is not MISSING:
-                default = _convert(kind, default, where)
-            cls.inputs[name] = InputPort(name, kind, default)
-        if name in cls.__dict__:
-            delattr(cls, name)
+        if hint is not ClassVar and typing.get_origin(hint) is not ClassVar:
+            _declare_port(cls, name, hint)
+
+
+def _declare_port(cls: type[Module], name: str, hint: object) -> None:
+    where = f"Port '{name}' of module class {cls.__name__}"
+    # A port of a base class is no longer an attribute of that class, so a subclass may
+    # declare the port again.  Modules use all other attributes of the base classes.
+    if name in _RESERVED or any(name in base.__dict__ for base in cls.__mro__[1:]):
+        raise PipelineError(
+            f"{where} has a reserved name, which modules use: rename the port"
+        )
+    default = cls.__dict__.get(name, MISSING)
+    kind = read_annotation(hint, where)
+    if kind is None:
+        path = check_output_path(default, where)
+        cls.output_paths[name] = path
+        cls.outputs[name] = PortType("Directory" if path[-1] == "/" else "File")
+    else:
+        if default is not MISSING:
+            default = _convert(kind, default, where)
+        cls.inputs[name] = InputPort(name, kind, default)
+    if name in cls.__dict__:
+        delattr(cls, name)

@@ -1,9 +1,9 @@
 """`Plan`: the jobs of a pipeline or an exploration, with their ids.
 
-The id of a job is made from its signature as the core of tej computes it: the content
-of its files, the environment, and the ids of the jobs whose files it uses.  A change of
-a module therefore changes the ids of this module and of the modules downstream of it.
-The same pipeline has the same ids on every machine.
+The id of a job is made from the signature of the job, as in tej itself.  The signature
+covers the content of the files, the environment, and the ids of the jobs whose files
+are inputs.  A change of a module therefore changes the ids of this module and of the
+modules downstream of it.  The same pipeline has the same ids on every machine.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class PlannedJob:
     needs: tuple[str, ...]
     """Ids of the jobs whose files this job uses."""
     parameters: Mapping[str, object]
-    """Explored parameters whose value is the same in all points that contain this
-    job."""
+    """Values of the explored parameters, without those that differ between the points
+    in which this job occurs."""
     is_wanted: bool = False
     """Whether no other job of a pipeline uses the results of this job."""
 

@@ -146,7 +146,7 @@ read_qstat() {
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
             else {
                 # Torque reports the same exit status for a job that ended by itself, and
-                # for a job that qdel ended but whose runner exited normally.
+                # for a job that qdel ended if the runner exited normally.
                 if (dialect != "torque") state = "ended"
                 words = "exit status " status
             }

@@ -156,9 +156,12 @@ is_listed() {
 list_chunks() {
     cpus=${r_cpus:-1} list=''
     if [ -n "$r_tasks_per_node" ]; then
+        # By default, as few nodes as the tasks need: tasks / tasks_per_node, rounded up.
         nodes=${r_nodes:-$(((${r_tasks:-$r_tasks_per_node} + r_tasks_per_node - 1) / r_tasks_per_node))}
         add_chunk "$nodes" "$r_tasks_per_node"
     elif [ -n "$r_tasks" ] && [ -n "$r_nodes" ]; then
+        # Distribute the tasks evenly. If the division leaves a remainder, that many nodes get
+        # one more task.
         [ $((r_tasks % r_nodes)) = 0 ] || add_chunk $((r_tasks % r_nodes)) $((r_tasks / r_nodes + 1))
         [ "$r_tasks" -lt "$r_nodes" ] || add_chunk $((r_nodes - r_tasks % r_nodes)) $((r_tasks / r_nodes))
     elif [ -n "$r_tasks" ]; then

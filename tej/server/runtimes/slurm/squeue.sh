@@ -57,19 +57,26 @@ slurm_list() {
                 ;;
         esac
     done
-    {
-        slurm_queue && printf 'end\n' &&
-            set -f && for cluster in $clusters; do
-            set +f
-            printf 'cluster|%s\n' "$cluster"
-            # If another cluster does not answer, still list the jobs of this cluster.
-            slurm_queue -M "$cluster" && printf 'end\n'
-        done
-        set +f
-    } >"$fresh.said"
+    print_queues >"$fresh.said"
     slurm_read "$fresh.said" "$elsewhere_ids" && rm -f "$fresh.said" && return 0
     rm -f "$fresh.said"
     return 1
+}
+
+# print_queues: print the output of slurm_queue for this cluster and, after a line
+# `cluster|NAME`, for each cluster in $clusters. The line `end` follows each complete output.
+print_queues() {
+    slurm_queue || return
+    printf 'end\n'
+    set -f
+    # shellcheck disable=SC2086 # split into names
+    set -- $clusters
+    set +f
+    for cluster in "$@"; do
+        printf 'cluster|%s\n' "$cluster"
+        # If another cluster does not answer, still list the jobs of this cluster.
+        slurm_queue -M "$cluster" && printf 'end\n'
+    done
 }
 
 # slurm_listed_all [ID]: return 0 if the job ID is on this cluster. Jobs on other
