@@ -68,7 +68,7 @@ find_special_files() {
 # descriptor, 3, because mksh does not pass descriptors opened by `exec` to programs.
 read_ended_jobs() {
     tej_count=$1 tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
-        # read_line(PATH): set $line to the first line of the file. Returns 1 if the file
+        # read_line(PATH): set line to the first line of the file. Returns 1 if the file
         # exists. Sets odd if the file is empty, or if the line contains control characters
         # or bytes that are not ASCII.
         function read_line(path, found) {
@@ -122,7 +122,7 @@ read_ended_jobs() {
         }
         # read_job(): set record to the record of the job id. Returns 0 if the shell must print
         # the record.
-        function read_job(spec, word, count, end) {
+        function read_job(word, count, end) {
             odd = 0
             record = ""
             if (id !~ /^[A-Za-z0-9_=@%:,+-][A-Za-z0-9_=@%:.,+-]*$/) return 0
@@ -136,18 +136,26 @@ read_ended_jobs() {
             add("how", end[2])
             add("number", end[3])
             add("ended", end[1])
-            if (split(copy, word, " ") == 11 && copy ~ /^[!-~][ -~]* end$/) {
-                add("submitted", word[2])
-                add("started", word[3])
-                add("where", word[4])
-                add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
-                if (end[4] == "killed" && !read_kill()) return 0
-                if (!read_later_facts() || !read_spec()) return 0
-                # Another client may have replaced the job by a job with the same id.
-                if (index(line, "token=" word[1] " ") != 1) return 0
-                add("spec", line)
-                return !odd
-            }
+            if (split(copy, word, " ") == 11 && copy ~ /^[!-~][ -~]* end$/)
+                return add_copied_facts(word, end[4] == "killed") && !odd
+            return add_facts() && !odd
+        }
+        # add_copied_facts(WORD, KILLED): complete the record with WORD, the words of the second
+        # line of finished, and with the facts that this line does not repeat.
+        function add_copied_facts(word, killed) {
+            add("submitted", word[2])
+            add("started", word[3])
+            add("where", word[4])
+            add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
+            if (killed && !read_kill()) return 0
+            if (!read_later_facts() || !read_spec()) return 0
+            # Another client may have replaced the job by a job with the same id.
+            if (index(line, "token=" word[1] " ") != 1) return 0
+            add("spec", line)
+            return 1
+        }
+        # add_facts(): complete the record of a job without a second line of finished.
+        function add_facts(spec, word, count) {
             if (!read_spec()) return 0
             spec = line
             add("spec", spec)
@@ -171,8 +179,7 @@ read_ended_jobs() {
             if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
             # If another client has replaced the job by a job with the same id while the
             # facts were read, the token in `spec` has changed.
-            if (!read_line(id "/spec") || line != spec) return 0
-            return !odd
+            return read_line(id "/spec") && line == spec
         }
         BEGIN {
             runtime = ENVIRON["tej_runtime"]

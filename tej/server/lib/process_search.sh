@@ -141,6 +141,7 @@ search_processes() {
             pids[job] = pids[job] pid " "
         }
         END {
+            # Add the first process of each job.
             for (job = 1; job <= jobs; job++) {
                 first = leader[job]
                 # Under a scheduler, LEADER is not the leader of its session. The kernel does
@@ -150,6 +151,7 @@ search_processes() {
                 if (first in start) add(first, job)
                 jobs_of_session[first] = jobs_of_session[first] " " job
             }
+            # Add the processes in the session of a job, and the processes with its token.
             for (pid in start) {
                 size = 0
                 if (session[pid] in jobs_of_session) size = split(jobs_of_session[session[pid]], list, " ")
@@ -160,6 +162,8 @@ search_processes() {
                     size = split(marked[pid], list, " ")
                 for (i = 1; i <= size; i++) add(pid, list[i])
             }
+            # Add the children of each added process. The loop also visits the processes that it
+            # adds, so it finds all descendants.
             for (n = 1; n <= count; n++) {
                 size = 0
                 if (added_pid[n] in children) size = split(children[added_pid[n]], list, " ")

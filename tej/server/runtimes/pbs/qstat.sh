@@ -98,6 +98,7 @@ $sought
 # Older versions have no option -w, which prevents the wrapping.
 read_qstat() {
     awk -v dialect="$dialect" -v moved="${2-}" '
+        # flush(): print the line of the job id, whose attributes have been read into value.
         function flush() {
             if (id == "") return
             has_moved = value["job_state"] == "M" && value["queue"] ~ /@/
@@ -131,6 +132,9 @@ read_qstat() {
             if (value["job_state"] == "W") return "waits until " value["execution_time"]
             return value["comment"]
         }
+        # classify_end(STATUS): set state and words for a job that PBS reports as over. PBS sets
+        # the exit status to a negative number, or to 256 plus a signal, if the script did not
+        # exit by itself.
         function classify_end(status) {
             code = dialect status
             state = "over"

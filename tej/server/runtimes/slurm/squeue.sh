@@ -92,6 +92,8 @@ slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 # that tej has submitted, a line for each task follows.
 slurm_read() {
     awk -F'|' -v asked="$2" '
+        # note(ID, TITLE): store the state of one line of squeue. If ID has several lines, one
+        # for each component or task, the state with the highest rank is used.
         function note(id, title,    now) {
             if (cluster != "") id = id ";" cluster
             # A job in an unknown state counts as running.
