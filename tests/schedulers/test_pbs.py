@@ -216,11 +216,11 @@ def test_recorded_end_waits_briefly_for_cause(
     (queue_path / "scheduler/listing").unlink(missing_ok=True)
     status = queue.status("victim")
     assert status.state is JobState.RUNNING
-    assert "does not say why" in str(status.note)
+    assert "reports no reason" in str(status.note)
     set_age(600, facts / "finished")
     status = queue.status("victim")
     assert (status.state, status.exit_code) == (JobState.FINISHED, 3)
-    assert "could not be asked why" in str(status.note)
+    assert "did not answer" in str(status.note)
     (pbs / "down").unlink()
     assert queue.status("victim") == status
     queue.delete("victim")

@@ -349,7 +349,7 @@ def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
         (
             "term",
             "over|x|exit status 0",
-            "finished other it was sent SIGTERM, and slurm does not say why",
+            "finished other it received SIGTERM, and slurm reports no reason",
         ),
         ("", "cancelled|x|CANCELLED", "killed other not by tej: slurm: CANCELLED"),
     ],

@@ -104,7 +104,7 @@ derive_ended_state() {
             # cause of the end.
             find_age finished "$ended"
             if [ "$age" -lt "$cause_awaited" ]; then
-                keep_last_state "it has ended, and $runtime does not say why"
+                keep_last_state "it has ended, and $runtime reports no reason yet"
             else
                 listed_state=unanswered
                 record_cause
@@ -155,11 +155,11 @@ set_cause() {
             if [ -n "$warning" ]; then
                 cause="${warning%% *} $runtime: ${warning#* }"
             elif [ -e "$job/term" ] && [ "$listed_state" = unanswered ]; then
-                cause="cut it was sent SIGTERM, and $runtime could not be asked why"
+                cause="cut it received SIGTERM for an unknown reason: $runtime did not answer"
             elif [ -e "$job/term" ]; then
-                cause="cut it was sent SIGTERM, and $runtime does not say why"
+                cause="cut it received SIGTERM, and $runtime reports no reason"
             elif [ "$listed_state" = unanswered ]; then
-                cause="other $runtime could not be asked why it ended"
+                cause="other it ended for an unknown reason: $runtime did not answer"
             else
                 cause="other ${reason:+$runtime: $reason}"
             fi
