@@ -96,6 +96,12 @@ def test_directives_apply_and_keep_users_name(shell: Shell) -> None:
     ]
 
 
+def test_option_without_value_takes_no_word_of_another_line(shell: Shell) -> None:
+    lines = """directives='#PBS -N a -l mem=3gb
+#PBS -l' replaced=-N replaced_list=ncpus; copy_directives"""
+    assert shell(lines, "pbs") == "#PBS -l mem=3gb\n"
+
+
 def test_quoted_text_of_a_directive_is_no_option(shell: Shell) -> None:
     lines = r"""printf '%s\n' '#SBATCH --comment="run -a 3 -W --mem-per-cpu=1G"' \
         "#SBATCH -J 'a # --wait' -n 2 # --array=1" "#SBATCH --comment=it's --late" \

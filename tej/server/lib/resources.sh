@@ -128,7 +128,7 @@ find_directives() {
 # shellcheck disable=SC2016 # awk code
 split_words='
     function split_words(line, list,    i, c, quote, word, count) {
-        count = 0
+        count = split("", list)
         quote = word = ""
         for (i = 1; i <= length(line); i++) {
             c = substr(line, i, 1)
