@@ -18,10 +18,12 @@ from tej.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     HostKeyRejected,
+    RemoteCommandFailure,
 )
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.job_requests import get_statuses
+from tej.queue.retry_policy import STABLE
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
@@ -31,6 +33,9 @@ logger = logging.getLogger("tej")
 
 GATHER = 0.05
 """Seconds for which a request is delayed, to collect the job ids of several threads."""
+
+OUTAGE_PATIENCE = 600.0
+"""Number of seconds for which a wait that has begun survives failures on the server."""
 
 TICK = 1.0
 """Number of seconds between two calls of `on_tick`.  Ctrl-C takes effect within TICK
@@ -70,6 +75,8 @@ class Watcher:
         """Ids of the jobs that the current `wait` request has not reported yet."""
         self._stop = threading.Event()
         """Set to end the current `wait` request."""
+        self._has_begun = False
+        """Whether the server has carried out a `wait` request."""
 
     def as_completed(
         self,
@@ -113,8 +120,9 @@ class Watcher:
 
         If a job does not exist, None is yielded instead of its status.  At `deadline`
         (a value of `time.monotonic`) the iterator ends without an error.  After a lost
-        connection, the wait continues over a new connection.  Raises an error that a
-        retry cannot resolve, and any exception that `on_tick` raises.
+        connection, the wait continues over a new connection.  If a wait that has begun
+        fails on the server, it is repeated for OUTAGE_PATIENCE seconds.  Raises an
+        error that a retry cannot resolve, and any exception that `on_tick` raises.
         """
         due = 0.0
         with self.waiting(job_ids) as waiter:
@@ -192,6 +200,7 @@ class Watcher:
         This method runs in the background thread.
         """
         tries = 0
+        failed_since: float | None = None
         while True:
             time.sleep(GATHER)
             with self._changed:
@@ -200,13 +209,15 @@ class Watcher:
                 if not self._requested:
                     self._thread = None
                     return
+            begun = time.monotonic()
             try:
                 self._send_request(sorted(self._requested))
-                tries = 0
+                tries, failed_since = 0, None
             except (AuthenticationFailed, HostKeyRejected, Outdated) as error:
                 self._fail(error)
             except ConnectionFailed as error:
                 logger.info("%s; still waiting", error)
+                failed_since = None
                 tries += 1
                 retries = self._connection.retries
                 hopeless = error.permanent or tries >= retries.limit
@@ -215,6 +226,20 @@ class Watcher:
                     self._fail(error)
                 else:
                     retries.pause(tries)
+            except RemoteCommandFailure as error:
+                # The server may be short of processes or memory, or a disk may be
+                # unreadable, for a while. A malformed reply has no exit status.
+                now = time.monotonic()
+                if failed_since is None or now - begun > STABLE:
+                    tries, failed_since = 0, now
+                is_over = now - failed_since > OUTAGE_PATIENCE
+                if error.ret is None or not self._has_begun or is_over:
+                    self._fail(error)
+                    continue
+                if not tries:
+                    logger.warning("%s; still waiting", error)
+                tries += 1
+                self._connection.retries.pause(tries)
             except Exception as error:
                 self._fail(error)
 
@@ -238,6 +263,7 @@ class Watcher:
         def report(records: bytes) -> None:
             answer = parse_reply(records)
             head.update(answer.head)
+            self._has_begun |= "queue" in head
             for record in answer.jobs:
                 status = None
                 if "state" in record:

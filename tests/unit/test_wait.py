@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from tej import ConnectionFailed, JobNotFound, JobState, JobStatus, Retries
+from tej import (
+    ConnectionFailed,
+    JobNotFound,
+    JobState,
+    JobStatus,
+    RemoteCommandFailure,
+    Retries,
+)
 from tej.queue.wait import Watcher
 from tej.queue.wait_timeout import ended_among
 
@@ -150,6 +157,25 @@ def test_early_end_of_request_is_a_lost_connection(
     server.end("a")
     assert Waiting(watcher.ends(["a"])).join() == [("a", JobState.FINISHED)]
     assert pauses == [1, 2, 3]
+
+
+def test_outage_of_the_server_is_survived_for_a_while(
+    server: Server, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = RemoteCommandFailure("Cannot fork", "wait", 2)
+
+    def wait(*failures: Exception) -> list[Any]:
+        server.failures = [*failures]
+        waiting = Waiting(watcher.ends(["a"]))
+        return [*waiting.join(), waiting.error]
+
+    server.end("a")
+    assert wait(outage) == [outage]
+    assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
+    malformed = RemoteCommandFailure("No state", "wait")
+    assert wait(malformed) == [malformed]
+    monkeypatch.setattr("tej.queue.wait.OUTAGE_PATIENCE", -1)
+    assert wait(outage) == [outage]
 
 
 def test_unreachable_server_ends_the_wait(server: Server, watcher: Watcher) -> None:
