@@ -17,7 +17,7 @@ def parse_pairs(
 ) -> dict[str, str]:
     """Return a dictionary of the names and values in words of the form NAME=VALUE.
 
-    `what` and `form` describe a word in the error message.
+    The error message for an invalid word contains `what`, the kind of word, and `form`.
     """
     pairs = {}
     for word in words:

@@ -36,7 +36,7 @@ INTERVAL = 2.0
 MOST_JOBS = 1000
 """Maximum number of jobs of a queue in the table; older jobs are left out."""
 TAIL = 200
-"""Number of lines of a job's output that are shown first."""
+"""Number of last lines of a job's output that are shown when the job is chosen."""
 KEYS = """\
 up, down   choose a job
 tab        go to the output, to scroll it

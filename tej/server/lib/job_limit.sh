@@ -221,8 +221,8 @@ fill_slots() {
 # launch ID: start the waiting job ID through the runtime. If the runtime refuses the
 # job, the job ends without a start. Returns 1 if the runtime cannot start the job now.
 launch() {
-    # If a request starts hundreds of waiting jobs, the client would close the silent
-    # connection. The client ignores an empty word.
+    # Print an empty word, which the client ignores: the start of hundreds of waiting jobs
+    # takes long, and the client closes a connection without any output.
     [ -n "$is_wrapper${is_in_scheduler-}" ] || printf '\0'
     runtime_prepare
     (

@@ -138,8 +138,8 @@ look_up() {
     ! is_generated_name "$listed_name" || listed_state=unknown reason=''
 }
 
-# is_generated_name NAME: check whether NAME has the form of the names that set_name makes, so that
-# a user probably has not chosen it.
+# is_generated_name NAME: check whether NAME has the form of the names that set_name
+# makes, which a user is unlikely to choose.
 is_generated_name() {
     nickname_end=${1#tej_???} nickname_end=${nickname_end%_a}
     case $1 in tej_???*) ;; *) return 1 ;; esac

@@ -74,7 +74,7 @@ def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec
 
 
 def as_parameters(values: Mapping[str, object]) -> dict[str, str]:
-    """Return values in the form of `JobSpec.parameters`, without long values.
+    """Return the values that are short enough for `JobSpec.parameters`, as text.
 
     The names are changed to names of environment variables, as tej requires.
     """
