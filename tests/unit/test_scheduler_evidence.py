@@ -246,11 +246,11 @@ def test_unfinished_kill_is_repeated_after_its_time(shell: Shell) -> None:
 
 
 def test_repeated_kill_remembers_that_job_was_requeued(shell: Shell) -> None:
-    """The first run of a requeued job may continue on a node that Slurm cannot reach."""
+    """The first run may continue on a node that the scheduler cannot reach."""
     lines = """nid=5 edition=1 listing=answer relisted=1 started=1 state=running
     : >"$job/heartbeat"; scheduler_cancel() { :; }
     q_5='1|queued||'; scheduler_term() { return 1; }; terminate_or_cancel
-    # Slurm accepts a signal for a job that it has cancelled.
+    # The scheduler accepts a signal for the cancelled job.
     q_5='1|cancelled||'; scheduler_term() { :; }
     for kill in terminate_or_cancel cancel_job; do
         "$kill"; cut -d ' ' -f 2- "$job/ending"

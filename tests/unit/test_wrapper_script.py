@@ -11,18 +11,18 @@ Shell = Callable[..., str]
 WRAPPER = (
     functions(
         "after_heartbeat apply_kill after_wrapper begin_wrapper run_wrapper record_end"
-        " await_directory can_list_job is_removed copy_facts run_job report_failure",
+        " copy_facts run_job report_failure",
         "run_detached.sh",
     )
     + """
 . "$here/lib/run_script.sh"; . "$here/lib/time_limit.sh"
-is_prepared='' no_wrapper='no wrapper' r_walltime='' me; get_time
+is_prepared='' no_wrapper='no wrapper' r_walltime='' me; get_time; own_native="pid $who"
 """
 )
 
 
 def test_end_of_a_usual_job_repeats_its_facts(shell: Shell) -> None:
-    lines = f"""{WRAPPER} who='h b s 1 1' submitted=''
+    lines = f"""{WRAPPER} own_native='pid h b s 1 1' submitted=''
     new() {{
         rm -rf "$job"/*; spec='token=t end'; echo '5 h b s 9 9' >"$job/submitted"
         echo '6 node 1 1' >"$job/started"; started=6 where=node
