@@ -95,6 +95,7 @@ watch_session() {
     trap 'end_sleep; exit 0' ALRM
     until is_gone $$ "$runner_start"; do
         write_heartbeat
+        return_to_job
         sleep_until_signal "$heartbeat_interval"
         # A signal that reaches the runner just before its `wait` is handled only when
         # `wait` returns. SIGALRM makes `wait` return.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from clocks import set_age
-from facts import set_word, wrapper_of
+from facts import beat_of, set_word, wrapper_of
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles, open_queue, unprivileged
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
@@ -203,6 +203,23 @@ def test_exit_code_survives_unreadable_directory(
     with unreadable(facts):
         gate.open()
         wait_until(has_tried, "the wrapper has tried to record the end")
+    wait_until_ended(queue, "job")
+    assert queue.status("job").exit_code == 7
+
+
+@pytest.mark.usefixtures("impatient")
+def test_wrapper_finds_its_restored_directory(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
+) -> None:
+    queue.submit("job", job(f"{gate.wait}; exit 7"))
+    wait_until_started(queue_path, "job")
+    facts, copy = queue_path / "jobs/job", queue_path / "copy"
+    shutil.copytree(facts, copy)
+    shutil.rmtree(facts)
+    (copy / "heartbeat").write_text("1700000000\n")
+    copy.rename(facts)
+    wait_until(lambda: beat_of(facts) > 1700000000, "the heartbeat continues")
+    gate.open()
     wait_until_ended(queue, "job")
     assert queue.status("job").exit_code == 7
 

@@ -149,7 +149,7 @@ read_ended_jobs() {
             add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
             if (killed && !read_kill()) return 0
             if (!read_later_facts() || !read_spec()) return 0
-            # Another client may have replaced the job by a job with the same id.
+            # Another client may have replaced the job with a job with the same id.
             if (index(line, "token=" word[1] " ") != 1) return 0
             add("spec", line)
             return 1
@@ -177,7 +177,7 @@ read_ended_jobs() {
             if (!read_kill()) return 0
             if (read_line(id "/ignored")) add("note", "runtime " runtime " ignores: " rest(0))
             if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
-            # If another client has replaced the job by a job with the same id while the
+            # If another client has replaced the job with a job with the same id while the
             # facts were read, the token in `spec` has changed.
             return read_line(id "/spec") && line == spec
         }

@@ -100,7 +100,7 @@ find_wrapper() {
 take_heartbeat() {
     trap - TERM
     enter_subshell
-    enter_job && read_resources || exit 0
+    enter_job && read_resources && IFS= read -r own_native <"$job/native_id" || exit 0
     continue_heartbeat "$1" "$2"
 }
 
@@ -109,6 +109,7 @@ take_heartbeat() {
 replace_heartbeat() {
     job=.
     read_facts
+    own_native=$native
     # Only one process replaces the heartbeat process of a job.
     [ -n "$started" ] && [ ! -s "$job/finished" ] && read_resources && take_lock "$job/.heartbeat" || exit 0
     trap 'rm -f "$job/.heartbeat"' EXIT

@@ -16,6 +16,13 @@ write_heartbeat() {
     now=$kept_now
 }
 
+# return_to_job: enter the directory of the job again if the working directory no longer exists,
+# but the directory of the job does: a restored network file system can have new directories at
+# the old paths (ESTALE).
+return_to_job() {
+    [ "$job" != . ] || [ -f ./heartbeat ] || is_removed || :
+}
+
 # start_heartbeat: start a background process that writes the heartbeat while this shell
 # lives. Sets $heart to the pid of the background process.
 start_heartbeat() {
@@ -54,6 +61,7 @@ keep_heartbeat() {
         # that the job was alive at that time.
         ! is_gone "$1" "$2" || after_wrapper || exit 0
         write_heartbeat
+        return_to_job
         in_hook=1
         after_heartbeat
         in_hook=''

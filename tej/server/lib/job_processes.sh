@@ -46,9 +46,8 @@ read_orphans() {
 
 # leaves_processes: like may_have_left_processes, but if a client has killed the job, first
 # wait up to 6 seconds for the other processes of the job to exit. The script often exits
-# before the other processes that received the same signal. If a client kills many jobs at
-# once, this wait avoids that every wrapper searches all processes of the host at the same
-# time.
+# before the other processes that received the same signal. Without this wait, if a client kills
+# many jobs at once, every wrapper would search all processes of the host at the same time.
 leaves_processes() {
     for span in 0.2 0.4 0.8 1.6 3.2; do
         may_have_left_processes || return 1

@@ -25,12 +25,11 @@ await_directory() {
 # can_list_job: check whether the directory of the job can be listed, so that only `spec` is
 # missing or damaged. The list of a removed directory is empty.
 can_list_job() {
-    case $(ls "$job/" 2>/dev/null) in *stage*) return 0 ;; esac
-    return 1
+    [ -n "$(ls "$job/" 2>/dev/null)" ]
 }
 
 # is_removed: check whether the job, whose directory cannot be read, was removed: no job has its
-# id, or another job has it. Enters the directory again if its path can be read (ESTALE).
+# id, or another job has it. Enters the directory again if its path can be read.
 is_removed() {
     native=''
     { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null

@@ -45,7 +45,7 @@ seal_objects() {
 
 # find_changed_input: set $changed to the path of a shared file that another job may have
 # changed, or to '' if there is none. A file that only $job has is not considered: the
-# job has replaced it by a file of its own.
+# job has replaced it with a file of its own.
 find_changed_input() {
     changed=''
     [ -f "$job/share_time" ] && [ -f "$job/assembly" ] || return 0
