@@ -61,13 +61,17 @@ def test_kill_is_completed_by_the_runtime(shell: Shell) -> None:
     runs "other b s 1 1"; say ended '' '' :; say ended 1 '' :
     rm jobs/a/finished; echo '9 gone' >jobs/a/lost; touch -d '-9 seconds' jobs/a/heartbeat; say lost '' '' :
     rm jobs/a/lost; say elsewhere '' '' :; stopped=1; say elsewhere '' '' :
-    refuse=1; say elsewhere '' '' :"""
+    refuse=1; say elsewhere '' '' :
+    # The wrapper of a new job has written its native id meanwhile.
+    new; wait_for() {{ echo "pid $who" >jobs/a/native_id; }}; runtime_stop() {{ echo "${{native%% *}}"; }}
+    say starting '' '' :"""
     wait = "wait native_id 5, stop 7, "
     assert shell(lines, "default").splitlines() == [
         "continue, wrapper, ",
         *["stop 0, continue, wrapper, "] * 2,
         *("", "", "", "continue, wrapper, ", "", "stop 7, ", "stop 7, "),
         *(f"{wait}wait finished 10, ", f"{wait}wait finished 60, ", wait),
+        *("pid", ""),
     ]
 
 

@@ -106,3 +106,11 @@ def test_end_follows_from_what_ran(shell: Shell) -> None:
         *["await end none 0 1 next a 0"] * 2,
         *("run await end exit 0  on_end next a 0", "await end none 0  on_end next a 0"),
     ]
+
+
+def test_start_that_cannot_be_recorded_leaves_no_fact(shell: Shell) -> None:
+    """An empty fact would be reported as damaged."""
+    lines = """cd "$job"; ln -s /dev/full started; read_clock; tej_id=a
+    export tej_together=1 tej_host='h b s' tej_here="$here" tej_queue="$queue" tej_id
+    tej_clock="$clock_date $clock_uptime" sh "$here/exec_job.sh"; echo "$?"; ls"""
+    assert shell(lines, "default").split() == ["125", "spec", "stage"]
