@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -181,6 +182,19 @@ def test_changed_file_is_named(folder: Path, change: str) -> None:
             os.mkfifo(big)
     with pytest.raises(tej.InvalidJobDirectory, match="big'"):
         check_unchanged(entry)
+
+
+def test_check_of_a_large_file_needs_little_memory(folder: Path) -> None:
+    size = 8 << 20
+    (folder / "start.sh").write_bytes(b"x" * size)
+    (entry,) = read_files(scan(folder))
+    tracemalloc.start()
+    try:
+        check_unchanged(entry)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size // 2
 
 
 def test_changed_link_is_named(folder: Path) -> None:
