@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tej import InvalidJobDirectory
-from tej_luigi.rendering import render_shell
+from tej_luigi.rendering import Recipe, render_shell
 
 
 def test_position_without_quoting_names_the_way_out() -> None:
@@ -20,3 +20,10 @@ def test_raw_values_are_not_quoted() -> None:
     python = "#!/usr/bin/env python3\nprint('{{v}}')"
     assert "print('a b; c')" in render_shell(python, values, "")
     assert "echo 'a b; c'" in render_shell("#!/bin/bash\necho {{v}}", values, "")
+
+
+@pytest.mark.parametrize("inline", ["echo x", "echo x\n", "#!/bin/sh\necho x\n"])
+def test_inline_script_has_shebang_and_last_newline(inline: str) -> None:
+    recipe = Recipe(None, (), inline, {}, None, {})
+    with recipe.folder() as folder:
+        assert (folder / "start.sh").read_bytes() == b"#!/bin/sh\necho x\n"
