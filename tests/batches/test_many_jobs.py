@@ -31,7 +31,9 @@ NAMES = [f"job{number:02}" for number in range(12)]
 @pytest.fixture
 def many(queue: tej.RemoteQueue, job: Make) -> list[str]:
     """Return the ids of ended jobs, each with its id in the file `results`."""
-    directory = job('echo "$TEJ_JOB_ID" >results; echo x >"only $TEJ_JOB_ID"')
+    directory = job(
+        'echo "$TEJ_JOB_ID" >results; mkdir sub; echo x | tee sub/x >"only $TEJ_JOB_ID"'
+    )
     specs = (tej.JobSpec(directory, job_id=name) for name in NAMES)
     outcomes = [*queue.submit_many(specs)]
     assert [outcome.job_id for outcome in outcomes] == NAMES
@@ -231,13 +233,14 @@ def test_each_job_has_its_own_patterns(
     wanted: dict[str, str | list[str]] = {
         many[0]: f"only {many[0]}",
         many[1]: [],
-        many[2]: ["res*", "start.sh"],
+        many[2]: ["res*", "sub/x"],
     }
     done = queue.download_many(wanted, directory=tmp_path / "out", flatten=True)
     out = tmp_path / "out"
     assert done[many[0]].files == [out / many[0] / f"only {many[0]}"]
     assert done[many[1]].files == []
-    assert {path.name for path in done[many[2]].files} == {"results", "start.sh"}
+    assert {path.name for path in done[many[2]].files} == {"results", "x"}
+    assert (out / many[2] / "x").exists()
 
 
 def test_missing_file_affects_only_its_job(
@@ -245,14 +248,15 @@ def test_missing_file_affects_only_its_job(
 ) -> None:
     out = tmp_path / "out"
     wanted = [many[0], "absent", many[1], many[2]]
-    done = queue.download_many(wanted, ["results", f"only {many[1]}"], directory=out)
+    files = ["sub/x", f"only {many[1]}"]
+    done = queue.download_many(wanted, files, directory=out)
     assert isinstance(done["absent"].error, tej.JobNotFound)
     assert "No job 'absent'" in str(done["absent"].error)
     for name in (many[0], many[2]):
         assert isinstance(done[name].error, tej.DownloadFailed)
         assert f"There is no 'only {many[1]}' in job '{name}'" in str(done[name].error)
     assert done[many[1]].error is None
-    assert len(done[many[1]].files) == 2
+    assert {*done[many[1]].files} == {out / many[1] / name for name in files}
 
 
 def test_unwritable_target_fails_only_its_job(

@@ -30,7 +30,7 @@ PLACES = {
     "after a shift": "n=2 m=$((1<<(n+1)))\nprintf %s {v}",
     "here-document": "cat <<end\n{v}\nend",
     "quoted here-document": "cat <<'end'\n{v}\nend\n: {v}",
-    "after it": "cat >/dev/null <<-end\n\tdon't\n\tend\nprintf %s {v}",
+    "after it": "cat >/dev/null <<-end\n\ttwo\n\tdon't\n\tend\nprintf %s {v}",
     "case": "case x in x) printf %s {v} ;; esac",
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tej import RemoteCommandFailure
 from tej.job.command import find_command
 from tej.job.resources import Resources
 from tej.job.status import JobState, JobStatus
@@ -54,6 +55,9 @@ def test_command_and_environment_are_read_back(
 def test_damaged_command_is_not_guessed() -> None:
     assert parse_command("", "start.sh") is None
     assert parse_command("export A=1\ntej_run ./other.sh\n", "start.sh") is None
+    job = JobStatus("a", JobState.FINISHED, PurePosixPath("/"), script="true")
+    with pytest.raises(RemoteCommandFailure, match="command of job 'a' cannot be read"):
+        _parse(job, {})
 
 
 def test_resources_are_read_back() -> None:
