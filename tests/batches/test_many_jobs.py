@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -91,7 +92,7 @@ def test_records_of_many_started_jobs_are_complete(
         assert outcome.status is not None
         status = found[outcome.job_id]
         assert status is not None
-        assert status.state is JobState.RUNNING
+        assert (status.state, status.host) == (JobState.RUNNING, socket.gethostname())
         if outcome.status.started is None:
             # On a busy machine, the server replies before the script has started.
             status = replace(
