@@ -1,9 +1,12 @@
-"""Private names of Prefect in the adapter: each is listed, and exists in this Prefect."""
+"""Calls in threads, and private names of Prefect: each is listed, and exists."""
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import contextlib
 import inspect
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +16,7 @@ from prefect.workers.base import BaseWorker
 
 import tej_prefect
 from tej_prefect import TejWorker
-from tej_prefect.context import PRIVATE_NAMES
+from tej_prefect.context import PRIVATE_NAMES, in_thread
 
 DOCUMENTED = {"_display_name", "_description", "_documentation_url", "_logo_url"}
 """Private names that each worker of Prefect has to define."""
@@ -73,3 +76,22 @@ def test_worker_overrides_no_private_name_by_accident() -> None:
     }
     private = {name for name in mine & theirs if name.startswith("_")}
     assert private - DOCUMENTED - OVERRIDDEN <= {"_abc_impl"}
+
+
+def test_cancelled_call_waits_for_its_thread() -> None:
+    """The thread may still have to kill a job."""
+    stop = threading.Event()
+    ended: list[bool] = []
+
+    def work() -> None:
+        ended.append(stop.wait(60))
+
+    async def cancel() -> list[bool]:
+        call = asyncio.create_task(in_thread(work, stop))
+        await asyncio.sleep(0)
+        call.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await call
+        return [*ended]
+
+    assert asyncio.run(cancel()) == [True]
