@@ -152,7 +152,7 @@ def test_unreadable_job_is_neither_lost_nor_missing(
         (status,) = queue.jobs()
         assert status == queue.status("job")
         assert not status.state.final
-        assert "cannot be entered" in str(status)
+        assert "cannot be read" in str(status)
         with pytest.raises(tej.WaitTimeout):
             queue.wait(["job"], timeout=0.5)
         with pytest.raises(tej.JobStillRunning):
@@ -161,6 +161,11 @@ def test_unreadable_job_is_neither_lost_nor_missing(
             list(queue.logs("job"))
         with pytest.raises(tej.RemoteCommandFailure, match="Cannot write"):
             queue.kill("job")
+    with contextlib.ExitStack() as stack:
+        for fact in ("spec", "submitted", "native_id", "started"):
+            stack.enter_context(unreadable(queue_path / "jobs/job" / fact))
+        assert "cannot be read" in str(queue.status("job"))
+        assert not queue.status("job").state.final
     with unreadable(queue_path / "jobs"):
         for request in (
             queue.jobs,

@@ -60,11 +60,11 @@ def test_job_without_native_id_and_processes_is_lost(shell: Shell) -> None:
 def test_repeated_request_starts_only_unstarted_job(
     shell: Shell, fact: str, printed: str
 ) -> None:
-    lines = f"""{function("print_existing", "commands/submit")}
+    lines = f"""{function("print_repeated", "commands/submit")}
     start_job() {{ echo start; }}
     print_started() {{ echo record; }}
     echo 'pid host boot space 1 1' >"$job/{fact}"
-    mode=submit token=0123456789abcdef; print_existing"""
+    read_spec; print_repeated"""
     assert shell(lines, "default") == printed
 
 

@@ -260,9 +260,8 @@ claim_is_stale() {
 # message that contains the name of the damaged fact.
 derive_damaged_state() {
     # The state of a job whose facts cannot be read is unknown, and the job may be running.
-    # If the shell cannot read a directory, all of the files in it seem to be missing.
-    if [ -d "$job" ] && [ ! -x "$job" ]; then
-        state=created note="its directory '$job' cannot be entered, so its state is unknown"
+    if [ -d "$job" ] && ! can_read_facts; then
+        state=created note="its files in '$job' cannot be read, so its state is unknown"
         return
     fi
     # A directory without `spec` is not a damaged job, because tej has not created it.
@@ -279,6 +278,15 @@ derive_damaged_state() {
     elif runs_unrecorded "$evidence"; then
         evidence=''
     fi
+}
+
+# can_read_facts: check whether the facts of $job can be opened. If the shell cannot read a
+# directory, all of the files in it seem to be missing.
+can_read_facts() {
+    [ -x "$job" ] && ls -a "$job/" >/dev/null 2>&1 || return 1
+    for fact in spec submitted native_id started kill finished; do
+        [ ! -f "$job/$fact" ] || cat "$job/$fact" >/dev/null 2>&1 || return 1
+    done
 }
 
 # runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
