@@ -296,6 +296,29 @@ def test_end_is_reported_when_server_is_back(
     assert replies == []
 
 
+def test_failed_deletion_of_job_is_no_lost_flow_run(
+    in_worker: InWorker,
+    local: TejDestination,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = flow_run(Completed())
+    run = TejJob(destination=local, script="exit 0").trigger()
+
+    def delete(_: object) -> None:
+        raise tej.ConnectionFailed("lost")
+
+    monkeypatch.setattr(local.get_client(), "delete_many", delete)
+
+    def end(made: TejWorker) -> Awaitable[int]:
+        follower = follow(made, one, run.job, local)
+        follower._configuration.delete_when_done = True
+        return follower.follow()
+
+    assert in_worker(Client(one), end) == 0
+    assert "was not deleted: lost" in caplog.text
+
+
 def test_submission_to_unreachable_server_can_be_cancelled(
     in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:

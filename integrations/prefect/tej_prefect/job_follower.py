@@ -91,7 +91,11 @@ class JobFollower:
                 await asyncio.sleep(RETRY)
         is_completed = current.state_type is StateType.COMPLETED
         if status and is_completed and self._configuration.delete_when_done:
-            await in_thread(lambda: self._job.queue.delete_many([status]))
+            try:
+                await in_thread(lambda: self._job.queue.delete_many([status]))
+            except tej.Error as error:
+                # The end of the flow run is reported, so this error is only logged.
+                self._logger.warning("Job %s was not deleted: %s", self._job.id, error)
         return code
 
     def wait(self) -> tej.JobStatus | None:
