@@ -91,7 +91,7 @@ def test_qsig_reaches_script_once(
     queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
     script = f"trap 'echo usr1' USR1; echo begun; {gate.wait}; exit 4"
-    queue.submit("warned", job(script))
+    queue.submit("warned", job(f"#PBS -W sandbox=PRIVATE\n{script}"))
     wait_until(lambda: output(queue, "warned") == "begun\n", "the trap is set")
     native_id = (queue_path / "jobs/warned/native_id").read_text().split()[1]
     run("qsig", "-s", "SIGUSR1", native_id)

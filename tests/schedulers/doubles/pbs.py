@@ -99,7 +99,9 @@ def run(number: str) -> None:
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:
-            process.stdin.write(f"{job['script']}\n".encode())
+            is_private = "sandbox=PRIVATE" in job["options"].get("W", "")
+            enter = f"cd {job['home']};" if is_private else ""
+            process.stdin.write(f"{enter}{job['script']}\n".encode())
     with state() as jobs:
         jobs[number]["pid"] = process.pid
     try:

@@ -4,4 +4,5 @@
 # ordinary shell would be the parent of the script. If a SIGTERM ended this parent shell,
 # PBS would kill the whole job without a grace period.
 IFS= read -r script || exit 125
-exec /bin/sh "$script" </dev/null
+# With `-W sandbox=PRIVATE`, OpenPBS writes `cd DIRECTORY;` before the path.
+exec /bin/sh "${script#cd *;}" </dev/null
