@@ -133,7 +133,9 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         'Job Id: 4.s' '    job_state = F' '    Exit_status = 254' \
         'Job Id: 5.s' '    job_state = H' '    Hold_Types = s' '    comment = job held, too many' \
         'Job Id: 6.s' '    job_state = F' '    Exit_status = -3' '    substate = 91' \
-        'Job Id: 7.s' '    job_state = F' '    Exit_status = -1' '    substate = 93' >said
+        'Job Id: 7.s' '    job_state = F' '    Exit_status = -1' '    substate = 93' \
+        'Job Id: 8.s' '    job_state = F' '    exec_host = n/0' '    substate = 91' \
+        'Job Id: 9.s' '    job_state = F' '    substate = 92' >said
     read_qstat said"""
     assert shell(lines, "pbs").splitlines() == [
         "1.s|limit|tej_abc0123|time limit",
@@ -143,6 +145,8 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         "5.s|queued||held (Hold_Types = s): job held, too many",
         "6.s|cancelled||deleted",
         "7.s|over||exit status -1: the job could not be started",
+        "8.s|cancelled||deleted by force",
+        "9.s|cancelled||rejected by all destinations of its queue",
     ]
 
 
@@ -167,6 +171,25 @@ def test_id_missing_in_qstat_is_unknown(shell: Shell) -> None:
         "1.s|running||",
         "2.s|silent||",
         "3.s|unknown||",
+    ]
+
+
+def test_unreachable_server_silences_only_its_jobs(shell: Shell) -> None:
+    lines = r"""dialect=openpbs
+    qstat() {
+        [ "$1" != -x ] || shift; shift
+        case $* in
+            *.gone*) printf 'qstat: illegally formed job identifier: %s\n' "$@" >&2; return 1 ;;
+            *.hangs*) return 124 ;;
+            *) printf 'Job Id: %s\n    job_state = R\n' "$@" ;;
+        esac
+    }
+    qstat_list 1.s 2.gone 3 4.s.org 5.hangs 6.s; qstat_list 2.gone 5.hangs 2>words || cat words"""
+    assert shell(lines, "pbs").splitlines() == [
+        *("3|running||", "1.s|running||", "6.s|running||", "4.s.org|running||"),
+        *("2.gone|silent||", "5.hangs|silent||"),
+        "qstat: illegally formed job identifier: 2.gone",
+        "no reply within 60 seconds",
     ]
 
 
@@ -358,6 +381,8 @@ def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
             "finished other it received SIGTERM, and slurm reports no reason",
         ),
         ("", "cancelled|x|CANCELLED", "killed other not by tej: slurm: CANCELLED"),
+        ("term", "queued|x|BeginTime", "finished other slurm has requeued it"),
+        ("", "queued|x|BeginTime", "finished - slurm has requeued it"),
     ],
 )
 def test_cause_of_exit_0_comes_from_scheduler(

@@ -4,13 +4,45 @@
 # qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is
 # given.
 qstat_list() {
-    query_jobs "$@" || {
-        cat "$fresh.said2" >&2
-        rm -f "$fresh.said1" "$fresh.said2"
+    : >"$fresh.all1" && : >"$fresh.all2" || return 1
+    answered=''
+    if [ $# = 0 ]; then query_server; else query_servers "$(printf '%s\n' "$@")"; fi || return 1
+    [ -n "$answered" ] || {
+        cat "$fresh.all2" >&2
+        rm -f "$fresh.said1" "$fresh.said2" "$fresh.all1" "$fresh.all2"
         return 1
     }
-    moved=$(list_moved) && ask_other_servers && read_qstat "$fresh.said1" >"$fresh.read" &&
-        cat "$fresh.read" && list_absent "$@" && rm -f "$fresh.said1" "$fresh.said2" "$fresh.read"
+    moved=$(list_moved) && query_servers "$moved" && read_qstat "$fresh.all1" >"$fresh.read" &&
+        cat "$fresh.read" && list_absent "$@" &&
+        rm -f "$fresh.said1" "$fresh.said2" "$fresh.all1" "$fresh.all2" "$fresh.read"
+}
+
+# query_servers IDS: query each server for its jobs in IDS, which has one id per line. Each
+# server has a query of its own, because only some of the servers may answer, and only some may
+# keep a job history. Returns 1 if the replies cannot be written.
+query_servers() {
+    all_ids=$1
+    servers=$(printf '%s\n' "$all_ids" | sed -e '/^$/d' -e 's/.*@/@/' -e t -e 's/^[0-9]*/=/' | sort -u)
+    while [ -n "$servers" ]; do
+        other=${servers%%"$newline"*} servers=${servers#*"$newline"}
+        [ "$other" != "$servers" ] || servers=''
+        case $other in =*) other="^[0-9]*${other#=}" ;; esac
+        split_lines
+        # shellcheck disable=SC2046 # one id per line
+        set -- $(printf '%s\n' "$all_ids" | grep "$other\$")
+        end_split
+        query_server "$@" || return 1
+    done
+}
+
+# query_server [ID...]: query one server, and add its reply to the earlier replies. Sets
+# $answered to 1 if the server answers. Returns 1 if the reply cannot be written.
+query_server() {
+    if query_jobs "$@"; then
+        answered=1
+        cat "$fresh.said1" >>"$fresh.all1" || return 1
+    fi
+    cat "$fresh.said2" >>"$fresh.all2"
 }
 
 # query_jobs [ID...]: run qstat for the jobs ID..., or for all jobs. OpenPBS prints ended jobs
@@ -28,27 +60,7 @@ query_jobs() {
 # of the first server contains only that the job has moved, and later that the job is over.
 # Without job history, qstat itself queries the other server.
 list_moved() {
-    [ "$dialect" != openpbs ] || read_qstat "$fresh.said1" 1
-}
-
-# ask_other_servers: query the other servers for the jobs in $moved, and add the replies to the
-# reply of the first server. Each server has a query of its own, because only some of the servers
-# may keep a job history.
-ask_other_servers() {
-    [ -n "$moved" ] || return 0
-    mv "$fresh.said1" "$fresh.all1" && mv "$fresh.said2" "$fresh.all2" || return 1
-    servers=$(printf '%s\n' "$moved" | sed 's/.*@//' | sort -u)
-    while [ -n "$servers" ]; do
-        other=${servers%%"$newline"*} servers=${servers#*"$newline"}
-        [ "$other" != "$servers" ] || servers=''
-        split_lines
-        # shellcheck disable=SC2046 # one id per line
-        set -- $(printf '%s\n' "$moved" | grep "@$other\$")
-        end_split
-        ! query_jobs "$@" || cat "$fresh.said1" >>"$fresh.all1" || return 1
-        cat "$fresh.said2" >>"$fresh.all2"
-    done
-    mv -f "$fresh.all1" "$fresh.said1" && mv -f "$fresh.all2" "$fresh.said2"
+    [ "$dialect" != openpbs ] || read_qstat "$fresh.all1" 1
 }
 
 # run_qstat ARGUMENT...: run qstat, and set $qstat_status to its exit status. Returns 1 if the
@@ -82,7 +94,7 @@ $(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")
         case $printed in *"
 $sought
 "*) continue ;; esac
-        if grep -E 'Unknown Job|has finished' "$fresh.said2" |
+        if grep -E 'Unknown Job|has finished' "$fresh.all2" |
             grep -Eq "(^|[^0-9])$sought([^0-9A-Za-z_-]|\$)"; then
             printf '%s|unknown||\n' "$one"
         else
@@ -142,6 +154,8 @@ read_qstat() {
             else if (code ~ /^(openpbs-27|openpbs-26|torque-10)$/) { state = "limit"; words = "memory limit" }
             else if (code ~ /^(openpbs-28|torque-12)$/) { state = "limit"; words = "limit of CPU time" }
             else if (status == -20 || status == -4) { state = "cut"; words = "node failure" }
+            else if (status == "" && value["exec_host"] != "") { state = "cancelled"; words = "deleted by force" }
+            else if (status == "" && value["substate"] == 92) { state = "cancelled"; words = "rejected by all destinations of its queue" }
             else if (status == 271 || status == "" || value["substate"] == 91) { state = "cancelled"; words = "deleted" }
             else if (status + 0 >= -3 && status + 0 < 0) words = "exit status " status ": the job could not be started"
             else if (status + 0 < 0) words = "exit status " status
