@@ -291,7 +291,7 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
 
 def test_listing_older_than_the_event_proves_nothing(shell: Shell) -> None:
     lines = f"""{GONE} listed_at=$((now - 50)) reason=''; echo 1 >"$job/submitted"
-    at() {{ touch -d "@$((now - $1))" "$job/$2"; }}
+    at() {{ touch -d "@$((now - $1))" "$job/$2"; }}; scheduler_node_down() {{ return 1; }}
     say() {{ derive_gone_state; echo "$state"; [ ! -e "$job/missed" ] || echo missed; }}
     listed_state=over; at 40 submitted; say; at 60 submitted; say; rm "$job/missed"
     echo "$now 5 me" >"$job/kill"; at 40 kill; say; at 60 kill
@@ -300,6 +300,40 @@ def test_listing_older_than_the_event_proves_nothing(shell: Shell) -> None:
         *("running", "running", "missed"),
         *("running", "running", "missed", "killed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "answer", "state"),
+    [
+        ("slurm", "squeue() { echo n1; }; sinfo() { echo idle; }; ", "killed"),
+        ("slurm", "squeue() { echo n1; }; sinfo() { echo 'down*'; }; ", "running"),
+        ("slurm", "squeue() { echo n1; }; sinfo() { return 1; }; ", "running"),
+        ("slurm", "squeue() { return 1; }; ", "running"),
+        ("pbs", "", "killed"),
+        ("pbs", "reason='deleted by force'; ", "running"),
+    ],
+)
+def test_kill_is_complete_only_if_the_node_agrees(
+    shell: Shell, runtime: str, answer: str, state: str
+) -> None:
+    """A cancelled job may run on, on a node that the scheduler cannot reach."""
+    lines = f"""{GONE} echo 1 >"$job/submitted"; echo '1 5 me' >"$job/kill"
+    listed_at=$((now + 9)) kill_time=1 dialect=openpbs listed_state=cancelled
+    reason=CANCELLED; {answer} derive_gone_state; echo "$state $ended $note" """
+    said = shell(lines, runtime).split(maxsplit=2)
+    assert said[0] == state
+    if state == "running":
+        assert said[-1].endswith("checking again before the job counts as killed\n")
+
+
+def test_unrecorded_end_has_the_time_of_the_last_heartbeat(shell: Shell) -> None:
+    """The job may have ended long before this request."""
+    lines = f"""{GONE} echo 1000 >"$job/heartbeat"
+    say() {{ read -r ended _ <"$job/finished"; echo "$ended"; rm "$job/finished"; }}
+    listed_state=limit reason=TIMEOUT; record_cut_off; say
+    kill_time=900; record_killed; say; kill_time=1100; record_killed; say
+    started=''; record_cut_off; [ "$(say)" -ge "$now" ] && echo now"""
+    assert shell(lines).split() == ["1000", "1000", "1100", "now"]
 
 
 def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:

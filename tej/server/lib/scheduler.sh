@@ -23,6 +23,8 @@
 #   scheduler_cancel ID       dequeue or end the job; return 1 on failure
 #   scheduler_history ID      print STATE|WORDS of a job that is no longer listed. STATE may
 #                             also be alive, if the accounting knows no end of the job
+#   scheduler_node_down ID    return 0 if a node of the ended job may be down, so that the job may
+#                             still have processes
 #   scheduler_report ID       print the scheduler's reports about the job with print_report
 #                             (commands/scheduler_log)
 #   scheduler_own_id          set $own_id to the id of the job that this code runs in
@@ -57,6 +59,7 @@ runtime_here() { scheduler_here "${1-}"; }
 scheduler_listed_all() { :; }
 scheduler_term() { return 1; }
 scheduler_history() { return 1; }
+scheduler_node_down() { return 1; }
 scheduler_report() { :; }
 scheduler_warning() { return 1; }
 scheduler_options() { options=''; }

@@ -74,11 +74,14 @@ cause_in_log() {
 }
 
 # record_cut_off: write the facts `reason` and `finished` for a job that was ended by a
-# limit or by another user, and whose wrapper has not recorded the end.
+# limit or by another user, and whose wrapper has not recorded the end. The job may have ended
+# long before this request.
 record_cut_off() {
     get_time
     put_first reason "$now $listed_state $runtime: $reason"
-    put_end "$now none 0 ask 0"
+    last_sign=$now
+    [ -z "$started" ] || get_last_sign
+    put_end "$last_sign none 0 ask 0"
     read_end
 }
 
@@ -143,7 +146,12 @@ record_cause() {
 set_cause() {
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
-        queued) cause="other $runtime has requeued it" ;;
+        queued)
+            # A scheduler requeues a running job by SIGTERM.
+            cause=other
+            [ ! -e "$job/term" ] || cause=cut
+            cause="$cause $runtime has requeued it"
+            ;;
         ended)
             case $reason in COMPLETED | FAILED) reason='' ;; esac
             cause="other ${reason:+$runtime: $reason}"

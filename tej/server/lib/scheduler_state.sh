@@ -101,7 +101,9 @@ is_confirmed() {
         note_missed
     fi
     keep_last_state
-    note="$runtime $1; checking again before the job counts as lost"
+    outcome=lost
+    [ ! -e "$job/kill" ] || outcome=killed
+    note="$runtime $1; checking again before the job counts as $outcome"
     return 1
 }
 
@@ -250,8 +252,9 @@ record_early_end() {
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1
-    case $listed_state,$reason in cut,*'node failure'*) return 1 ;; esac
-    ! was_requeued
+    # The node has not confirmed the end of a job that was deleted by force.
+    case $listed_state,$reason in cut,*'node failure'* | cancelled,*'by force'*) return 1 ;; esac
+    ! was_requeued && ! scheduler_node_down "$nid"
 }
 
 # was_requeued: check whether the scheduler had put the started job back into its queue when
@@ -293,10 +296,8 @@ record_killed() {
         note="$runtime has ended the job, but some of its processes run on $host"
         return 1
     }
-    get_time
     take_claim
-    put_end "$now none 0 killed 0"
-    read_end
+    mark_killed
 }
 
 # retry_kill: retry a kill that failed or was not completed. Every client that reads

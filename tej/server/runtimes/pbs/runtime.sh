@@ -291,6 +291,8 @@ scheduler_cancel() {
     if [ "$dialect" = wrapper ]; then slurm_cancel "$1"; else patiently qdel "$1"; fi
 }
 
+scheduler_node_down() { [ "$dialect" = wrapper ] && slurm_node_down "$1"; }
+
 scheduler_report() {
     case $dialect in
         wrapper)

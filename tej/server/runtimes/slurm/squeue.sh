@@ -162,6 +162,18 @@ slurm_cancel() {
     on_cluster "$1" scancel
 }
 
+# slurm_node_down ID: return 0 if a node of the job is down or does not respond (`*`), or if
+# Slurm does not report its nodes. If a job is cancelled and its node then goes down, Slurm
+# reports the job as CANCELLED, although its processes may run on.
+slurm_node_down() {
+    job_nodes=$(on_cluster "$1" squeue -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,)
+    case $job_nodes in *[!,]*) ;; *) return 0 ;; esac
+    set -- "$1" -h -n "${job_nodes%,}" -o %T
+    case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
+    shift
+    case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) ;; *) return 1 ;; esac
+}
+
 # slurm_own_id: set $own_id to the id of the job in which this function runs. The id has
 # the same format as in the output of sbatch.
 slurm_own_id() {
