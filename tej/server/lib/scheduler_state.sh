@@ -32,7 +32,10 @@ runtime_derive_state() {
             [ "$listed_state" = running ] || note="suspended by $runtime"
             ;;
         over | ended | limit | cut | cancelled | moved | unknown) derive_gone_state ;;
-        *) keep_last_state "$runtime does not answer${silence:+ ($silence)}" ;;
+        *)
+            why_silent=${silence:-$reason}
+            keep_last_state "$runtime does not answer${why_silent:+ ($why_silent)}"
+            ;;
     esac
     [ ! -e "$job/kill" ] || is_final || retry_kill
 }

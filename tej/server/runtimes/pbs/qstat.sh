@@ -17,6 +17,8 @@ qstat_list() {
         rm -f "$fresh.said1" "$fresh.said2" "$fresh.all1" "$fresh.all2" "$fresh.read"
 }
 
+unknown_server='illegally formed job identifier' # message of qstat
+
 # query_servers IDS: query each server for its jobs in IDS, which has one id per line. Each
 # server has a query of its own, because only some of the servers may answer, and only some may
 # keep a job history. Returns 1 if the replies cannot be written.
@@ -36,11 +38,14 @@ query_servers() {
 }
 
 # query_server [ID...]: query one server, and add its reply to the earlier replies. Sets
-# $answered to 1 if the server answers. Returns 1 if the reply cannot be written.
+# $answered to 1 if the server answers, or if the name of the server is unknown, so that later
+# requests for jobs of other servers are sent. Returns 1 if the reply cannot be written.
 query_server() {
     if query_jobs "$@"; then
         answered=1
         cat "$fresh.said1" >>"$fresh.all1" || return 1
+    elif grep -q "$unknown_server" "$fresh.said2"; then
+        answered=1
     fi
     cat "$fresh.said2" >>"$fresh.all2"
 }
@@ -98,7 +103,7 @@ $sought
             grep -Eq "(^|[^0-9])$sought([^0-9A-Za-z_-]|\$)"; then
             printf '%s|unknown||\n' "$one"
         else
-            printf '%s|silent||\n' "$one"
+            printf '%s|silent||%s\n' "$one" "$(grep -F "$unknown_server: $one" "$fresh.all2" | sed 1q)"
         fi
     done
 }
