@@ -148,8 +148,8 @@ set_cause() {
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
         queued)
             # A scheduler requeues a running job by SIGTERM.
-            cause=other
-            [ ! -e "$job/term" ] || cause=cut
+            cause='other'
+            [ ! -e "$job/term" ] || cause='cut'
             cause="$cause $runtime has requeued it"
             ;;
         ended)
