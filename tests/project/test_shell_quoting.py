@@ -34,13 +34,17 @@ NUMBERS = {
 """Process ids that tej's own awk program or the kernel has printed, and paths in /proc."""
 JOB_IDS = {"dep_needs", "dep_ended", "unstarted", "claimed"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
-CONSTANTS = {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"} | {
-    "signals",
-    "clusters",
-    "tej_session",
-    "tej_signals",
-    "closer",
-}
+CONSTANTS = (
+    {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
+    | {"tej_kept_functions"}
+    | {
+        "signals",
+        "clusters",
+        "tej_session",
+        "tej_signals",
+        "closer",
+    }
+)
 """Fixed words of the scripts themselves, and names that were checked."""
 PLACES = {
     ("commands/download", "pattern"),  # a user's own pattern, expanded on purpose

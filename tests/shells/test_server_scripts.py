@@ -329,6 +329,10 @@ def test_exported_functions_do_not_replace_programs(
     tools = "mv rm date mkdir cd tar cat sleep test find typeset quit begin put"
     words = [f"BASH_FUNC_{name}%%=() {{ echo not {name}; }}" for name in tools.split()]
     words += ["BASH_FUNC_module%%=() { echo module $1; }"]
+    # Linux limits each variable to 128 KiB, and all variables together to 2 MiB.
+    for number in range(3):
+        text = f"() {{ : {'x' * 50_000}; }}"
+        monkeypatch.setenv(f"BASH_FUNC_long{number}%%", text)
     # The shell that mounts must neither use these functions nor drop them.
     prefix = shlex.join(["env", *words])
     transport = ShellTransport(str(shutil.which("bash")), prefix=prefix)

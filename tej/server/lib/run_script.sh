@@ -97,7 +97,8 @@ prepare_run() {
     tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
         read_spec
-        tej_read_spec=$spec
+        # Linux limits each variable to 128 KiB.
+        [ "${#spec}" -gt 9999 ] || tej_read_spec=$spec
     else
         find_signal_reset
     fi

@@ -5,7 +5,9 @@
 #
 #   tej_kept             names of the variables
 #   tej_kept_NAME        value of the variable NAME
-#   tej_kept_functions   definitions of the functions
+#   tej_kept_functions   names of the functions
+#   tej_function_NAME    definition of the function NAME; one variable for all functions could
+#                        exceed 128 KiB, the limit of Linux for a variable
 
 # reset_options: reset the shell options that bash imports from SHELLOPTS and BASHOPTS, and
 # stop the export of both variables, so that every shell of tej and of the job has the
@@ -37,11 +39,10 @@ hide_functions() {
         case $tej_name in *[!A-Za-z0-9_]* | [0-9]*) continue ;; esac
         # shellcheck disable=SC3044
         tej_text=$(typeset -f "$tej_name") || continue
-        tej_kept_functions="${tej_kept_functions-}$tej_text
-export -f $tej_name
-"
+        eval "tej_function_$tej_name=\$tej_text"
+        tej_kept_functions="${tej_kept_functions-} $tej_name"
+        export tej_kept_functions "tej_function_$tej_name"
         unset -f "$tej_name"
-        export tej_kept_functions
     done
     set +f
     unset tej_names tej_name tej_text
@@ -124,6 +125,11 @@ restore_environment() {
         export "${tej_name?}"
         unset "tej_kept_$tej_name"
     done
-    eval "${tej_kept_functions-}"
+    for tej_name in ${tej_kept_functions-}; do
+        eval "eval \"\$tej_function_$tej_name\""
+        # shellcheck disable=SC3045 # only bash gets here
+        export -f "${tej_name?}"
+        unset "tej_function_$tej_name"
+    done
     unset tej_kept tej_name tej_kept_functions
 }
