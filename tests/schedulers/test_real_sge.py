@@ -167,7 +167,7 @@ def test_array_without_reply_starts_each_job_once(
     directory = job(f"echo ran >>'{tmp_path}'/ran-$TEJ_JOB_ID")
     specs = [tej.JobSpec(directory, job_id=one) for one in "ab"]
     assert [outcome.error for outcome in queue.submit_many(specs)] == [None] * 2
-    ended = dict(queue.as_completed("ab", 90))
+    ended = dict(queue.as_completed(["a", "b"], 90))
     assert all(status.succeeded for status in ended.values())
     assert len(calls.read_text().splitlines()) == 1
     assert [(tmp_path / f"ran-{one}").read_text() for one in "ab"] == ["ran\n"] * 2

@@ -71,7 +71,7 @@ def test_refused_array_is_submitted_job_by_job(
     directory = job(f"echo ran >>'{tmp_path}/runs'")
     ids = submit(queue, *(tej.JobSpec(directory, job_id=one) for one in "ab"))
     assert "_" not in "".join(map(str, ids.values()))
-    ended = dict(queue.as_completed("ab", 90))
+    ended = dict(queue.as_completed(["a", "b"], 90))
     assert all(status.succeeded for status in ended.values())
     assert len(calls.read_text().splitlines()) == 3
     assert (tmp_path / "runs").read_text() == "ran\nran\n"
