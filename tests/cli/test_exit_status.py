@@ -468,9 +468,10 @@ def test_ctrl_c_prints_one_word_and_130(client: Command, tmp_path: Path) -> None
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     out, err = process.communicate(timeout=60)
                     break
-    assert (process.returncode, out) == (130, b"")
-    assert err.strip().splitlines()[-1] == b"Interrupted"
-    assert b"Traceback" not in err
+    # On a busy machine, the signal may have its default action: then no word is printed.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert (b"Interrupted" in err) == (process.returncode == 130)
+    assert (out, b"Traceback" in err) == (b"", False)
 
 
 def test_ctrl_c_during_an_import_prints_no_traceback(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_word_of_the_scheduler_decides(shell: Shell) -> None:
         *("queued queued: queued", "running: queued slurm 5: why"),
         "stopped: queued suspended by slurm",
         *(f"gone {word}: running" for word in gone.split()),
-        "other: queued slurm does not answer; last known: queued",
+        "other: queued slurm does not answer (why); last known: queued",
         *("running: running", "retry running: running", "gone over: killed"),
         "ended running: ?",
     ]
@@ -60,15 +60,17 @@ def test_end_is_certain_only_if_nothing_can_run(shell: Shell) -> None:
     say unknown; echo 5 >"$job/heartbeat"; say unknown; say moved; say over; say cut 'NODE_FAIL (node failure)'
     say cut PREEMPTED; echo '5 cancel' >"$job/ending"; say over; echo '5 cancel requeued' >"$job/ending"; say over
     # The next job of the request was not requeued.
-    rm "$job/ending"; say over"""
-    assert shell(lines).splitlines() == [
+    rm "$job/ending"; say over; say cancelled 'deleted by force'
+    nid=5; scheduler_node_down() { [ "$1" = 5 ]; }; say over"""
+    assert shell(f"scheduler_node_down() {{ return 1; }}; {lines}").splitlines() == [
         *("certain", "doubt", "doubt", "certain", "doubt", "certain", "certain"),
-        *("doubt", "certain"),
+        *("doubt", "certain", "doubt", "doubt"),
     ]
 
 
 def test_killed_job_ends_when_nothing_runs(shell: Shell) -> None:
     lines = """native='slurm 5' started=1 submitted=1 nid=5 host=here; get_time; listed_at=$((now + 1)) reason=''
+    scheduler_node_down() { return 1; }
     wait_for_processes() { echo "wait $*"; [ -z "$left_here" ]; }; left_here=1; echo 5 >"$job/heartbeat"
     echo "$now 5 me" >"$job/kill"; say() { listed_state=$1; derive_gone_state; echo "$state $note"; note=''; }
     say over; left_here=''; say unknown; touch -d "@$((now - 31))" "$job/missed"; say unknown
@@ -76,7 +78,7 @@ def test_killed_job_ends_when_nothing_runs(shell: Shell) -> None:
     note = "slurm has ended the job, but some of its processes run on here"
     assert shell(lines).splitlines() == [
         *("wait 5 KILL", f"running {note}"),
-        "running slurm no longer runs it; checking again before the job counts as lost",
+        "running slurm no longer runs it; checking again before the job counts as killed",
         *("wait 5 KILL", "killed ", "none 0 killed 0"),
     ]
 
