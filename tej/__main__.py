@@ -38,6 +38,9 @@ def main() -> None:
         if not is_interrupt(error):
             raise
         print("Interrupted", file=sys.stderr)
+        # If Ctrl-C interrupts `exec` of a string, as in the definition of a dataclass,
+        # `python -m` ends with SIGINT instead of 130, until another string is executed.
+        exec("")
         sys.exit(130)
     finally:
         # At exit, Python searches all objects for reference cycles. The search takes
