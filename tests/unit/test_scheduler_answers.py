@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from server_functions import function
 
 Shell = Callable[..., str]
 
@@ -637,8 +638,7 @@ def test_waiting_job_is_not_submitted_patiently(shell: Shell) -> None:
 def test_warning_names_the_scheduler_that_is_not_used(
     shell: Shell, silent: str, answering: str, selected: str
 ) -> None:
-    lines = f"""
-    eval "$(sed -n '/^select_runtime() {{/,/^}}/p' "$here/install_queue.sh")"
+    lines = f"""{function("select_runtime", "install_queue.sh")}
     warn() {{ echo "warning: $*"; }}
     notify_of_scheduler() {{ :; }}
     try_runtime() {{

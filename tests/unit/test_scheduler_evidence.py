@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from jobs import wait_until
+from server_functions import function
 
 Shell = Callable[..., str]
 
@@ -424,9 +425,7 @@ def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -
 
 
 def test_second_run_needs_permission_and_silence(shell: Shell) -> None:
-    runner = """eval "$(sed -n '/^begin_second_run() {/,/^}/p' "$here/run_in_scheduler.sh")"
-    """
-    lines = f"""{runner} {GONE} me; own_id=5; echo 'slurm 5' >"$job/native_id"
+    lines = f"""{function("begin_second_run", "run_in_scheduler.sh")} {GONE} me; own_id=5; echo 'slurm 5' >"$job/native_id"
     echo '1 h 1 1' >"$job/started"; echo '1 h b s 1 1' >"$job/submitted"; pulse=''
     sleep() {{ echo "sleep $1"; [ -z "$pulse" ] || echo "$pulse" >"$job/heartbeat"; }}
     say() {{

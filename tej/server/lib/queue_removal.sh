@@ -29,7 +29,7 @@ keep_queue() {
 # listed. For the shell, DIRECTORY would then be empty, and the queue would be removed with its
 # running jobs.
 check_listed() {
-    [ -x "$1" ] && ls -a "$1/" >/dev/null 2>&1 || is_absent "$1" ||
+    can_list "$1" || is_absent "$1" ||
         keep_queue 20 "'$1' cannot be read, so it is unknown whether jobs are running: check the directory on the server"
 }
 

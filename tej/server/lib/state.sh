@@ -48,6 +48,12 @@ is_absent() {
     case $absence in *': No such file or directory') ;; *) return 1 ;; esac
 }
 
+# can_list DIRECTORY: check whether DIRECTORY can be entered and listed. If the shell cannot
+# read a directory, all of the files in it seem to be missing.
+can_list() {
+    [ -x "$1" ] && ls -a "$1/" >/dev/null 2>&1
+}
+
 # print_missing ID: print the record of a job that does not exist: the id alone.
 print_missing() {
     check_jobs
@@ -280,10 +286,9 @@ derive_damaged_state() {
     fi
 }
 
-# can_read_facts: check whether the facts of $job can be opened. If the shell cannot read a
-# directory, all of the files in it seem to be missing.
+# can_read_facts: check whether the facts of $job can be opened.
 can_read_facts() {
-    [ -x "$job" ] && ls -a "$job/" >/dev/null 2>&1 || return 1
+    can_list "$job" || return 1
     for fact in spec submitted native_id started kill finished; do
         [ ! -f "$job/$fact" ] || cat "$job/$fact" >/dev/null 2>&1 || return 1
     done
