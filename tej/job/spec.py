@@ -72,7 +72,7 @@ class JobSpec:
     The values are stored with the job, and everybody who can list the job sees them.
     The caller must put the parameters into `environment` as well."""
     on_end: str | None = None
-    """Shell command that the server runs once when the job has ended or failed.
+    """Shell command that the server runs once the job has ended, successful or not.
 
     The command is not part of the signature.  docs/commands.md lists its variables."""
     shared: Sequence[str] = ()
