@@ -307,7 +307,8 @@ def _not_deleted(
     if "state" not in record:
         return connection.job_not_found(record["id"])
     status = parse_status(record, answer.head)
-    why = status.note or f"it is {status.state}: kill it first"
+    # Older scripts give no reason for a job that has not ended.
+    why = status.note or f"it is {status.state}"
     return JobStillRunning(f"Job '{status.job_id}' is not deleted; {why}")
 
 

@@ -389,7 +389,12 @@ OBSTACLE = function("find_obstacle", "commands/delete") + function(
         ("", ""),
         (
             'rm "$job"/[fns]*d; echo "5 h b s 1 1" >"$job/submitted"; echo 5 >"$job/queued"',
-            "obstacle",
+            "it is queued: kill it first",
+        ),
+        (
+            'rm "$job"/[fns]*d; echo "5 h b s 1 1" >"$job/submitted"; echo 5 >"$job/queued"'
+            '; mkdir "$job/after"; note_waits() { note="needs b"; }',
+            "it is queued (needs b): kill it first",
         ),
         ("count_processes() { left=2; }", "2 of its processes still run"),
         ("has_sign_of_life() { sign='it runs'; }", "it runs: kill it first"),

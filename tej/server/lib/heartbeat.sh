@@ -3,8 +3,6 @@
 # shellcheck shell=sh
 
 heartbeat_interval=20 # seconds between two heartbeats
-heartbeat_timeout=900 # heartbeat age in seconds from which an unreachable job counts as lost
-heartbeat_overdue=90  # heartbeat age in seconds from which the heartbeat process counts as dead
 
 # write_heartbeat: record the current time in the job's heartbeat file. The file is
 # overwritten in place (`1<>`), so that the heartbeat file is never empty, even if the

@@ -3,6 +3,9 @@
 # rebooted.
 # shellcheck shell=sh
 
+heartbeat_timeout=900 # heartbeat age in seconds from which an unreachable job counts as lost
+heartbeat_overdue=90  # heartbeat age in seconds from which the heartbeat process counts as dead
+
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
 # (default $heartbeat_timeout). Sets $seen to the age of the last heartbeat in seconds,
 # and $beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if
