@@ -90,7 +90,7 @@ watch_session() {
     begin_sleeps
     for signal in $signals; do
         # shellcheck disable=SC2064 # expand the name of the signal now
-        trap ": 2>/dev/null >'$job/.heard.$signal'" "$signal"
+        trap "note_heard $signal" "$signal"
     done
     trap 'end_sleep; exit 0' ALRM
     until is_gone $$ "$runner_start"; do
@@ -101,6 +101,13 @@ watch_session() {
         # `wait` returns. SIGALRM makes `wait` return.
         kill -s ALRM $$ 2>/dev/null
     done
+}
+
+# note_heard SIGNAL: create the file .heard.SIGNAL. Does nothing if the file cannot be created,
+# for example because the disk is full. The redirection of a special builtin such as `:` would
+# then end the shell.
+note_heard() {
+    { printf '' >"$job/.heard.$1"; } 2>/dev/null || :
 }
 
 # forward_signal SIGNAL: forward SIGNAL to the script, unless the whole session received
@@ -198,7 +205,7 @@ watch_kill_fact() {
         get_start "$pid"
         [ "$session" != "$ours" ] || session_pids="$session_pids $pid"
     done
-    : 2>/dev/null >"$job/.heard.TERM"
+    note_heard TERM
     # shellcheck disable=SC2086 # split into pids
     kill -s TERM $session_pids $$ 2>/dev/null
 }

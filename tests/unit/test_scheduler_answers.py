@@ -203,6 +203,11 @@ def test_hanging_pbs_server_is_queried_once(shell: Shell) -> None:
     assert shell(lines, "pbs") == "queried\nno reply within 60 seconds\n"
 
 
+def test_list_of_pbs_that_cannot_be_stored_fails(shell: Shell) -> None:
+    lines = "qstat() { :; }; fresh=absent/x; qstat_list 1.s 2>/dev/null || echo failed"
+    assert shell(lines, "pbs") == "failed\n"
+
+
 def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
     lines = """dialect=openpbs log=x nickname=n
     printf '%s\\n' '#PBS -l nodes=1:ppn=2,walltime=5' '#PBS -m abe -N mine' >"$job/stage/s"

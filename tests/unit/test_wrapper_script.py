@@ -114,3 +114,16 @@ def test_start_that_cannot_be_recorded_leaves_no_fact(shell: Shell) -> None:
     export tej_together=1 tej_host='h b s' tej_here="$here" tej_queue="$queue" tej_id
     tej_clock="$clock_date $clock_uptime" sh "$here/exec_job.sh"; echo "$?"; ls"""
     assert shell(lines, "default").split() == ["125", "spec", "stage"]
+
+
+def test_signal_on_a_full_disk_stops_no_process_of_the_wrapper(shell: Shell) -> None:
+    names = "watch_session note_heard watch_kill_fact"
+    lines = f"""{functions(names, "run_in_scheduler.sh")}
+    is_gone() {{ [ "$turns" = 3 ]; }}; write_heartbeat() {{ echo beat; }}; return_to_job() {{ :; }}
+    sleep_until_signal() {{ turns=$((turns + 1)); command kill -s USR1 $$; }}
+    kill() {{ [ "$2" = ALRM ] || echo "$1 $2"; }}; find_job_processes() {{ pids=''; }}
+    heard() {{ ls -d "$job"/.heard* | sed 's/.*heard//'; rm -rf "$job"/.heard*; }}
+    signals=USR1 turns=0 runner_start=1; watch_session; heard; : >"$job/kill"; watch_kill_fact; heard
+    mkdir "$job/.heard.USR1" "$job/.heard.TERM"; turns=0; watch_session; watch_kill_fact"""
+    beats, sent = ["beat"] * 3, "-s TERM"
+    assert shell(lines).splitlines() == [*beats, ".USR1", sent, ".TERM", *beats, sent]

@@ -4,7 +4,7 @@
 # qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is
 # given.
 qstat_list() {
-    : >"$fresh.all1" && : >"$fresh.all2" || return 1
+    printf '' >"$fresh.all1" && printf '' >"$fresh.all2" || return 1
     answered=''
     if [ $# = 0 ]; then query_server; else query_servers "$(printf '%s\n' "$@")"; fi || return 1
     [ -n "$answered" ] || {
