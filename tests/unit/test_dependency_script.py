@@ -26,14 +26,14 @@ use() { id=$1 job=$jobs/$1; }
 
 def test_needs_are_read_from_the_file(shell: Shell) -> None:
     lines = """printf '%s\\n' 'after b' 'after b2' 'from c/x y/z' 'to after d' 'from b/q' 'to p' \\
-        >"$job/dependencies"; read_dependencies; echo "$dep_needs|$dep_entry" """
+        >"$job/dependencies"; dep_needs=' old'; read_dependencies; echo "$dep_needs|$dep_entry" """
     assert shell(lines) == f" b b2 c|{TOKEN}.a\n"
 
 
 def test_job_waits_only_for_existing_jobs(shell: Shell) -> None:
     lines = f"""{QUEUE} newline=' / '; add b; add c
     say() {{ why=''; rm -rf jobs/a/after jobs/a/queued; if prepare_wait; then echo "waits $why"; else echo "$why $dep_status"; fi | sed "s,$queue,Q,"; }}
-    prepare_wait; ls jobs/a; printf 'after b\\nafter c\\n' >jobs/a/dependencies; say
+    try prepare_wait; ls jobs/a; printf 'after b\\nafter c\\n' >jobs/a/dependencies; say
     ls jobs/a/after dependents/*; cat jobs/a/queued; rm -r jobs/c; say
     # Another client replaces c by a new attempt.
     mkdir -p attempts/c; ln -s "7 $who" attempts/c/restarting; say
@@ -44,7 +44,7 @@ def test_job_waits_only_for_existing_jobs(shell: Shell) -> None:
     printf() {{ [ "$1" ] && command printf "$@"; }}; say"""
     missing = "it needs job 'c' / Job 'c' is not in queue Q 3"
     assert shell(lines, "default").splitlines() == [
-        *("spec", "stage", "waits "),
+        *("a: yes", "spec", "stage", "waits "),
         *("dependents/b:", f"{TOKEN}.a", "", "dependents/c:", f"{TOKEN}.a"),
         *("", "jobs/a/after:", "b", "c", "7", missing, "waits ", missing),
         "it needs job 'a' / Job 'a' is not in queue Q 3",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 Shell = Callable[..., str]
 
 QUEUE = """
-mkdir incoming waiting running; me; now=7; umask 022
+mkdir incoming waiting running; me; fresh=''; date() { echo 7; }; umask 022
 add() { mkdir -p "jobs/$1"; echo 'token=t end' >"jobs/$1/spec"; : >"jobs/$1/submitted"; }
 runs() { add "$1"; echo 'pid h b s 1 1' >"jobs/$1/native_id"; }
 ended() { runs "$1"; echo '9 exit 0 own 0' >"jobs/$1/finished"; }
