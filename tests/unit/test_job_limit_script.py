@@ -87,8 +87,8 @@ def test_ended_jobs_free_their_slots(shell: Shell) -> None:
 
 
 FILL = f"""{QUEUE} remove_ended_entries() {{ :; }}
-launch() {{ printf 'launch %s ' "$1"; [ "$1" != "$stuck" ] || return 1; [ "$1" = "$dead" ] || runs "$1"; }}
-stuck='' dead=''
+launch() {{ printf 'launch %s ' "$1"; [ "$1" != "$stuck" ] || return 1; [ "$1" = "$dead" ] || runs "$1"; [ "$1" != "$late" ] || waits z 9; }}
+stuck='' dead='' late=''
 """
 
 
@@ -98,7 +98,7 @@ def test_waiting_jobs_fill_the_free_slots(shell: Shell) -> None:
     start_below_limit; show three; [ ! -h lock ] || echo locked; start_below_limit; show same
     rm running/r; ln -s "7 $who" lock; start_below_limit; show held; rm lock; start_below_limit; show free
     rm -r running/*; waits f 6; waits g 7; stuck=f; start_below_limit; show stuck
-    stuck=''; start_below_limit; show later; rm running/*; waits h 8; waits i 9
+    stuck='' late=g; start_below_limit; show later; rm running/*; waits h 8; waits i 9
     mv() {{ return 1; }}; start_below_limit; show full
     unset -f mv; launch() {{ printf 'launch %s ' "$1"; runs "$1"; rm lock; ln -s 'other' lock; }}
     start_below_limit; show stolen; ls -l lock | sed 's/.*->//'; rm lock
@@ -107,7 +107,7 @@ def test_waiting_jobs_fill_the_free_slots(shell: Shell) -> None:
         *("launch b launch c three: 5.000004.d / b c r", "same: 5.000004.d / b c r"),
         *("held: 5.000004.d / b c", "launch d free: / b c d"),
         "launch f stuck: 5.000007.g / f",
-        "launch f launch g later: / f g",
+        "launch f launch g launch z later: / f g z",
         "full: 5.000008.h 5.000009.i /",
         *("launch h stolen: 5.000009.i / h", " other", "none"),
     ]
