@@ -42,6 +42,9 @@ ANSWERS = (
 SUBMIT = "unit/test_submit_script.py"
 WRAPPER = "unit/test_wrapper_script.py"
 STATE = "unit/test_job_state.py unit/test_job_facts.py"
+REMOVAL = "unit/test_removal_script.py"
+OUTPUT = "unit/test_output_script.py"
+STORE = "unit/test_content_store_script.py"
 TESTS = {
     "tej/server/runtimes/slurm/*": f"{ANSWERS} schedulers/test_slurm.py",
     "tej/server/runtimes/pbs/*": f"{ANSWERS} schedulers/test_pbs.py",
@@ -55,13 +58,13 @@ TESTS = {
     "tej/server/trust.sh": "security queue/test_queue_paths.py",
     "tej/server/doctor.sh": "cli",
     "tej/server/plan_job.sh": "batches/test_graphs.py cli",
-    "tej/server/commands/cleanup": "queue/test_job_lifecycle.py faults/test_reused_ids.py cli",
-    "tej/server/commands/delete": "queue/test_job_lifecycle.py batches/test_many_jobs.py faults",
+    "tej/server/commands/cleanup": f"{REMOVAL} queue/test_job_lifecycle.py faults/test_reused_ids.py cli",
+    "tej/server/commands/delete": f"{STATE} {REMOVAL} queue/test_job_lifecycle.py batches/test_many_jobs.py faults",
     "tej/server/commands/download": "queue/test_download.py batches/test_many_jobs.py",
     "tej/server/commands/kill": f"{STATE} unit/test_kill_script.py queue/test_kill.py batches/test_many_jobs.py faults",
     "tej/server/commands/l[is]*": "batches/test_job_limit.py queue/test_download.py cli",
-    "tej/server/commands/logs": "batches/test_logs.py queue/test_job_lifecycle.py",
-    "tej/server/commands/wait": "batches/test_wait.py batches/test_graphs.py",
+    "tej/server/commands/logs": f"{OUTPUT} batches/test_logs.py queue/test_job_lifecycle.py",
+    "tej/server/commands/wait": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
     "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",
     "tej/server/lib/state.sh": f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
     "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",
@@ -70,12 +73,15 @@ TESTS = {
     "tej/server/exec_job.sh": "queue/test_environment.py queue/test_job_script.py",
     "tej/server/run_detached.sh": f"{STATE} {WRAPPER} queue/test_several_wrappers.py faults",
     "tej/server/lib/attempts.sh": f"{STATE} {SUBMIT} cli batches faults",
-    "tej/server/lib/content_store.sh": "queue/test_content_store.py queue/test_upload.py",
-    "tej/server/lib/dependencies.sh": f"{STATE} batches/test_graphs.py faults/test_graph_races.py",
+    "tej/server/lib/*removal.sh": f"{STATE} {REMOVAL} queue/test_queue_paths.py faults",
+    "tej/server/lib/on_end.sh": f"{OUTPUT} queue/test_on_end.py",
+    "tej/server/lib/garbage_collection.sh": f"{STORE} queue faults",
+    "tej/server/lib/content_store.sh": f"{STORE} queue/test_content_store.py queue/test_upload.py",
+    "tej/server/lib/dependencies.sh": f"{STATE} unit/test_dependency_script.py "
+    "batches/test_graphs.py faults/test_graph_races.py",
     "tej/server/lib/*_environment.sh": "queue/test_environment.py queue/test_job_script.py",
-    "tej/server/lib/queue_removal.sh": "queue/test_queue_paths.py faults",
     "tej/server/lib/stage_path.sh": "queue/test_download.py shells",
-    "tej/server/lib/job_limit.sh": "batches/test_job_limit.py batches/test_wait.py faults",
+    "tej/server/lib/job_limit.sh": "unit/test_job_limit_script.py batches/test_job_limit.py batches/test_wait.py faults",
     "tej/server/*": f"{STATE} queue faults shells",
     "tej/transport/*": "unit transport",
     "tej/cli/*": "cli batches",

@@ -127,6 +127,14 @@ def test_project_file_of_another_user_is_ignored(
         ("[profile]\nlab = 1", "write a profile as [profile.NAME]"),
         ("default = 1", "'default' is the name of a profile"),
         ("[profile.lab", "is not valid TOML"),
+        ("profile = 1", "write a profile as [profile.NAME]"),
+        (
+            "[profile.lab]\ntrust_queue = 1",
+            "'trust_queue' is accepted only in the user",
+        ),
+        ("[profile.lab]\nresources = 1", "'resources' is a table, not 1"),
+        ("[profile.lab.resources]\ncpus = 0", "[profile.lab]: "),
+        ("[profile.lab.resources]\ncpus = 1.5", "'resources.cpus' cannot be 1.5"),
     ],
 )
 def test_error_in_a_file_is_explained(project: Path, text: str, message: str) -> None:
@@ -155,3 +163,29 @@ def test_new_profile_keeps_the_rest_of_the_file(project: Path) -> None:
     config.add_profile(path, "more", '[profile.more]\ndestination = "m"\n')
     assert path.read_text() == before + '\n[profile.more]\ndestination = "m"\n'
     assert [one.name for one in project.iterdir()] == ["below", "tej.toml"]
+
+
+def test_file_that_cannot_be_read_is_an_error(project: Path) -> None:
+    (project / "tej.toml").write_bytes(b"\xff")
+    with pytest.raises(InvalidConfiguration, match="cannot be read"):
+        config.load(project)
+
+
+def test_unusable_folder_does_not_end_the_search(project: Path) -> None:
+    (project / "tej.toml").write_text('[profile.lab]\nqueue = "q"\n')
+    # The path of a file in this folder is longer than a name may be.
+    assert config.files.find_project_file(project / ("x" * 300)) == project / "tej.toml"
+
+
+def test_new_profile_does_not_replace_another(project: Path) -> None:
+    path = project / "new folder/tej.toml"
+    config.files.add_profile(path, "é", '[profile."é"]\nqueue = "q"\n')
+    assert path.read_text("utf-8").startswith('default = "é"\n')
+    before = path.read_bytes()
+    for name in ("é", "lab"):
+        with pytest.raises(InvalidConfiguration):
+            config.files.add_profile(path, name, f'[profile."{name}"]\nqueue = 1\n')
+    with pytest.raises(InvalidConfiguration, match="already"):
+        config.files.add_profile(path, "é", '[profile."other"]\n')
+    assert path.read_bytes() == before
+    assert [*path.parent.iterdir()] == [path]

@@ -57,11 +57,12 @@ def test_dependents_are_listed_until_they_have_their_inputs(shell: Shell) -> Non
     lines = f"""{QUEUE} printf 'after b\\nfrom c/x\\nto y\\n' >jobs/a/dependencies
     add_to_dependents; echo "why $why"; : >dependents/b/other.d; leave_dependents; ls -R dependents
     rm -r dependents; : >dependents; try add_to_dependents; echo "$why" | sed "s,$queue,Q,"
-    rm dependents; mkdir dependents; : >dependents/b; try add_to_dependents 2>/dev/null; rm jobs/a/dependencies
+    rm dependents; mkdir dependents; : >dependents/b; try add_to_dependents 2>/dev/null
+    rm dependents/b; mkdir -p "dependents/b/{TOKEN}.a"; try add_to_dependents; rm jobs/a/dependencies
     leave_dependents; echo "$?"; ls dependents"""
     assert shell(lines, "default").splitlines() == [
         *("why ", "dependents:", "b", "", "dependents/b:", "other.d"),
-        *("a: no", "cannot write to 'Q/dependents'", "a: no", "0", "b"),
+        *("a: no", "cannot write to 'Q/dependents'", "a: no", "a: no", "0", "b"),
     ]
 
 
@@ -80,6 +81,11 @@ def test_end_of_a_job_resolves_its_dependents(shell: Shell) -> None:
     ended b 0; ended c 1; add r; waits w b; waits x c; waits y x; waits z r
     resolve_dependents ''; cat jobs/[xy]/reason | cut -d' ' -f2-; ls dependents jobs/*/after
     cut -d" " -f2- jobs/[xy]/finished; resolve_dependents ''
+    # Another submission has the id of a dependent.
+    echo 'token=other end' >jobs/w/spec; rm -rf jobs/w/after/*; resolve_dependents b
+    # The dependents of a job that ends without a start end, too.
+    for id in x y; do rm jobs/$id/claim jobs/$id/finished jobs/$id/reason; done
+    mkdir -p dependents/c dependents/x; : >dependents/c/tx.x; : >dependents/x/ty.y; resolve_dependents c; ls jobs/y
     # Only the needs of the job that has ended are checked.
     rm jobs/x/claim jobs/x/finished; echo 5 >jobs/x/queued; ended r 1; resolve_dependents r; ls jobs/z"""
     assert shell(lines, "default").splitlines() == [
@@ -87,7 +93,8 @@ def test_end_of_a_job_resolves_its_dependents(shell: Shell) -> None:
         *("dependents:", "b", "r", "", "jobs/w/after:", "", "jobs/x/after:", "c", ""),
         *("jobs/y/after:", "x", "", "jobs/z/after:", "r"),
         *["none 0 killed 0"] * 2,
-        *("query b r", "start w"),
+        *("query b r", "start w", "after", "claim", "dependencies", "finished"),
+        *("queued", "reason", "spec", "stage", "submitted"),
         *("after", "claim", "dependencies", "finished", "queued", "reason", "spec"),
         *("stage", "submitted"),
     ]

@@ -1,0 +1,569 @@
+"""Decisions of batches, claims and cancellations, without Prefect's server."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Cancelling, Completed, Failed, Running
+
+import tej
+from tej_prefect import batch, cancellation, claims
+from tej_prefect.batch import JobsFailed, _Batch, _read_status, wait_for_one
+from tej_prefect.cancellation import (
+    CancellationGuard,
+    FlowRunCancelled,
+    KillCounts,
+    kill_jobs,
+)
+from tej_prefect.claims import EXPIRY, Claim, Claims
+from tej_prefect.context import Run
+from tej_prefect.job_result import JobRecord, JobResult
+
+RUNNING, KILLED = tej.JobState.RUNNING, tej.JobState.KILLED
+FINISHED = tej.JobState.FINISHED
+
+
+def status(job_id: str, state: tej.JobState = RUNNING) -> tej.JobStatus:
+    return tej.JobStatus(job_id, state, PurePosixPath(f"/q/jobs/{job_id}/stage"))
+
+
+class Calls:
+    """Records the calls of all methods, in the order of the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **_: self.calls.append((name, *arguments))
+
+    def names(self) -> list[str]:
+        return [name for name, *_ in self.calls]
+
+
+class Queue(Calls):
+    """A queue on a server whose replies the test decides."""
+
+    place = "here"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: dict[str, tej.JobStatus | None] = {}
+        self.error: Exception | None = None
+        self.transport = SimpleNamespace(runs=1)
+        self.late: tuple[str, ...] = ()
+        """Jobs that have not ended when the server replies to a kill."""
+
+    def get_client(self) -> Queue:
+        return self
+
+    def statuses(self, ids: list[str]) -> dict[str, tej.JobStatus | None]:
+        if self.error is not None:
+            raise self.error
+        return {one: self.states.get(one) for one in ids}
+
+    def kill_many(self, ids: list[str]) -> dict[str, Any]:
+        self.calls.append(("kill", *ids))
+        found: dict[str, Any] = dict.fromkeys(ids)
+        for one in ids:
+            end = status(one, RUNNING if one in self.late else KILLED)
+            found[one] = SimpleNamespace(was=RUNNING, status=end)
+        return found
+
+
+def record(queue: Any, job_id: str, **fields: Any) -> JobRecord:
+    return JobRecord(queue, job_id, **fields)
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
+    monkeypatch.setattr(cancellation, "claims", Calls())
+    monkeypatch.setattr(cancellation, "wanted_by_others", lambda *_: {})
+    monkeypatch.setattr(cancellation, "run_logger", lambda: logging.getLogger("x"))
+    return Queue()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (3, ["3 of 9 jobs failed:", "0: bad", "1: bad", "2: bad"]),
+        (4, ["4 of 9 jobs failed:", "0: bad", "1: bad", "2: bad", "and 1 more: 3"]),
+        (6, ["6 of 9 jobs failed:", *(f"{n}: bad" for n in range(3))]),
+        (7, ["7 of 9 jobs failed:", *(f"{n}: bad" for n in range(3))]),
+    ],
+)
+def test_error_names_the_first_failures(number: int, words: list[str]) -> None:
+    results = [
+        JobResult(job_id="", name=str(n), place="", error="bad") for n in range(number)
+    ]
+    good = JobResult(job_id="", place="", state=FINISHED, exit_code=0)
+    error = JobsFailed.of([*results, *[good] * (9 - number)])
+    end = {6: ["and 3 more: 3, 4, 5"], 7: ["and 4 more: 3, 4, 5, ..."]}
+    assert str(error).splitlines() == words + end.get(number, [])
+    assert len(error.results) == 9
+
+
+def test_counts_are_described_without_zeros() -> None:
+    counts = KillCounts(2)
+    counts.leave(0, "none")
+    assert str(counts) == "2 jobs killed"
+    counts.stopping = 1
+    for number, reason in enumerate("abcda", 1):
+        counts.leave(number, reason)
+    counts.miss(4)
+    counts.miss(1)
+    assert str(counts) == (
+        "2 jobs killed, 1 still stopping, 15 left running (a; b; c), "
+        "5 unreachable and perhaps still running"
+    )
+    assert not counts.is_complete
+
+
+def bare_batch(attempt: int = 1) -> Any:
+    """Return a batch whose guard, artifacts and outputs record their calls."""
+    made: Any = _Batch.__new__(_Batch)
+    made.records, made._submitting, made._is_many = {}, False, True
+    made._log_output = True
+    made._guard = made._artifacts = made._outputs = calls = Calls()
+    calls.run = SimpleNamespace(attempt=attempt)  # type: ignore[attr-defined]
+    calls.logger = calls  # type: ignore[attr-defined]
+    return made
+
+
+def test_only_a_first_attempt_restarts_killed_jobs() -> None:
+    restarts = {
+        (state, submitting, attempt)
+        for state in (KILLED, FINISHED)
+        for submitting in (True, False)
+        for attempt in (1, 2)
+        for made in [bare_batch(attempt)]
+        if not setattr(made, "_submitting", submitting)
+        and made._wants_restart(status("a", state))
+    }
+    assert restarts == {(KILLED, True, 1)}
+
+
+def core(record: JobRecord, **fields: Any) -> Any:
+    """Return a result of `tej.Batch`."""
+    known: dict[str, Any] = {"error": None, "status": None, "is_new": True}
+    known["job"] = SimpleNamespace(id=record.job_id)
+    known["run"] = SimpleNamespace(key=record)
+    # A SimpleNamespace has no hash.
+    return type("Core", (), known | fields)()
+
+
+def test_started_jobs_are_claimed_before_the_next_submission(queue: Queue) -> None:
+    made = bare_batch()
+    guard = made._guard
+    kept, killed = record(queue, "a", on_cancel="leave"), record(queue, "b")
+    made._on_submit([core(kept)])
+    assert "submitting" not in vars(guard)
+    made._on_submit([core(kept), core(killed)])
+    assert (guard.submitting, made._submitting) == (queue, True)
+    failed = record(queue, "c")
+    new, old = core(kept, status=status("a")), core(killed, is_new=False)
+    broken = core(failed, error=tej.Error("bad"))
+    made._on_start([new, old, broken, core(failed, job=None)])
+    assert (guard.submitting, made._submitting) == (None, False)
+    assert made.records == {new: kept, old: killed}
+    assert [one.found for one in (kept, killed)] == [False, True]
+    assert guard.names() == ["check", "check", "error", "error", "add", "add", "add"]
+    assert guard.calls[4] == ("add", {kept: status("a"), killed: None})
+    made._log_output = False
+    made._on_start([])
+    assert guard.names()[7:] == ["add", "add"]
+    guard.calls.clear()
+    made.log_starts()
+    assert guard.calls == [("info", "%d jobs started, %d existing jobs found", 1, 1)]
+    made._is_many = False
+    made.log_starts()
+    assert [one[2:] for one in guard.calls[1:]] == [
+        ("a", "a", "started", "here"),
+        ("b", "b", "found", "here"),
+    ]
+
+
+def test_only_ended_jobs_leave_the_guard(queue: Queue) -> None:
+    made = bare_batch()
+    ids = {one: record(queue, one) for one in ("late", "gone", "done", "unknown")}
+    results = {one: core(ids[one]) for one in ids}
+    made.records = {results[one]: ids[one] for one in ids}
+    results["late"].error = tej.WaitTimeout("late")
+    results["gone"].error = tej.JobNotFound("gone")
+    results["done"].status = status("done", FINISHED)
+    made._on_end([*results.values(), core(record(queue, "other"))])
+    gone, done, unknown = (ids[one] for one in ("gone", "done", "unknown"))
+    assert made._guard.calls == [
+        *[("finish", gone), ("remove", gone), ("set_end", gone, None)],
+        *[("finish", done), ("remove", done)],
+        ("set_end", done, results["done"].status),
+        *[("finish", unknown), ("remove", unknown)],
+    ]
+    made._guard.kill = lambda records: f"killed {[one.job_id for one in records]}"
+    made.kill_late(1.5)
+    words = "Job 'late' had not ended after 1.5 seconds: killed ['late']"
+    assert str(results["late"].error) == words
+    assert str(results["gone"].error) == "gone"
+    del made.records[results["late"]], made._guard.kill
+    made._guard.calls.clear()
+    made.kill_late(1)
+    assert made._guard.calls == []
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    calls = Calls()
+    for name in ("JobArtifacts", "Outputs"):
+        monkeypatch.setattr(batch, name, lambda _: calls)
+    return calls
+
+
+@pytest.mark.parametrize("in_flow", [True, False])
+def test_unreachable_job_is_claimed_later(
+    queue: Queue, reports: Calls, monkeypatch: pytest.MonkeyPatch, in_flow: bool
+) -> None:
+    guard, clock = Calls(), [0.0]
+    guard.run = SimpleNamespace(flow_run_id=uuid4() if in_flow else None)  # type: ignore[attr-defined]
+    guard.logger = None  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        batch, "CancellationGuard", lambda _: contextlib.nullcontext(guard)
+    )
+    time = SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr(batch, "time", time)
+    queue.error = tej.ConnectionFailed("silent")
+    seen: list[list[str]] = []
+
+    def as_completed(ids: list[str], timeout: object, on_tick: Any) -> Iterator[Any]:
+        for clock[0] in (0.0, batch.PERIOD - 1, batch.PERIOD, 1e9):
+            queue.error = None if clock[0] == 1e9 else queue.error
+            queue.states["a"] = status("a")
+            on_tick()
+            on_tick()
+            seen.append(guard.names())
+        yield "a", status("a", FINISHED)
+
+    queue.as_completed = as_completed  # type: ignore[attr-defined]
+    assert wait_for_one(record(queue, "a")).state is FINISHED
+    added = [one[1].popitem()[1] for one in guard.calls if one[0] == "add"]
+    assert added == ([None, None, status("a")] if in_flow else [None])
+    assert [names.count("add") for names in seen] == (
+        [1, 1, 2, 3] if in_flow else [1, 1, 1, 1]
+    )
+    assert guard.names().count("check") == 8
+    names = reports.names()
+    assert (names.count("read"), names[-3:]) == (8, ["finish", "set_end", "update"])
+    assert names.count("add") == 2
+
+
+def test_unreached_server_is_an_error(queue: Queue) -> None:
+    any_queue: Any = queue
+    queue.states["a"] = status("a")
+    assert _read_status(any_queue, "a") == status("a")
+    queue.error = tej.QueueDoesntExist("none")
+    assert _read_status(any_queue, "a") is None
+    queue.error = tej.ConnectionFailed("silent")
+    assert _read_status(any_queue, "a") is None
+    queue.transport.runs = 0
+    with pytest.raises(tej.ConnectionFailed):
+        _read_status(any_queue, "a")
+
+
+def claim(*flow_runs: UUID, jobs: str = "a", age: float = 0.0) -> Claim:
+    return Claim(flow_runs, frozenset(jobs), age, False)
+
+
+def test_claim_counts_until_it_expires() -> None:
+    one = uuid4()
+    assert claim(one, age=EXPIRY - 1).is_live
+    assert not claim(one, age=EXPIRY).is_live
+    suspended = Claim((one,), frozenset(), EXPIRY, True)
+    assert suspended.is_live
+    assert str(suspended) == f"flow run {one} (suspended)"
+    assert str(claim(one, age=2.4)) == f"flow run {one} (last seen 2 s ago)"
+    content = f'{{"flow_runs": ["{one}"], "jobs": ["a"]}}'.encode()
+    assert claims._parse("x", content, 5, 7) == claim(one, age=2)
+    found = claims._parse("suspended-x", content, 5, 7)
+    assert found is not None
+    assert found.suspended
+    for broken in (b"", b"[]", b'{"flow_runs": [], "jobs": []}', b'{"jobs": []}'):
+        assert claims._parse("x", broken, 5, 7) is None
+
+
+def test_only_flow_runs_that_need_a_job_keep_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ["own", "cancelled", "ended", "stale", "unknown", "running", "child"]
+    ids = {one: uuid4() for one in names}
+    found = [claim(ids[one], jobs=one[0]) for one in names[:-1]]
+    found[3] = claim(ids["stale"], jobs="s", age=EXPIRY)
+    found.append(claim(ids["child"], ids["ended"], jobs="x"))
+    states = {"cancelled": Cancelling(), "ended": Completed(), "running": Running()}
+    runs = {
+        ids[one]: SimpleNamespace(state=state, state_type=state.type)
+        for one, state in states.items()
+    }
+    runs[ids["child"]] = SimpleNamespace(state=None, state_type=None)
+    asked: list[set[UUID]] = []
+
+    def read_all(_: object, wanted: Iterator[UUID]) -> dict[UUID, Any]:
+        asked.append({*wanted})
+        return runs
+
+    monkeypatch.setattr(claims, "read_claims", lambda *_: found)
+    monkeypatch.setattr(claims, "read_all", read_all)
+    monkeypatch.setattr(claims, "get_client", lambda **_: contextlib.nullcontext())
+    any_queue: Any = None
+    others = claims.wanted_by_others(any_queue, "/", [ids["own"]])
+    assert {*others} == {"u", "r"}
+    assert asked == [{ids[one] for one in ids if one not in ("own", "stale")}]
+    del found[1:]
+    assert claims.wanted_by_others(any_queue, "/", [ids["own"]]) == {}
+    assert len(asked) == 1
+
+
+def test_claim_is_written_until_it_is_withdrawn(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[Any, ...]] = []
+    fails = threading.Event()
+
+    def write(*words: Any) -> None:
+        written.append(words[3:])
+        if fails.is_set():
+            raise tej.ConnectionFailed("silent")
+
+    monkeypatch.setattr(claims, "_write", write)
+    made: Any = Claims()
+    made._renew = made._await_end = lambda own: own.is_read.set()
+    one, other = uuid4(), uuid4()
+    made.add(one, queue, "/", ["a", "b"])
+    made.add(one, queue, "/", ["a"])
+    made.add(one, queue, "/", ["c"])
+    assert written == [([one], ["a", "b"]), ([one], ["a", "b", "c"])]
+    # A claim that was not written is written again.
+    fails.set()
+    made.add(one, queue, "/", ["d"])
+    fails.clear()
+    made.add(one, queue, "/", ["d"])
+    assert len(written) == 4
+    made.add(other, queue, "/", ["a"])
+    (own, kept) = made._own.values()
+    made.withdraw(one)
+    own.write()
+    assert len(written) == 5
+    assert [*made._own.values()] == [kept]
+    assert [(made._is_needed(one)) for one in (own, kept)] == [False, True]
+    assert queue.names() == ["shell"]
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"),
+    [(Running(), False), (Cancelling(), False), (Failed(), True), (None, True)],
+)
+def test_end_of_a_flow_run_is_its_final_state(
+    monkeypatch: pytest.MonkeyPatch, state: Any, ended: bool
+) -> None:
+    one, parent = uuid4(), uuid4()
+    members = [SimpleNamespace(id=one), SimpleNamespace(id=parent)]
+    monkeypatch.setattr(claims, "family", lambda *_: members)
+    monkeypatch.setattr(claims, "get_client", lambda **_: contextlib.nullcontext())
+    run = {one: SimpleNamespace(state=state)}
+    monkeypatch.setattr(claims, "read_all", lambda *_: run)
+    any_queue: Any = None
+    own = claims._Own(any_queue, "/", one)
+    assert own.has_ended() is ended
+    assert own.is_read.is_set()
+    assert own.members == [one, parent]
+    members.clear()
+    run.clear()
+    assert own.has_ended()
+    assert own.members == [one, parent]
+
+
+def guard_of(flow_run_id: UUID | None, **fields: Any) -> CancellationGuard:
+    guard = CancellationGuard()
+    guard.run = Run(flow_run_id, **fields)
+    return guard
+
+
+def test_job_is_left_if_any_record_leaves_it(queue: Queue) -> None:
+    for kinds in (["kill", "leave"], ["leave", "kill"], ["kill", "kill"]):
+        guard = guard_of(uuid4())
+        for kind in kinds:
+            guard.add({record(queue, "a", on_cancel=kind): None})
+        (known,) = guard._jobs.values()
+        assert known.on_cancel == ("leave" if "leave" in kinds else "kill")
+    own: Any = cancellation.claims
+    assert own.calls == []
+    jobs = {record(queue, "a"): None, record(queue, "b"): status("b")}
+    guard.add(jobs)
+    guard_of(None).add(jobs)
+    stage = "/q/jobs/b/stage"
+    assert own.calls == [("add", guard.run.flow_run_id, queue, stage, ["a", "b"])]
+    guard.remove(record(queue, "a"))
+    guard.remove(record(queue, "other"))
+    assert [one.job_id for one in guard._jobs.values()] == ["b"]
+
+
+def test_unclaimed_running_jobs_are_killed(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.states = {one: status(one) for one in "abcd"} | {"e": status("e", FINISHED)}
+    other, stages = claim(uuid4()), []
+
+    def wanted(_: object, stage: str, cancelled: object) -> dict[str, Claim]:
+        stages.append((stage, cancelled))
+        return {"b": other, "x": other}
+
+    monkeypatch.setattr(cancellation, "wanted_by_others", wanted)
+    queue.late = ("c",)
+    records = [record(queue, one) for one in "abcef"]
+    records.append(record(queue, "d", on_cancel="leave"))
+    counts = KillCounts()
+    kill_jobs(records, [], counts)
+    assert queue.calls == [("kill", "a", "c")] or queue.calls == [("kill", "c", "a")]
+    assert (counts.killed, counts.stopping, counts.left) == (1, 1, 2)
+    assert counts.is_complete
+    assert stages[0][0] in {f"/q/jobs/{one}/stage" for one in "abc"}
+    guard = guard_of(None)
+    assert guard.kill([records[-1]]).killed == 1
+    assert stages[1] == ("/q/jobs/d/stage", [])
+    flow_run_id = uuid4()
+    guard_of(flow_run_id).kill([records[-1]])
+    assert stages[2] == ("/q/jobs/d/stage", [flow_run_id])
+
+
+def test_job_that_cannot_be_checked_is_left_running(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cancellation, "wanted_by_others", fail)
+    queue.states = {"a": status("a")}
+    error: Exception = RuntimeError("no API")
+    counts = KillCounts()
+    kill_jobs([record(queue, "a")], [], counts)
+    assert (counts.left, counts.unreachable, counts.is_complete) == (1, 0, False)
+    error = tej.ConnectionFailed("silent")
+    counts = KillCounts()
+    kill_jobs([record(queue, "a")], [], counts)
+    assert (counts.left, counts.unreachable, counts.is_complete) == (0, 1, False)
+    queue.error = tej.QueueDoesntExist("none")
+    counts = KillCounts()
+    kill_jobs([record(queue, "a")], [], counts)
+    assert counts == KillCounts()
+    assert [one for one in queue.calls if one != ("kill",)] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "api", "kills", "sets"),
+    [
+        (None, True, False, False),
+        (ValueError(), True, False, False),
+        (KeyboardInterrupt(), False, False, False),
+        (KeyboardInterrupt(), True, True, False),
+        (FlowRunCancelled(), True, True, True),
+        # The poll has seen the cancellation, and the API does not reply now.
+        (FlowRunCancelled(), False, True, True),
+    ],
+)
+def test_only_a_cancellation_kills_jobs(
+    queue: Queue,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException | None,
+    api: bool,
+    kills: bool,
+    sets: bool,
+) -> None:
+    flow_run_id, poller = uuid4(), Calls()
+    poller.is_cancelled = lambda _: False  # type: ignore[attr-defined]
+    monkeypatch.setattr(cancellation, "poller", poller)
+    monkeypatch.setattr(
+        cancellation, "cancelled_ancestors", lambda one: [one] if api else []
+    )
+    own: Any = cancellation.claims
+    for flow_run in (flow_run_id, None):
+        done: list[Any] = []
+        guard: Any = guard_of(flow_run)
+        guard._kill_jobs = lambda ids: done.append(("kill", *own.names()[-1:], *ids))
+        guard._set_cancelled = lambda _: done.append("set")
+        guard._jobs = {("here", "a"): record(queue, "a")}
+        with contextlib.suppress(BaseException), guard:
+            if error is not None:
+                raise error
+        killed = [("kill", "withdraw", flow_run_id)] * kills + ["set"] * sets
+        assert done == (killed if flow_run else [])
+    assert poller.calls == [("watch", flow_run_id), ("unwatch", flow_run_id)]
+
+
+def test_thread_ends_when_its_run_is_stopped(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poller = SimpleNamespace(is_cancelled=lambda one: one == cancelled)
+    monkeypatch.setattr(cancellation, "poller", poller)
+    cancelled, stops = uuid4(), [threading.Event(), threading.Event()]
+    guard = CancellationGuard(stops[0])
+    guard.run = Run(uuid4(), stop=stops[1])
+    guard.check()
+    guard_of(None).check()
+    for stop in stops:
+        stop.set()
+        with pytest.raises(TerminationSignal) as caught:
+            guard.check()
+        assert caught.value.signal == signal.SIGTERM
+        stop.clear()
+    guard.run = Run(cancelled)
+    with pytest.raises(FlowRunCancelled):
+        guard.check()
+
+
+def test_only_flow_runs_without_a_runner_are_set_to_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(state: Any, deployment: bool = False) -> Any:
+        kind = None if state is None else state.type
+        return SimpleNamespace(
+            state=state, state_type=kind, deployment_id=uuid4() if deployment else None
+        )
+
+    def chosen(*runs: Any) -> list[int]:
+        monkeypatch.setattr(cancellation, "family", lambda *_: [*runs])
+        client: Any = None
+        found = cancellation._without_runner(client, uuid4())
+        return [runs.index(one) for one in found]
+
+    cancelling, running = run(Cancelling()), run(Running())
+    assert chosen(running, cancelling, run(Running())) == [0, 1]
+    assert chosen(running, run(Cancelled()), running) == [0]
+    assert chosen(run(None), cancelling) == [0, 1]
+    assert chosen(running) == []
+    assert chosen(cancelling, run(Running(), deployment=True)) == []
+
+
+def test_result_needs_a_downloaded_file(queue: Queue, tmp_path: Path) -> None:
+    one = record(queue, "a", results_directory=tmp_path, found=False)
+    assert (one.name, one.results) == ("a", [])
+    result = one.result(status("a", KILLED), [tmp_path / "a/d/x"])
+    assert (result.state, result.found, result.place) == (KILLED, False, "here")
+    assert result.path("d/x") == tmp_path / "a/d/x"
+    assert result.path("d") == tmp_path / "a/d"
+    for empty in (result, one.result(None)):
+        with pytest.raises(tej.DownloadFailed):
+            empty.path("y")
+    assert one.result(None).directory is None
+    good = {"job_id": "a", "place": "", "state": FINISHED, "exit_code": 0}
+    changes: list[dict[str, Any]] = [{}, {"state": KILLED}, {"exit_code": 1}]
+    changes += [{"cut_off": "limit"}, {"error": "bad"}]
+    assert [JobResult(**good | change).succeeded for change in changes] == [
+        *(True, False, False, False, False),
+    ]
