@@ -23,11 +23,12 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tej.errors import Error
+from tej.errors import ConnectionFailed, Error
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
 from tej.queue.wait import TICK, Watcher
 from tej.transport import Completed, Sink, Transport
+from tej.transport.shortage import start_thread
 
 Address = tuple[Any, ...]
 """Argument of `OpenQueue`, which the child process pickles and sends to its parent."""
@@ -111,15 +112,21 @@ def _serve(child: socket.socket) -> None:
     """Accept the requests of one child process; each request uses its own socket."""
     try:
         while True:
-            _, descriptors, _, _ = socket.recv_fds(child, 1, 1)
-            if not descriptors:
+            data, descriptors, _, _ = socket.recv_fds(child, 1, 1)
+            if not data:
                 return
-            threading.Thread(
+            if not descriptors:
+                # This process has too many open files.  The child reads end-of-file.
+                continue
+            thread = threading.Thread(
                 target=_serve_request,
                 args=(Connection(descriptors[0]),),
                 name="tej relay request",
                 daemon=True,
-            ).start()
+            )
+            with suppress(ConnectionFailed):
+                # If the thread does not start, the socket closes, as above.
+                start_thread(thread, "tej relay")
     except OSError:
         return
     finally:
@@ -217,7 +224,9 @@ def _request(*words: object) -> Connection:
     finally:
         parents.close()
     connection = Connection(mine.detach())
-    connection.send(words)
+    # If the parent has closed the socket, `_replies` finds out why.
+    with suppress(OSError):
+        connection.send(words)
     return connection
 
 
@@ -235,12 +244,28 @@ def _replies(
         try:
             kind, value = connection.recv()
         except (EOFError, OSError) as error:
-            raise _parent_gone() from error
+            raise _reply_lost() from error
         if kind == "error":
             raise value
         if kind == "done":
             return
         yield value
+
+
+def _reply_lost() -> Error:
+    assert _process.to_parent is not None
+    try:
+        ended = not _process.to_parent.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        ended = False
+    except OSError:
+        ended = True
+    if ended:
+        return _parent_gone()
+    return ConnectionFailed(
+        "The parent process, whose connection to the server this process uses, did not "
+        "carry out the request: it has too many open files or threads"
+    )
 
 
 def _parent_gone() -> Error:

@@ -25,6 +25,7 @@ from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.job_requests import get_statuses
 from tej.queue.retry_policy import STABLE
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
+from tej.transport.shortage import start_thread
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
 from tej.wire.replies import Outdated, Record, parse_reply
@@ -183,10 +184,11 @@ class Watcher:
             if not waiter.pending <= self._requested:
                 self._stop.set()
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._watch, name="tej wait", daemon=True
                 )
-                self._thread.start()
+                start_thread(thread, self._connection.destination)
+                self._thread = thread
 
     def _leave(self, waiter: Waiter) -> None:
         with self._changed:

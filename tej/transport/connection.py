@@ -31,9 +31,9 @@ class Connection(ABC):
     def start(self, start: Start) -> Process:
         """Run COMMAND in a new session.
 
-        Raises BlockingIOError if the server permits no further session, and
-        ConnectionFailed if the connection is lost.  After a BlockingIOError or
-        ConnectionFailed, no program has run.
+        Raises BlockingIOError if the server permits no further session,
+        ConnectionFailed if the connection is lost, and another OSError if a limit of
+        this process is reached.  After these errors, no program has run.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
@@ -23,6 +24,7 @@ from tej.transport.pipes import PipeProcess
 from tej.transport.pool import PooledTransport
 from tej.transport.process_io import IdleTimer, cut_off
 from tej.transport.program_start import COMMAND, Start
+from tej.transport.shortage import is_shortage
 
 logger = logging.getLogger("tej")
 
@@ -162,8 +164,8 @@ class MasterConnection(Connection):
     ) -> Iterator[None]:
         """Close the descriptors of a session after an error, and translate the error.
 
-        Raises BlockingIOError if the session was refused, and ConnectionFailed if the
-        ControlMaster does not work.
+        Raises BlockingIOError if the session was refused, ConnectionFailed if the
+        ControlMaster does not work, and OSError if a limit of this process is reached.
         """
         try:
             yield
@@ -173,7 +175,7 @@ class MasterConnection(Connection):
             self._close_all(pipes)
             if isinstance(error, Refused):
                 raise BlockingIOError(str(error)) from error
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and not is_shortage(error):
                 raise self._failure(error) from error
             raise
 
@@ -282,7 +284,7 @@ class MasterSession(PipeProcess):
         # the ControlMaster still runs, the connection works, and the program had no
         # exit status because a signal ended it.
         deadline = time.monotonic() + DYING
-        while is_alive(self._connection.master.path):
+        while _may_be_alive(self._connection.master.path):
             if time.monotonic() > deadline:
                 return ConnectionFailed(
                     f"The program on {where} was ended by a signal; it is "
@@ -292,3 +294,12 @@ class MasterSession(PipeProcess):
         failure = cut_off(f"The connection to {where} was lost")
         failure.__cause__ = EOFError("ssh has ended")
         return failure
+
+
+def _may_be_alive(path: Path) -> bool:
+    try:
+        return is_alive(path)
+    except OSError:
+        # This process cannot ask. The connection is more often lost than a program is
+        # ended by a signal.
+        return False

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Sequence
 from typing import IO
 
+from tej.transport.shortage import start_thread
+
 KEEP_STDERR = 1 << 16
 
 
@@ -39,7 +41,12 @@ class LoginProcess:
             start_new_session=not show,
         )
         assert self._process.stderr is not None
-        self._relay = _Relay(self._process.stderr, show=show)
+        try:
+            self._relay = _Relay(self._process.stderr, show=show)
+        except BaseException:
+            _kill(self._process, group=not show)
+            self._process.stderr.close()
+            raise
 
     def wait(self) -> tuple[int, bytes]:
         """Wait until ssh goes to the background; return its exit status and its stderr.
@@ -120,7 +127,7 @@ class _Relay(threading.Thread):
         self._kept = b""
         self._done = threading.Event()
         os.set_blocking(self._pipe, False)
-        self.start()
+        start_thread(self, "ssh")
 
     def run(self) -> None:
         while not self._done.is_set():

@@ -16,6 +16,7 @@ from tej.transport.openssh_login_process import LoginProcess
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
+from tej.transport.shortage import is_shortage
 
 if sys.platform != "win32":
     import fcntl
@@ -39,11 +40,16 @@ def socket_path(config: SshConfig, number: int = 0) -> Path:
 
 
 def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
-    """Return whether a ControlMaster at `path` replies within `timeout` seconds."""
+    """Return whether a ControlMaster at `path` replies within `timeout` seconds.
+
+    Raises OSError if a limit of this process is reached.
+    """
     try:
         with MuxClient(str(path), timeout) as mux:
             mux.pid()
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            raise
         return False
     return True
 
@@ -51,13 +57,17 @@ def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
 def stop_master(path: Path) -> bool:
     """Stop the ControlMaster at `path` and its sessions.
 
-    Returns False if no ControlMaster replied.
+    Returns False if no ControlMaster replied.  Raises OSError if a limit of this
+    process is reached.
     """
     try:
         with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
             mux.terminate()
             stopped = True
-    except OSError:
+    except OSError as error:
+        if is_shortage(error):
+            # Without its socket, a running ControlMaster could no longer be stopped.
+            raise
         stopped = False
     # A ControlMaster that crashed or is suspended does not remove its socket.
     with contextlib.suppress(OSError):

@@ -25,6 +25,8 @@ EXIT_MESSAGE, ALIVE = 0x80000004, 0x80000005
 SESSION_OPENED, REMOTE_PORT = 0x80000006, 0x80000007
 NO_ESCAPE = 0xFFFFFFFF
 MAX_MESSAGE = 1 << 18
+FULL_QUEUE = 0.02
+"""Seconds between two attempts to connect to a socket whose queue is full."""
 
 Address = tuple[str, int]
 
@@ -46,13 +48,29 @@ class MuxClient:
         self._unread = b""
         self._socket = socket.socket(socket.AF_UNIX)
         try:
-            self._socket.settimeout(timeout)
-            self._socket.connect(path)
+            self._connect(path)
             self._send(HELLO, _integer(VERSION))
             self._receive(HELLO)
         except BaseException:
             self._socket.close()
             raise
+
+    def _connect(self, path: str) -> None:
+        while True:
+            self._socket.settimeout(self._left())
+            try:
+                self._socket.connect(path)
+            except BlockingIOError:
+                # So many clients connect at once that the queue of the socket is full.
+                time.sleep(FULL_QUEUE)
+            else:
+                return
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the ControlMaster does not answer")
+        return left
 
     def __enter__(self) -> MuxClient:
         return self
@@ -161,10 +179,7 @@ class MuxClient:
         the message from its beginning.
         """
         while len(self._unread) < size:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the ControlMaster does not answer")
-            self._socket.settimeout(left)
+            self._socket.settimeout(self._left())
             data = self._socket.recv(4096)
             if not data:
                 raise ConnectionResetError("the ControlMaster closed its socket")

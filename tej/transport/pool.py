@@ -25,6 +25,7 @@ from tej.transport.pool_tunnels import Tunnels
 from tej.transport.process_io import Output, Process, serve
 from tej.transport.program_start import ProgramConsumed, Start
 from tej.transport.settings import Settings
+from tej.transport.shortage import local_failure
 
 logger = logging.getLogger("tej")
 
@@ -131,7 +132,11 @@ class PooledTransport(Transport):
         while True:
             slot = self._take()
             try:
-                started = self._start(slot, start)
+                try:
+                    started = self._start(slot, start)
+                except OSError as error:
+                    # The connection works, and other processes may use it.
+                    raise local_failure(str(self._destination), error) from error
                 if started is not None:
                     with self._changed:
                         self.runs += 1

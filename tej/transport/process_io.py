@@ -18,6 +18,7 @@ from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink
 from tej.transport.head_and_tail import HeadAndTail
 from tej.transport.program_start import HINT, NO_PROGRAM, NOTICE, Start
+from tej.transport.shortage import start_thread
 
 logger = logging.getLogger("tej")
 
@@ -222,30 +223,30 @@ def serve(
     All threads that `serve` starts end before `serve` returns.
     """
     sender, collector = _Sender(process, _chain(start, stdin)), _Collector(process)
-    sender.start()
-    collector.start()
-    try:
-        while piece := process.receive():
-            output.take(piece)
-        output.end()
-        status = process.wait()
-        if status == NO_PROGRAM:
-            start.require(where)
-    except BaseException as error:
-        process.abort(error)
-        raise
-    finally:
-        # `output.end` runs before `sender.join`: the iterator for stdin may wait for
-        # the end of the output, and `sender.join` would never return.
-        with contextlib.ExitStack() as stack:
-            stack.callback(process.close)
-            stack.callback(collector.join)
-            stack.callback(sender.join)
-            # If the output has not ended yet, the program failed and its error is being
+    with contextlib.ExitStack() as stack:
+        stack.callback(process.close)
+        try:
+            # The sender starts last: if a thread cannot be started, no program runs.
+            for thread in (collector, sender):
+                start_thread(thread, where)
+                stack.callback(thread.join)
+            while piece := process.receive():
+                output.take(piece)
+            output.end()
+            status = process.wait()
+            if status == NO_PROGRAM:
+                start.require(where)
+        except BaseException as error:
+            process.abort(error)
+            raise
+        finally:
+            # `output.end` runs before `sender.join`: the iterator for stdin may wait
+            # for the end of the output, and `sender.join` would never return.  If the
+            # output has not ended yet, the program failed and its error is being
             # raised.  An exception of the sink must not replace the error of the
             # program.
-            stack.enter_context(contextlib.suppress(Exception))
-            output.end()
+            with contextlib.suppress(Exception):
+                output.end()
     if sender.error is not None:
         raise sender.error
     return Completed(status, output.kept, collector.kept)

@@ -26,6 +26,8 @@ from tej.queue.wait_timeout import ended_among
 class Server:
     """A simulated `wait` of the server, which reports a job once the test ends it."""
 
+    destination = "server"
+
     def __init__(self) -> None:
         self.retries = Retries(limit=2, first=0.0, longest=0.0)
         self.reached = False
@@ -200,3 +202,18 @@ def test_job_missing_after_the_deadline_is_an_error() -> None:
     assert next(found) == ("done", done)
     with pytest.raises(JobNotFound, match="absent"):
         next(found)
+
+
+def test_wait_works_after_lack_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    watcher = Watcher(server)  # type: ignore[arg-type]
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(ConnectionFailed, match="another thread"):
+            watcher.wait(["a"])
+    server.end("a")
+    assert [*watcher.wait(["a"], 60)] == ["a"]

@@ -247,12 +247,14 @@ class CancellationPoller:
             # be locked by a thread of the parent process.
             self._reset()
         with self._changed:
-            self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="tej cancellation poller", daemon=True
                 )
-                self._thread.start()
+                # If this process may start no more threads, `start` raises an error.
+                thread.start()
+                self._thread = thread
+            self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
 
     def unwatch(self, flow_run_id: UUID) -> None:
         """Undo one call of `watch`; when all calls are undone, the polling stops."""

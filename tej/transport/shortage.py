@@ -1,0 +1,43 @@
+"""Shortages: errors because this process has no descriptors, threads or memory left.
+
+Such an error says nothing about a connection: the connection works, and the same step
+may succeed later.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+
+from tej.errors import ConnectionFailed
+
+SHORTAGES = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
+)
+
+
+def is_shortage(error: OSError) -> bool:
+    """Return whether the cause of an error is a limit of this process or machine."""
+    return error.errno in SHORTAGES
+
+
+def local_failure(where: str, error: OSError) -> ConnectionFailed:
+    """Return the error for a session that this machine could not open."""
+    hint = ""
+    if error.errno == errno.EMFILE:
+        hint = "; raise the limit with `ulimit -n`, or close files"
+    return ConnectionFailed(
+        f"This machine cannot open a session on {where}: "
+        f"{error.strerror or error}{hint}"
+    )
+
+
+def start_thread(thread: threading.Thread, where: str) -> None:
+    """Start a thread; raise ConnectionFailed if this process may start no more."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise ConnectionFailed(
+            f"{where}: this process cannot start another thread ({error}); the limit "
+            "of processes (`ulimit -u`) or of memory is reached"
+        ) from error

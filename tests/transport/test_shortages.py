@@ -1,0 +1,170 @@
+"""Limits of this process and machine: open files, threads, the queue of a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from servers.sshd import Sshd
+
+import tej.queue.fork_relay as relay
+from tej.destination import Destination
+from tej.errors import ConnectionFailed
+from tej.transport import Transport, openssh_mux
+from tej.transport.openssh_config import read_config
+from tej.transport.openssh_master import socket_path, stop_master
+from tej.transport.openssh_mux import MuxClient
+from tej.transport.settings import Settings
+
+Connect = Callable[..., Transport]
+NEEDED = 9
+"""More descriptors than one session needs."""
+
+
+@pytest.fixture
+def ssh(sshd: Sshd, connect: Connect, ssh_config: Path) -> Iterator[Transport]:
+    """Yield a transport with a ControlMaster of its own."""
+    transport = connect(sshd.destination, transport="openssh")
+    transport.run("true")
+    yield transport
+    stop_master(master_socket(sshd, ssh_config))
+
+
+def master_socket(sshd: Sshd, config: Path) -> Path:
+    settings = Settings(config_file=config)
+    return socket_path(read_config(Destination.parse(sshd.destination), settings))
+
+
+def master_pid(sshd: Sshd, config: Path) -> int:
+    with MuxClient(str(master_socket(sshd, config)), 60) as mux:
+        return mux.pid()
+
+
+@contextlib.contextmanager
+def few_descriptors(free: int) -> Iterator[None]:
+    """Leave this process only `free` descriptors during the `with` block."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    last = max(map(int, os.listdir("/proc/self/fd"))) + NEEDED + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last, limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        for _ in range(free):
+            os.close(held.pop())
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_lack_of_descriptors_keeps_shared_connection(
+    sshd: Sshd, ssh: Transport, ssh_config: Path
+) -> None:
+    pid = master_pid(sshd, ssh_config)
+    errors: list[ConnectionFailed] = []
+    for free in range(NEEDED):
+        with few_descriptors(free):
+            try:
+                ssh.run("true")
+            except ConnectionFailed as error:
+                errors.append(error)
+    assert 0 < len(errors) < NEEDED
+    assert all("Too many open files" in str(error) for error in errors)
+    assert not any(error.permanent for error in errors)
+    assert master_pid(sshd, ssh_config) == pid
+    assert ssh.run("printf 1").stdout == b"1"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_lack_of_threads_is_connection_failed(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    transport.run("true")
+    start = threading.Thread.start
+    started: list[str] = []
+
+    def start_some(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        if len(started) == number:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_some)
+        with pytest.raises(ConnectionFailed, match="another thread"):
+            transport.run("true")
+    assert transport.run("printf 1").stdout == b"1"
+
+
+def test_burst_of_clients_keeps_shared_connection(
+    sshd: Sshd, ssh: Transport, ssh_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = master_socket(sshd, ssh_config)
+    pid = master_pid(sshd, ssh_config)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        os.kill(pid, signal.SIGCONT)
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=time.monotonic)
+    with contextlib.ExitStack() as stack:
+        os.kill(pid, signal.SIGSTOP)
+        stack.callback(os.kill, pid, signal.SIGCONT)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(path))
+        monkeypatch.setattr(openssh_mux, "time", clock)
+        assert ssh.run("printf 1").stdout == b"1"
+    assert slept
+    monkeypatch.undo()
+    assert master_pid(sshd, ssh_config) == pid
+
+
+def test_child_survives_lack_of_descriptors_in_parent(
+    monkeypatch: pytest.MonkeyPatch, connect: Connect
+) -> None:
+    local = connect("local:")
+    queue: Any = SimpleNamespace(transport=local)
+    process = relay._Process()
+    monkeypatch.setattr(relay, "_process", process)
+    relay.serve_children(lambda _: queue)
+    order, ordered = os.pipe()
+    done, report = os.pipe()
+    pid = os.fork()
+    if not pid:
+        words: list[str] = []
+        for _ in range(2):
+            os.read(order, 1)
+            try:
+                words.append(relay.RelayTransport(()).run("printf 1").stdout.decode())
+            except BaseException as error:
+                words.append(type(error).__name__)
+            os.write(report, words[-1].encode())
+        os._exit(0)
+    try:
+        with few_descriptors(0):
+            os.write(ordered, b"1")
+            assert os.read(done, 99) == b"ConnectionFailed"
+        os.write(ordered, b"2")
+        assert os.read(done, 99) == b"1"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for descriptor in (order, ordered, done, report):
+            os.close(descriptor)
