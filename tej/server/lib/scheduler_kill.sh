@@ -76,7 +76,8 @@ note_requeued() {
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
 # the end of the job was not found in time. Sets $refused to 1 if the scheduler did not
-# accept the kill, so that the caller does not wait for the end.
+# accept the kill, or if wait_for_end has waited long enough, so that the caller does not wait
+# for the end.
 runtime_stop() {
     pids='' refused=''
     [ ! -s "$job/finished" ] || return 0
@@ -97,11 +98,10 @@ runtime_stop() {
             cancel_job || sigterm_sent=not
             ;;
     esac
-    [ "$sigterm_sent" != not ] || {
+    [ "$sigterm_sent" != not ] && { [ "$state" = lost ] || wait_for_end "$nid"; } || {
         refused=1
         return 1
     }
-    [ "$state" = lost ] || wait_for_end "$nid"
 }
 
 # wait_for_end ID: wait until the job has recorded its end, or until the scheduler
