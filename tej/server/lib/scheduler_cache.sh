@@ -201,6 +201,12 @@ ask_scheduler() {
         { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh" 2>/dev/null
     else
         IFS= read -r words <"$fresh.words" || :
+        [ -z "${in_scheduler_job-}" ] || {
+            # A compute node may lack the commands of the scheduler.
+            rm -f "$fresh.list" "$fresh.words"
+            set_listing_silent "$words"
+            return
+        }
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
     fi && mv -f "$fresh" "$queue/scheduler/listing" || {
         # The listing is not stored if it is truncated, because the missing jobs would
