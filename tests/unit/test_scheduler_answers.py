@@ -38,6 +38,29 @@ def test_job_of_another_cluster_is_queried_there(shell: Shell) -> None:
     assert shell(cancel) == "-M gpu2 7\n--full -s TERM 8\n"
 
 
+def test_ids_belong_to_the_cluster_of_the_queue(shell: Shell) -> None:
+    """Without this rule, `tej kill` cancels a job with the same number elsewhere."""
+    lines = r"""own_cluster=home nickname=tej_abc; read_resources; check_directives; scheduler_options; : >jobs/a/batch
+    scontrol() { echo "ClusterName             = $here_now"; }; sbatch() { echo "$*" | cut -d' ' -f1,2; }
+    squeue() { case "$*" in *'-M home'*) echo '7|PENDING|None|x|y' ;; *'-M '*) return 1 ;; esac; }
+    scancel() { echo "$*"; }; sacct() { echo "$*" >&2; }; sinfo() { :; }
+    for here_now in home gpu ''; do
+        local_cluster=''; scheduler_list '8;gpu' || echo silent; scheduler_cancel 7; scheduler_cancel '7;gpu'
+        (scheduler_submit tej_abc) 2>&1
+        # The user selects the cluster, also if another program starts the waiting job.
+        (tej_kept_SLURM_CLUSTERS=gpu; runtime_defer; scheduler_submit tej_abc)
+        (tej_kept_SLURM_CLUSTERS=x has_waited=1; scheduler_submit tej_abc; rm jobs/a/clusters; scheduler_submit tej_abc) 2>&1
+    done"""
+    plain = "--no-requeue --parsable"
+    assert shell(lines).splitlines() == [
+        *("8;gpu|silent||", "7", "-M gpu 7", plain, *["-M gpu"] * 2, plain),
+        *("7|queued|x|", "8;gpu|unknown||", "-M home 7", "7", "-M home"),
+        *("-M gpu", "-M gpu", "-M home", "silent"),
+        *("Slurm's controller does not answer", "-M gpu", "-M gpu"),
+        "Slurm's controller does not answer",
+    ]
+
+
 def test_listing_for_other_jobs_ends_no_job_of_another_cluster(shell: Shell) -> None:
     lines = """squeue() { case "$*" in *'-M gpu2'*) echo '7|PENDING|None|x|y' ;; esac; }
     runtime_ask 'slurm 5'; runtime_ask 'slurm 5 slurm 7;gpu2'

@@ -353,6 +353,22 @@ def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:
     assert said[4].startswith("lost slurm started it a second time")
 
 
+def test_unfinished_kill_does_not_wait_twice(shell: Shell) -> None:
+    lines = """native='slurm 7' started='1 h 1 1'; : >jobs/a/claim; wait_for_end() { return "$waited"; }
+    take_claim() { return 1; }; query_again() { :; }; wait_for() { return 1; }
+    for state in running lost; do for waited in 0 1; do
+        sigterm_sent_7=0; runtime_stop 0; printf '%s' "$?$refused "
+    done; done"""
+    assert shell(lines) == "0 11 0 0 "
+
+
+def test_compute_node_without_commands_does_not_silence_others(shell: Shell) -> None:
+    lines = """echo '1 answer whole' >scheduler/listing; scheduler_list() { return 127; }
+    in_scheduler_job=1; query_again; echo "$listing"; cat scheduler/listing
+    in_scheduler_job=''; query_again; cut -d' ' -f2 scheduler/listing; ls -A scheduler"""
+    assert shell(lines) == "silent\n1 answer whole\nsilent\nlisting\n"
+
+
 def test_refused_cancellation_of_ended_job_is_no_failure(shell: Shell) -> None:
     lines = """scheduler_cancel() { return 1; }; query_again() { listing=answer; }
     nid=5 edition=1

@@ -17,9 +17,9 @@
 # caller must call start_waiting_jobs afterwards. Returns 1 and sets $why on failure.
 start_job() {
     if [ -f "$job/dependencies" ]; then
-        runtime_check && add_to_dependents
+        runtime_check && runtime_defer && add_to_dependents
     elif [ -f "$queue/max_running" ]; then
-        runtime_check || return 1
+        runtime_check && runtime_defer || return 1
         enqueue || {
             why='it cannot be put on the waiting list'
             return 1
@@ -230,8 +230,8 @@ launch() {
         read_facts
         # The client that starts the waiting job is usually serving another request.
         # Therefore the client does not wait until a busy scheduler accepts the job.
-        # shellcheck disable=SC2034 # used by scheduler_submit.sh
-        why='' listing='' busy_awaited=0 retry_until=''
+        # shellcheck disable=SC2034 # used by the runtimes
+        why='' listing='' busy_awaited=0 retry_until='' has_waited=1
         [ -z "$native" ] && [ ! -s "$job/finished" ] || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1

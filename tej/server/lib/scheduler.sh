@@ -38,6 +38,8 @@
 #                               of the scheduler and its reason. BEAT: the heartbeat or `-`
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
+#   clusters   NAMES            clusters of Slurm that the environment of the submission selected;
+#                               only if the job had to wait
 #   ending     TIME term|cancel [requeued]   the last step of a kill; requeued: the scheduler had
 #                               put the started job back into its queue
 #   term       TIME [KIND WORDS]   the job's wrapper received a SIGTERM, or another signal
@@ -210,10 +212,17 @@ print_exec() {
     printf '%s\n' "$line"
 }
 
-# names_cluster: check whether the job can be submitted to another cluster.
+# names_cluster: check whether the user has selected the cluster of the job. Sets
+# $user_clusters to the clusters in the environment of the submission.
 names_cluster() {
     [ "$runtime" = slurm ] || return 1
-    is_requested -M --clusters --cluster || [ -n "${SLURM_CLUSTERS-}${SBATCH_CLUSTERS-}" ]
+    user_clusters=${tej_kept_SLURM_CLUSTERS:-${tej_kept_SBATCH_CLUSTERS-}}
+    # The program that starts a waiting job has the environment of another submission.
+    [ -z "${has_waited-}" ] || {
+        user_clusters=''
+        [ ! -f "$job/clusters" ] || IFS= read -r user_clusters <"$job/clusters"
+    }
+    is_requested -M --clusters --cluster || [ -n "$user_clusters" ]
 }
 
 # log_file: set $log to the path of the file for the scheduler's messages. If a scheduler

@@ -138,7 +138,7 @@ unset_job_variables() {
     [ -n "${SLURM_JOB_ID-}${PBS_JOBID-}" ] || return 0
     for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS|PMI|PMIX)_[A-Za-z0-9_]*=/ { print $1 }'); do
         case $variable in
-            SLURM_CONF | SLURM_CLUSTERS | SLURM_UMASK | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
+            SLURM_CONF | SLURM_UMASK | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
             *) unset "$variable" ;;
         esac
     done

@@ -81,7 +81,10 @@ hide_environment() {
             # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for
             # `read`.
             GLOBIGNORE | TMOUT) ;;
-            SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SQUEUE_*) ;;
+            SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SINFO_* | SQUEUE_*) ;;
+            # SLURM_CLUSTERS selects the cluster of each command of Slurm. The kept value
+            # only applies to submissions. PBS_DPREFIX would replace the prefix `#PBS`.
+            PBS_DPREFIX | SBATCH_CLUSTERS | SLURM_CLUSTERS) ;;
             *) continue ;;
         esac
         # The output of `export -p` contains values of several lines, and a line of a

@@ -90,6 +90,10 @@ slurm_begin() {
     prepend "--begin=${date%????}-${day%??}-${day#??}T${time%????}:$(printf '%.2s' "${time#??}"):${time#????}"
 }
 
+runtime_defer() {
+    ! names_cluster || [ -z "$user_clusters" ] || put clusters "$user_clusters"
+}
+
 scheduler_submit() {
     # squeue shows the path of the batch script, which users cannot change. The file name
     # identifies the submission if the reply of sbatch is lost.
@@ -99,6 +103,17 @@ scheduler_submit() {
     # shellcheck disable=SC2086 # split into options
     set -- $options --parsable -o "$log" -e "$log" -i /dev/null
     end_split
+    if names_cluster; then
+        # An option of the user follows, and takes precedence.
+        [ -z "$user_clusters" ] || set -- -M "$user_clusters" "$@"
+    else
+        # The wrapper of a job on another cluster may start this job.
+        set_cluster '' || {
+            printf '%s\n' "Slurm's controller does not answer" >&2
+            return 1
+        }
+        [ -z "$cluster" ] || set -- -M "$cluster" "$@"
+    fi
     [ -z "$default_name" ] || set -- "$@" -J "$default_name"
     [ -z "$array_tasks" ] || set -- "$@" "--array=$array_tasks"
     patiently sbatch "$@" "$job/$name_there"

@@ -4,18 +4,26 @@
 # at the first running job.
 # shellcheck shell=sh
 #
-# The id of a job is NUMBER, or NUMBER;CLUSTER if the job is on another cluster.
+# The id of a job is NUMBER;CLUSTER, or NUMBER if the job is on the queue's own cluster. This
+# cluster is recorded as the property `cluster` when the queue is created, because another login
+# node, the compute nodes of another cluster, or another SLURM_CONF may belong to a cluster in
+# which NUMBER is another job or no job.
 
 load_variables SLURM_CONF
+read_setup cluster
+own_cluster=$noted
+local_cluster='' # cluster of Slurm's commands without -M, see find_local_cluster
 
 # slurm_here: return 0 if Slurm answers, and 1 if Slurm is not installed. If Slurm is
 # installed but does not answer, prints a message and returns 2.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    ! is_controller_up || return 0
     # The recorded value of SLURM_CONF may be outdated.
-    read_setup SLURM_CONF
-    [ "${SLURM_CONF-}" != "$noted" ] || ! find_variables SLURM_CONF || ! is_controller_up || return 0
+    if is_controller_up || { read_setup SLURM_CONF && [ "${SLURM_CONF-}" = "$noted" ] &&
+        find_variables SLURM_CONF && is_controller_up; }; then
+        [ -n "$own_cluster" ] || ! find_local_cluster || note_setup cluster "$local_cluster"
+        return 0
+    fi
     printf '%s\n' "Slurm is installed, but its controller does not answer"
     return 2
 }
@@ -26,15 +34,31 @@ is_controller_up() {
     case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) ;; *) return 1 ;; esac
 }
 
+# find_local_cluster: set $local_cluster to the name of the cluster that Slurm's commands use
+# without -M. Returns 1 if the controller does not answer.
+find_local_cluster() {
+    [ -z "$local_cluster" ] || return 0
+    local_cluster=$(patiently scontrol show config 2>/dev/null </dev/null | sed -n 's/^ClusterName *= *//p')
+    [ -n "$local_cluster" ]
+}
+
+# set_cluster ID: set $cluster to the argument of -M for the job ID, or to '' if Slurm's commands
+# use the cluster of the job without -M, which also works without Slurm's database. Returns 1
+# if the cluster is not known because the controller does not answer.
+set_cluster() {
+    case $1 in *\;*) cluster=${1#*;} ;; *) cluster=$own_cluster ;; esac
+    [ -n "$cluster" ] && [ -n "$own_cluster" ] || return 0
+    find_local_cluster || return 1
+    [ "$cluster" != "$local_cluster" ] || cluster=''
+}
+
 # on_cluster ID COMMAND...: run COMMAND for the cluster of the job ID, with the number
 # of the job as the last argument.
 on_cluster() {
     one=$1 command=$2
     shift 2
-    case $one in
-        *\;*) patiently "$command" -M "${one#*;}" "$@" "${one%%;*}" ;;
-        *) patiently "$command" "$@" "$one" ;;
-    esac
+    set_cluster "$one" || return
+    patiently "$command" ${cluster:+-M "$cluster"} "$@" "${one%%;*}"
 }
 
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
@@ -45,7 +69,7 @@ slurm_queue() {
     patiently squeue -h -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
 
-# slurm_list ID...: print a line for each job of the user on this cluster and on the
+# slurm_list ID...: print a line for each job of the user on the queue's cluster and on the
 # clusters of the jobs ID...
 slurm_list() {
     clusters='' elsewhere_ids=''
@@ -63,29 +87,30 @@ slurm_list() {
     return 1
 }
 
-# print_queues: print the output of slurm_queue for this cluster and, after a line
+# print_queues: print the output of slurm_queue for the queue's cluster and, after a line
 # `cluster|NAME`, for each cluster in $clusters. The line `end` follows each complete output.
 print_queues() {
-    slurm_queue || return
+    set_cluster '' && slurm_queue ${cluster:+-M "$cluster"} || return
     printf 'end\n'
     set -f
     # shellcheck disable=SC2086 # split into names
     set -- $clusters
     set +f
-    for cluster in "$@"; do
-        printf 'cluster|%s\n' "$cluster"
-        # If another cluster does not answer, still list the jobs of this cluster.
-        slurm_queue -M "$cluster" && printf 'end\n'
+    for other; do
+        printf 'cluster|%s\n' "$other"
+        set_cluster ";$other"
+        # If another cluster does not answer, still list the jobs of the queue's cluster.
+        slurm_queue ${cluster:+-M "$cluster"} && printf 'end\n'
     done
 }
 
-# slurm_listed_all [ID]: return 0 if the job ID is on this cluster. Jobs on other
+# slurm_listed_all [ID]: return 0 if the job ID is on the queue's cluster. Jobs on other
 # clusters are listed only if their ids are passed to slurm_list.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
 # slurm_read FILE IDS: convert the output of squeue in FILE to the lines that scheduler_list
 # prints. IDS are the ids of jobs on other clusters. Each of these jobs gets a line, even
-# if it is missing in FILE. The ids of jobs on this cluster are not passed, because the
+# if it is missing in FILE. The ids of jobs on the queue's cluster are not passed, because the
 # kernel limits the size of an argument to 128 KB. The components of a heterogeneous job
 # (5+0, 5+1) count as one job, and so do the tasks of a job array (5_2). A heterogeneous
 # job or a job array is running if at least one component or task is running. For an array
@@ -168,9 +193,8 @@ slurm_cancel() {
 slurm_node_down() {
     job_nodes=$(on_cluster "$1" squeue -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,)
     case $job_nodes in *[!,]*) ;; *) return 0 ;; esac
-    set -- "$1" -h -n "${job_nodes%,}" -o %T
-    case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
-    shift
+    set_cluster "$1" || return 0
+    set -- -h -n "${job_nodes%,}" -o %T ${cluster:+-M "$cluster"}
     case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) ;; *) return 1 ;; esac
 }
 
@@ -193,11 +217,9 @@ slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
     s_time=0
     [ ! -f "$job/submitting" ] || read -r s_time _ <"$job/submitting"
-    number=${1%%;*}
-    set -- "$1" -n -X -D -P -o state,user,submit,jobid -j
-    case $1 in *\;*) set -- "$@" -M "${1#*;}" ;; esac
-    shift
-    said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@" "$number") || return
+    set_cluster "$1" || return
+    set -- ${cluster:+-M "$cluster"} -n -X -D -P -o state,user,submit,jobid -j "${1%%;*}"
+    said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@") || return
     # Allow for clocks that differ by up to an hour. A requeue changes the time of the
     # submission.
     latest=$((s_time + 3600 + busy_awaited))
