@@ -65,14 +65,20 @@ def wait_until_reached(queue: tej.RemoteQueue) -> None:
 
 
 def wait_until_started(queue: str | Path, *ids: str) -> None:
-    """Return when the scripts of these jobs run.
+    """Return when these jobs have started.
 
     If a busy machine does not start a script within 10 seconds, `submit` returns before
-    the job is running.
+    the job is running.  The shell of a started job may not have opened the script yet.
     """
     for job_id in ids:
         started = Path(queue, "jobs", job_id, "started")
         wait_until(started.exists, f"job {job_id} has started")
+
+
+def wait_until_printed(queue: str | Path, job_id: str) -> None:
+    """Return when the script of this job has printed something."""
+    printed = Path(queue, "jobs", job_id, "stage/_stdout")
+    wait_until(lambda: printed.exists() and printed.stat().st_size, f"{job_id} prints")
 
 
 def wait_until_ended(queue: tej.RemoteQueue, job_id: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_process import run_command
 from facts import make_ended_job, script_of
-from jobs import Gate, is_alive, processes_of, wait_until
+from jobs import Gate, is_alive, processes_of, wait_until, wait_until_printed
 
 import tej
 from tej import JobState
@@ -123,7 +123,7 @@ def test_damaged_facts_never_end_running_job(
     facts = queue_path / "jobs/runs"
     leader = pid_of_script(facts)
     # The shell of the job reads `command` after it has written `started`.
-    wait_until((facts / "stage/_stdout").read_text, "the script has begun")
+    wait_until_printed(queue_path, "runs")
     kept = queue_path.parent / "kept"
     for way, damage in DAMAGE.items():
         path = facts / fact

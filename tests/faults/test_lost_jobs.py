@@ -21,6 +21,7 @@ from jobs import (
     is_alive,
     wait_until,
     wait_until_ended,
+    wait_until_printed,
     wait_until_started,
 )
 
@@ -146,8 +147,8 @@ def test_unreadable_job_is_neither_lost_nor_missing(
     queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue = open_queue(queue_path, unprivileged())
-    queue.submit("job", job(gate.wait))
-    wait_until_started(queue_path, "job")
+    queue.submit("job", job(f"echo begun; {gate.wait}"))
+    wait_until_printed(queue_path, "job")
     with unreadable(queue_path / "jobs/job"):
         (status,) = queue.jobs()
         assert status == queue.status("job")
@@ -192,8 +193,8 @@ def test_exit_code_survives_unreadable_directory(
     queue_path: Path, job: Make, gate: Gate
 ) -> None:
     queue = open_queue(queue_path, unprivileged())
-    queue.submit("job", job(f"{gate.wait}; exit 7"))
-    wait_until_started(queue_path, "job")
+    queue.submit("job", job(f"echo begun; {gate.wait}; exit 7"))
+    wait_until_printed(queue_path, "job")
     facts = queue_path / "jobs/job"
     wrapper = wrapper_of(facts)
 
@@ -217,8 +218,8 @@ def test_exit_code_survives_unreadable_directory(
 def test_wrapper_finds_its_restored_directory(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, gate: Gate
 ) -> None:
-    queue.submit("job", job(f"{gate.wait}; exit 7"))
-    wait_until_started(queue_path, "job")
+    queue.submit("job", job(f"echo begun; {gate.wait}; exit 7"))
+    wait_until_printed(queue_path, "job")
     facts, copy = queue_path / "jobs/job", queue_path / "copy"
     shutil.copytree(facts, copy)
     shutil.rmtree(facts)
