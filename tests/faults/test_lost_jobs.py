@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from clocks import set_age
 from facts import beat_of, set_word, wrapper_of
 from faults.conftest import Victim
-from faults.faulty_servers import Doubles, open_queue, unprivileged
+from faults.faulty_servers import Doubles, mounted, open_queue, unprivileged
 from faults.test_shells_that_die import HOPELESS, PUBLISH, doing, shell_of_the_job
 from jobs import (
     Gate,
@@ -27,8 +28,10 @@ from jobs import (
 
 import tej
 from tej import JobState
+from tej.transport.local import LocalTransport
 
 Make = Callable[..., Path]
+Require = Callable[[str], None]
 OTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 
 
@@ -187,6 +190,78 @@ def test_unreadable_job_is_neither_lost_nor_missing(
                 queue.setup(force=2)
     gate.open()
     assert queue.wait(["job"])["job"].succeeded
+
+
+def test_job_on_a_damaged_disk_is_neither_lost_nor_missing(
+    require: Require, tmp_path: Path, job: Make
+) -> None:
+    """For the shell, a file whose inode cannot be read does not exist."""
+    for part in ("root", "mount", "mkfs.ext4", "debugfs"):
+        require(part)
+    image, place = tmp_path / "image", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-qm0", "-O^has_journal", image], check=True)
+    queue_path, jobs = place / "queue", ("job", "end", "native", "spec", "intact")
+    script = job(
+        f"echo started >>{tmp_path}/$TEJ_JOB_ID.log; cp in out", {"in": "file"}
+    )
+    with mounted("-o", "loop", image, place):
+        queue = open_queue(queue_path, LocalTransport())
+        for job_id in jobs:
+            queue.submit(job_id, script)
+        queue.wait(jobs)
+        # A wrapper that still ends would keep the file system mounted.
+        end_processes_of(queue_path)
+        subprocess.run(["sync", "-f", place], check=True)
+    for part in ("job", "end/finished", "native/native_id", "native/finished"):
+        damage(image, f"queue/jobs/{part}")
+    for part in ("spec/spec", "intact/stage"):
+        damage(image, f"queue/jobs/{part}")
+
+    with mounted("-o", "loop", image, place):
+        queue = open_queue(queue_path, LocalTransport())
+        assert {status.job_id for status in queue.jobs()} == set(jobs)
+        for job_id in jobs[:3]:
+            status = queue.status(job_id)
+            assert not status.state.final, job_id
+            # Without its native id, a job that was submitted just now may still start.
+            if job_id != "native":
+                assert "cannot be read, so its state is unknown" in str(status)
+            with pytest.raises(tej.WaitTimeout):
+                queue.wait([job_id], timeout=0.1)
+            with pytest.raises(tej.JobStillRunning):
+                queue.delete(job_id)
+        for job_id in ("job", "spec"):
+            with pytest.raises(tej.RemoteCommandFailure, match="cannot be read"):
+                queue.ensure(script, job_id=job_id, retry=True)
+        found = queue.ensure(script, job_id="native", retry=True)
+        assert not found.status().state.final
+        for job_id in ("job", "intact"):
+            for request in (
+                lambda: list(queue.logs(job_id)),
+                lambda: queue.download(job_id, "out", directory=tmp_path),
+                lambda: queue.job(job_id).files(),
+            ):
+                with pytest.raises(tej.RemoteCommandFailure, match="cannot be"):
+                    request()
+        with pytest.raises(tej.JobNotFound):
+            queue.status("other")
+        with pytest.raises(tej.JobStillRunning):
+            queue.cleanup()
+        queue.submit("new", script, after=["job"])
+        assert queue.status("new").state is JobState.QUEUED
+        queue.kill("new", grace=0)
+    for job_id in jobs:
+        assert (tmp_path / f"{job_id}.log").read_text() == "started\n"
+
+
+def damage(image: Path, path: str) -> None:
+    """Clear the inode of a file in an ext4 image."""
+    done = subprocess.run(
+        ["debugfs", "-wR", f"clri {path}", image], capture_output=True, check=True
+    )
+    assert b"not found" not in done.stderr
 
 
 def test_exit_code_survives_unreadable_directory(

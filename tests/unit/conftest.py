@@ -28,6 +28,7 @@ def shell(tmp_path: Path) -> Shell:
     """
     (tmp_path / "jobs/a/stage").mkdir(parents=True)
     (tmp_path / "scheduler").mkdir()
+    (tmp_path / "version").touch()
     (tmp_path / "jobs/a/spec").write_text("token=0123456789abcdef end\n")
 
     def run(lines: str, runtime: str = "slurm", **options: Any) -> str:

@@ -49,7 +49,7 @@ def test_limit_is_written_only_by_its_owner(shell: Shell) -> None:
     assert shell(lines, "default").splitlines() == [
         *("count", "tend", "3", "-rw-r--r--", "tend", "4", "-rw-r--r--"),
         *("tend", "5", "-rw-rw-rw-", "tend", "incoming", "jobs", "scheduler"),
-        *("waiting", "none", "tend"),
+        *("version", "waiting", "none", "tend"),
     ]
 
 

@@ -290,7 +290,7 @@ def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:
     try "$now $who" 0; ls -l lock | grep -c " $self "; ls"""
     said = shell(lines, "default").split()
     assert said == [*("held", "taken", "held", "taken", "held", "1")] + [
-        *("jobs", "lock", "scheduler")
+        *("jobs", "lock", "scheduler", "version")
     ]
 
 

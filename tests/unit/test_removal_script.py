@@ -112,7 +112,7 @@ def test_queue_is_removed_only_without_running_jobs(shell: Shell) -> None:
     lines = f"""{QUEUE}{functions(names, "commands/cleanup")} grace_period=7 requester=me kill_them=0 unended=''
     keep_queue() {{ quit "$@"; }}; naps=0; nap() {{ naps=$((naps + 1)); [ "$naps" != 3 ] || unlock; }}
     is_closed() {{ [ -n "$closed" ]; }}; close_queue() {{ return 1; }}; unlock() {{ :; }}; closed=''
-    (wait_for_removal); : >version; (wait_for_removal); closed=1; unlock() {{ close_queue() {{ echo closed; }}; }}; wait_for_removal; echo "$naps"
+    rm version; (wait_for_removal); : >version; (wait_for_removal); closed=1; unlock() {{ close_queue() {{ echo closed; }}; }}; wait_for_removal; echo "$naps"
     closed='' naps=9 swaps=''; unlock() {{ :; }}; close_queue() {{ swaps=x$swaps; case $swaps in xxx) closed=1 ;; xxxx) closed='' ;; xxxxxxxx) return 0 ;; esac; return 1; }}; (wait_for_removal; echo held); closed=''
     kill_unended; echo "none $?"; unended=' b c'; (kill_unended); kill_them=1 here_was=$here here=$queue; mkdir commands
     echo 'echo "$*" >killed' >commands/kill; find_unended() {{ unended=$rest; }}; rest=''; kill_unended; cat killed; rest=' c d' unended=' b c d'; (kill_unended)
@@ -141,8 +141,8 @@ def test_queue_with_unreadable_parts_is_kept(shell: Shell) -> None:
     unread = "cannot be read, so it is unknown whether jobs are running: check the"
     unread += " directory on the server"
     assert shell(lines, "default").splitlines() == [
-        *("query ", "0::unset", "query jobs/b/ jobs/c/ jobs/d/", "3: c d:unset"),
-        *("query jobs/b/ jobs/c/ jobs/d/", "3: c d b#1:unset"),
-        *("query jobs/b/ jobs/c/ jobs/d/", "3: b c d b#1:unset"),
+        *("query ", "0::unset", "query jobs/b jobs/c jobs/d", "3: c d:unset"),
+        *("query jobs/b jobs/c jobs/d", "3: c d b#1:unset"),
+        *("query jobs/b jobs/c jobs/d", "3: b c d b#1:unset"),
         *(f"quit 20 '{part}' {unread}" for part in ("attempts", "jobs")),
     ]

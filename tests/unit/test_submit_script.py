@@ -10,8 +10,8 @@ Shell = Callable[..., str]
 
 SUBMIT = (
     functions(
-        "print_existing print_repeated publish print_winner was_published"
-        " note_published print_new"
+        "refuse_unread refuse_vanished print_existing print_repeated publish print_winner"
+        " was_published note_published print_new"
         " publish_together can_start_together undo_submit await_start print_started"
         " start_published start_together receive_upload name_cause for_each"
         " has_space_to_run has_space_for",

@@ -45,7 +45,7 @@ prepare_wait() {
     read_dependencies
     for dep_other in $dep_needs; do
         if [ "$dep_other" != "$id" ]; then
-            if [ -d "$jobs/$dep_other" ] || is_restarting "$dep_other"; then continue; fi
+            if [ -d "$jobs/$dep_other" ] || is_restarting "$dep_other" || ! is_absent "$jobs/$dep_other"; then continue; fi
         fi
         why="it needs job '$dep_other'${newline}Job '$dep_other' is not in queue $queue"
         dep_status=3
@@ -187,7 +187,7 @@ check_dependency() {
         esac
         ! has_succeeded || dep_outcome=succeeded
     # The new attempt of a restarted job is published before `restarting` is removed.
-    elif ! is_restarting "$1" && is_absent "$jobs/$1"; then
+    elif ! is_restarting "$1" && ! find_job "$1"; then
         dep_outcome=failed dep_words="$1 was deleted"
     fi
 }
@@ -314,7 +314,7 @@ find_pending_dependent() {
         [ -f "$dep_found" ] || continue
         dep_found=${dep_found##*/}
         # load_job runs in a subshell, so that it does not change the variables of $job.
-        ! (load_job "${dep_found#*.}" && has_token "${dep_found%%.*}" && ! is_final && [ -z "$started" ]) ||
+        ! (load_job "${dep_found#*.}" && ! is_final && { has_token "${dep_found%%.*}" && [ -z "$started" ] || [ -z "$spec" ]; }) ||
             dependent=${dep_found#*.}
     done
 }

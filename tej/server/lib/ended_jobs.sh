@@ -20,30 +20,13 @@ print_ended() {
     {
         others=$(
             exec 5>&1
-            cd "$jobs" && { find_special_files "$@" && print_lines // "$@"; } | read_ended_jobs $# | tr '\n' '\0' >&4
+            cd "$jobs" && { find_special_files "$@" && print_words // "$@"; } | read_ended_jobs $# | tr '\n' '\0' >&4
         )
     } 4>&1
     case $newline$others in
         *"${newline}end") others=${others%end} ;;
         *) quit 20 "The jobs of '$queue' cannot be listed: awk has failed or has not received all ids" ;;
     esac
-}
-
-# print_lines WORD...: print each word on a line. If `printf` is a program (mksh), the kernel
-# limits the size of all its arguments, so a here-document passes the words to `cat`.
-print_lines() {
-    case $(command -v printf) in
-        /*) ;;
-        *)
-            printf '%s\n' "$@"
-            return
-            ;;
-    esac
-    split_lines
-    cat <<END
-$*
-END
-    end_split
 }
 
 # find_special_files ID...: print the paths, such as ID/NAME, of the files in the directories

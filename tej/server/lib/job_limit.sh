@@ -208,7 +208,7 @@ fill_slots() {
         has_free_slot && has_lock || return 0
         # The name of the entry is TIME.COUNT.ID.
         next=${item##*/} next=${next#*.} next=${next#*.}
-        if [ ! -d "$jobs/$next" ] || [ -s "$jobs/$next/finished" ]; then
+        if ! find_job "$next" || [ -s "$jobs/$next/finished" ]; then
             rm -f "$item" || return
         else
             mv "$item" "$queue/running/$next" || return
@@ -232,7 +232,8 @@ launch() {
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing='' busy_awaited=0 retry_until='' has_waited=1
-        [ -z "$native" ] && [ ! -s "$job/finished" ] || exit 0
+        # If a fact cannot be read, the job may have been started.
+        [ -z "$native" ] && [ ! -s "$job/finished" ] && can_read_facts || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1
         end_unstarted "$why"

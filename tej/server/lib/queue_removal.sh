@@ -41,8 +41,9 @@ find_unended() {
     for entry in "$queue"/attempts/*/; do
         [ ! -d "$entry" ] || { [ -r "$entry" ] && [ -x "$entry" ]; } || check_listed "${entry%/}"
     done
-    set -- "$jobs"/*/
-    [ -d "$1" ] || set --
+    # The pattern `*/` would skip a job whose directory cannot be read.
+    set -- "$jobs"/*
+    [ -e "$1" ] || [ "$1" != "$jobs/*" ] || set --
     jobs_there=$# unended=''
     unset live_tokens
     query_runtime "$@"
@@ -50,8 +51,8 @@ find_unended() {
         entry=${entry%/}
         note_unended "${entry##*/}"
     done
-    for entry in "$queue"/attempts/*/*/; do
-        entry=${entry%/}
+    for entry in "$queue"/attempts/*/[0-9]*; do
+        [ "$entry" != "$queue/attempts/*/[0-9]*" ] || continue
         attempt=${entry##*/} entry=${entry%/*}
         note_unended "${entry##*/}#$attempt"
     done

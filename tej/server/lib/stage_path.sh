@@ -51,7 +51,7 @@ check() {
 # enter_stage: change to the stage of the job $id, and set $stage to its path with all
 # symbolic links resolved.
 enter_stage() {
-    [ -d "$job/stage" ] || quit 22 "Job '$id' has removed its directory, and all files in it"
+    ! is_absent "$job/stage" || quit 22 "Job '$id' has removed its directory, and all files in it"
     cd "$job/stage" 2>/dev/null && enter . || quit 20 "The stage of job '$id' cannot be entered"
     stage=$directory
 }

@@ -12,40 +12,103 @@
 # host reports that the job is gone. If the job's wrapper has recorded the end of the
 # job, this end takes precedence over all other sources.
 
-# find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if the job
-# does not exist. If ID has the form NAME#N, it identifies the N-th archived attempt of
-# the job NAME.
+# find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if it is certain
+# that the job does not exist. If the job may exist, but its directory cannot be read,
+# read_facts says that its state is unknown. If ID has the form NAME#N, it identifies the N-th
+# archived attempt of the job NAME.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in
         *'#'*) job=$queue/attempts/${1%'#'*}/${1##*'#'}/job ;;
     esac
-    [ -d "$job" ]
+    [ -d "$job" ] || may_exist
 }
 
-# need_job ID: like find_job, but quit if the job does not exist.
+# may_exist: check whether the job $job, which is not a directory for the shell, may exist. The
+# directory is listed as a last resort, because this starts a process. If the queue has
+# disappeared, a file system may be unmounted for a while.
+may_exist() {
+    if [ -e "$job" ]; then
+        [ -d "$job" ]
+    else
+        case $absent_ids in *" $id "*) return 1 ;; esac
+        ! is_absent "$job" || [ ! -f "$queue/version" ]
+    fi
+}
+
+absent_ids=' ' # ids of jobs that certainly do not exist, each after a blank
+
+# find_absent ID...: if many of the jobs have no directory, find the jobs that certainly do not
+# exist, so that find_job need not start a process for each of them. Further words that are
+# not ids do no harm.
+find_absent() {
+    absent_ids=' ' count=0
+    for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
+    [ "$count" -ge 10 ] && [ -f "$queue/version" ] || return 0
+    # The line `//` shows that the list of the directory is complete.
+    absent_ids=" $(
+        { list_names "$jobs" && print_words // "$@"; } | awk '
+            is_id && !($0 in exists) { printf "%s ", $0 }
+            $0 == "//" { is_id = 1 }
+            !is_id { exists[$0] }'
+    )"
+}
+
+# print_words WORD...: print each word on a line. If `printf` is a program (mksh), the kernel
+# limits the size of all its arguments, so a here-document passes the words to `cat`.
+print_words() {
+    case $(command -v printf) in
+        /*) ;;
+        *)
+            printf '%s\n' "$@"
+            return
+            ;;
+    esac
+    split_lines
+    cat <<END
+$*
+END
+    end_split
+}
+
+# need_job ID: like find_job, but quit if the job does not exist or cannot be read.
 need_job() {
-    find_job "$1" || {
+    find_job "$1" || quit 3 "No job '$1'"
+    [ -d "$job" ] || {
         check_jobs
-        quit 3 "No job '$1'"
+        quit 20 "Job '$1' cannot be read: check the directory '$job' on the server"
     }
 }
 
-# check_jobs: quit if the directory of the jobs exists but cannot be read. For the shell, the
-# queue then seems to be empty.
+# check_jobs: quit if the jobs of the queue cannot be listed. For the shell, the queue then seems
+# to be empty.
 check_jobs() {
-    [ ! -r "$jobs" ] || [ ! -x "$jobs" ] || return 0
-    why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || case $why in
-        *'No such file'*) ;;
-        *) quit 20 "The jobs of '$queue' cannot be read: ${why##*: }" ;;
-    esac
+    why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || is_absent "$jobs" ||
+        quit 20 "The jobs of '$queue' cannot be read: ${why##*: }"
+    ! is_absent "$queue/version" || quit 10 "There is no queue at '$queue'"
 }
 
-# is_absent PATH: check whether PATH is known not to exist. An error of the file system also
-# makes `[ -e PATH ]` false, but `ls` then prints another message.
+# list_names DIRECTORY: print the names of all files in DIRECTORY, each on a line. Returns
+# nonzero if the list may be incomplete.
+list_names() {
+    LC_ALL=C QUOTING_STYLE=literal ls -a "$1/" 2>/dev/null
+}
+
+# is_absent PATH: check whether it is certain that PATH does not exist. `[ -e PATH ]` is also
+# false if the file system reports an error. Therefore the directory of PATH must be readable
+# and not contain the name, or must be absent itself.
 is_absent() {
-    absence=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null) && return 1
-    case $absence in *': No such file or directory') ;; *) return 1 ;; esac
+    [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
+    case $1 in
+        */*) set -- "${1##*/}" "${1%/*}" ;;
+        *) set -- "$1" . ;;
+    esac
+    if names=$(list_names "$2"); then
+        case $newline$names$newline in *"$newline$1$newline"*) return 1 ;; esac
+    else
+        case $2 in '' | . | ..) return 1 ;; esac
+        if [ -e "$2" ]; then [ ! -d "$2" ]; else is_absent "$2"; fi
+    fi
 }
 
 # can_list DIRECTORY: check whether DIRECTORY can be entered and listed. If the shell cannot
@@ -56,7 +119,6 @@ can_list() {
 
 # print_missing ID: print the record of a job that does not exist: the id alone.
 print_missing() {
-    check_jobs
     printf '%s\0' "id=$1"
 }
 
@@ -265,11 +327,10 @@ claim_is_stale() {
 # derive_damaged_state: set $state for a job with a damaged fact file. Sets $evidence to a
 # message that contains the name of the damaged fact.
 derive_damaged_state() {
-    # The state of a job whose facts cannot be read is unknown, and the job may be running.
-    if [ -d "$job" ] && ! can_read_facts; then
-        state=created note="its files in '$job' cannot be read, so its state is unknown"
+    can_read_facts || {
+        set_unknown
         return
-    fi
+    }
     # A directory without `spec` is not a damaged job, because tej has not created it.
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
@@ -286,12 +347,24 @@ derive_damaged_state() {
     fi
 }
 
-# can_read_facts: check whether the facts of $job can be opened.
+# can_read_facts: check whether the facts of $job that determine its state can be read, so that
+# a fact that the shell does not find is certainly missing.
 can_read_facts() {
-    can_list "$job" || return 1
-    for fact in spec submitted native_id started kill finished; do
-        [ ! -f "$job/$fact" ] || cat "$job/$fact" >/dev/null 2>&1 || return 1
+    names=$(list_names "$job") || return 1
+    set --
+    for fact in spec submitted queued submitting native_id started kill finished lost; do
+        case $newline$names$newline in *"$newline$fact$newline"*) ;; *) continue ;; esac
+        # A fact that is not a regular file is damaged, and `cat` would block at a FIFO.
+        [ ! -f "$job/$fact" ] || set -- "$@" "$job/$fact"
+        [ -e "$job/$fact" ] || return 1
     done
+    [ $# = 0 ] || cat "$@" >/dev/null 2>&1
+}
+
+# set_unknown: set $state and $note of a job whose facts cannot be read. The job may be running.
+set_unknown() {
+    state=created note="its files in '$job' cannot be read, so its state is unknown"
+    [ -z "$started" ] || state=running
 }
 
 # runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
@@ -312,9 +385,13 @@ runs_unrecorded() {
 # mark_lost EVIDENCE...: set $state to `lost` and $ended to the time of the job's last
 # sign of life, and write the fact `lost`. If the end of the job was recorded meanwhile,
 # sets $state to the recorded end instead. The caller must have checked that the job is
-# gone.
+# gone. If facts of the job cannot be read, its end may be recorded, and the state is unknown.
 mark_lost() {
     read_end && return 0
+    can_read_facts || {
+        set_unknown
+        return 0
+    }
     get_last_sign
     state=lost evidence=$* ended=$last_sign found_lost=1
     [ -f "$job/lost" ] || put lost "$ended $evidence" 2>/dev/null
@@ -324,6 +401,10 @@ mark_lost() {
 # mark_killed: write the fact `finished` for a job that is gone after a kill and whose
 # wrapper has not recorded the end.
 mark_killed() {
+    can_read_facts || {
+        set_unknown
+        return 0
+    }
     get_last_sign
     # The job was alive when the kill was requested.
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
@@ -357,8 +438,8 @@ query_runtime() {
     [ -z "$natives" ] || runtime_ask "$natives"
 }
 
-# load_job ID: set $state and the other variables of the job ID. Returns 1 if the job
-# does not exist.
+# load_job ID: set $state and the other variables of the job ID. Returns 1 if it is certain
+# that the job does not exist.
 load_job() {
     read_job "$1" || return 1
     derive_state
@@ -369,17 +450,20 @@ load_job() {
 read_job() {
     find_job "$1" || return 1
     read_facts
-    [ -d "$job" ]
+    # The job may have been removed while its facts were read.
+    [ -d "$job" ] || may_exist
 }
 
 # load_again ID WORDS: load the job ID if its `spec` contains WORDS, or else the archived
 # attempt of ID whose `spec` contains WORDS. A caller that returns to a job uses
 # load_again, because the job may have been archived and another job may have its id. Sets
 # $id to ID in every case, because the record of the job must have the id of the request.
-# Returns 1 if no such job exists.
+# Returns 1 if no such job exists. If the `spec` of ID cannot be read, ID is taken for the
+# requested job, whose state is then unknown.
 load_again() {
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac
+        [ -n "$spec" ] || can_read_facts || return 0
     fi
     for item in "$queue/attempts/${1%'#'*}"/*/job; do
         item=${item%/job}
