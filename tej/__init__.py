@@ -61,9 +61,9 @@ if TYPE_CHECKING:
     from tej.queue.file_patterns import FilePattern, OptionalFile
     from tej.queue.job import Job
     from tej.queue.job_files import JobFile
-    from tej.queue.job_requests import DiskUsage, Killed
+    from tej.queue.kill_request import Killed
     from tej.queue.logs import Logs, Piece
-    from tej.queue.queue_requests import QueueInfo
+    from tej.queue.queue_requests import DiskUsage, QueueInfo
     from tej.queue.remote import RemoteQueue
     from tej.queue.retry_policy import Retries
     from tej.queue.run_result import Run, RunResult
@@ -167,8 +167,8 @@ _HOMES = {
     "tej.queue.file_patterns": {"FilePattern", "OptionalFile"},
     "tej.queue.job_files": {"JobFile"},
     "tej.queue.logs": {"Logs", "Piece"},
-    "tej.queue.queue_requests": {"QueueInfo"},
-    "tej.queue.job_requests": {"DiskUsage", "Killed"},
+    "tej.queue.queue_requests": {"DiskUsage", "QueueInfo"},
+    "tej.queue.kill_request": {"Killed"},
     "tej.queue.job": {"Job"},
     "tej.queue.remote": {"RemoteQueue"},
     "tej.queue.retry_policy": {"Retries"},

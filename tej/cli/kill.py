@@ -9,7 +9,7 @@ from tej.cli.command import queue_command
 from tej.cli.common_options import grace
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.job.status import JobStatus
-from tej.queue.job_requests import Killed, why_alive
+from tej.queue.kill_request import Killed, why_alive
 from tej.queue.remote import RemoteQueue
 
 

@@ -22,7 +22,7 @@ from tej.queue.job_search import newest_first
 
 if TYPE_CHECKING:
     from tej.job.status import JobStatus
-    from tej.queue.job_requests import DiskUsage
+    from tej.queue.queue_requests import DiskUsage
     from tej.queue.remote import RemoteQueue
 
 NEWEST = "newest"

@@ -16,8 +16,6 @@ from tej.errors import InvalidJobDirectory
 from tej.job.file_names import fold_case, from_local, printable, shorten_path
 from tej.job.ignore import IGNORE_FILE, IgnoreRules, LeftOut
 
-DEFAULT_SCRIPT = "start.sh"
-
 
 @dataclass(frozen=True)
 class Entry:

@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from tej.errors import InvalidJobDirectory
-from tej.job.command import Command, find_command, find_command_in
 from tej.job.dependencies import check_path
 from tej.job.directory import Entry, check_kind, unreadable
 from tej.job.spec import Files
+from tej.job.start_script import Command, find_command, find_command_in
 
 Scan = Callable[[Path], Iterable[Entry]]
 """Function that lists a directory, such as `tej.scan`."""

@@ -32,7 +32,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from tej.job.command import Command
 from tej.job.content import read_files
 from tej.job.dependencies import (
     NO_DEPENDENCIES,
@@ -44,6 +43,7 @@ from tej.job.directory import Entry, scan
 from tej.job.environment import check_environment
 from tej.job.file_mapping import list_job
 from tej.job.spec import Files
+from tej.job.start_script import Command
 
 ID_PREFIX = "sig-"
 ID_DIGITS = 20

@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 from tej.job.status import JobStatus
 from tej.queue.job import Job
-from tej.queue.job_requests import get_statuses
 from tej.queue.remote import RemoteQueue, renamed
+from tej.queue.status_requests import get_statuses
 from tej.queue.wait import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 

@@ -9,8 +9,8 @@ from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, submitter
 from tej.queue.dependency_references import resolve
-from tej.queue.job_requests import get_statuses
 from tej.queue.prepared_job import PreparedJob
+from tej.queue.status_requests import get_statuses
 from tej.server.scripts import sent_script
 from tej.wire.replies import parse_reply
 from tej.wire.requests import command, program

@@ -9,8 +9,8 @@ from tej.errors import InvalidJobId, QueueDoesntExist
 from tej.job.spec import JobSpec
 from tej.queue.connection import QueueConnection, submitter
 from tej.queue.dependency_references import Reference, references, resolve
-from tej.queue.job_requests import get_statuses
 from tej.queue.prepared_job import PreparedJob
+from tej.queue.status_requests import get_statuses
 from tej.queue.submission import Outcome, Submission
 
 

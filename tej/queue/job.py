@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
-from tej.queue import job_requests
+from tej.queue import delete_request, kill_request, status_requests
 from tej.queue.connection import QueueConnection
 from tej.queue.defaults import DEFAULT_GRACE
 from tej.queue.lazy_module import LazyModule
@@ -83,7 +83,7 @@ class Job(Generic[Queue]):
 
     def status(self) -> JobStatus:
         """Return the current status; raise JobNotFound if the job does not exist."""
-        return job_requests.get_status(self.queue.connection, self.id)
+        return status_requests.get_status(self.queue.connection, self.id)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -156,8 +156,8 @@ class Job(Generic[Queue]):
 
     def kill(self, *, grace: int = DEFAULT_GRACE) -> JobStatus:
         """Kill the job; see `RemoteQueue.kill`."""
-        return job_requests.kill(self.queue.connection, self.id, grace)
+        return kill_request.kill(self.queue.connection, self.id, grace)
 
     def delete(self) -> None:
         """Delete the job; see `RemoteQueue.delete`."""
-        job_requests.delete(self.queue.connection, self.id)
+        delete_request.delete(self.queue.connection, self.id)

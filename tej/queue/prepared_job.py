@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from tej.errors import Error, InvalidJobDirectory
-from tej.job.command import Command, check_sent, check_text
 from tej.job.content import check_unchanged, read_files
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
 from tej.job.directory import Entry, find_case_conflict, scan
@@ -20,6 +19,7 @@ from tej.job.resources import Resources, make_job_name
 from tej.job.shared_input import mark_shared
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec
+from tej.job.start_script import Command, check_sent, check_text
 from tej.wire.archive import Parcel, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
 from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection
+from tej.queue.delete_request import delete_unchanged
 from tej.queue.job_filters import ORDERS, select
-from tej.queue.job_requests import delete_unchanged, get_jobs
+from tej.queue.status_requests import get_jobs
 
 
 def prune(

@@ -1,9 +1,9 @@
-"""Administration of a queue: setup, limit of running jobs, removal."""
+"""Administration of a queue: setup, limit of running jobs, disk usage, removal."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -68,6 +68,35 @@ def get_info(connection: QueueConnection) -> QueueInfo:
     head = connection.request("queue").head
     limit = parse_integer(head.get("max_running"))
     return QueueInfo(PurePosixPath(head["queue"]), head["runtime"], limit or None)
+
+
+@dataclass(frozen=True)
+class DiskUsage:
+    """Disk space that a queue uses on the server, in bytes, as `du` reports it."""
+
+    total: int
+    """Size of the whole queue, which includes the scripts of tej."""
+    store: int
+    """Size of the content store, which holds files for reuse by later uploads."""
+    attempts: int
+    """Total size of the archived attempts of all jobs."""
+    jobs: dict[str, int]
+    """Size of each job's directory, by job id."""
+
+
+def get_disk_usage(connection: QueueConnection) -> DiskUsage:
+    """Return the disk usage of the queue; see `RemoteQueue.disk_usage`."""
+
+    def in_bytes(record: Mapping[str, str], key: str) -> int:
+        return (parse_integer(record.get(key)) or 0) * 1024
+
+    answer = connection.request("sizes")
+    return DiskUsage(
+        total=in_bytes(answer.head, "total"),
+        store=in_bytes(answer.head, "store"),
+        attempts=in_bytes(answer.head, "attempts"),
+        jobs={record["id"]: in_bytes(record, "size") for record in answer.jobs},
+    )
 
 
 def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:

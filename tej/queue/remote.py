@@ -24,7 +24,7 @@ from tej.errors import (
 )
 from tej.job.job_id import check_job_id
 from tej.job.status import JobState, JobStatus
-from tej.queue import job_requests
+from tej.queue import delete_request, kill_request, status_requests
 from tej.queue.connection import QueueConnection, run_script
 from tej.queue.defaults import DEFAULT_GRACE, DEFAULT_TEJ_DIR
 from tej.queue.job import Job
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     )
     from tej.queue.download import Downloaded
     from tej.queue.job_files import JobFile
-    from tej.queue.job_requests import DiskUsage, Killed
+    from tej.queue.kill_request import Killed
     from tej.queue.logs import Logs
-    from tej.queue.queue_requests import QueueInfo
+    from tej.queue.queue_requests import DiskUsage, QueueInfo
     from tej.queue.submission import Outcome
 else:
     # The modules are imported on first use; `tej status`, for example, needs none of
@@ -501,11 +501,11 @@ class RemoteQueue:
         As in tej 0.6, the status can be unpacked: `status, directory, result =
         queue.status(job_id)`.
         """
-        return job_requests.get_status(self.connection, job_id)
+        return status_requests.get_status(self.connection, job_id)
 
     def statuses(self, job_ids: Iterable[str]) -> dict[str, JobStatus | None]:
         """Return the status of each job, or None if the job does not exist."""
-        return job_requests.get_statuses(self.connection, job_ids)
+        return status_requests.get_statuses(self.connection, job_ids)
 
     def attempts(self, job_id: str) -> list_[JobStatus]:
         """Return the archived attempts of a job that was restarted, oldest first.
@@ -514,7 +514,7 @@ class RemoteQueue:
         `download` and `delete`.  If an archived attempt is deleted, its number is not
         used again.
         """
-        return job_requests.get_attempts(self.connection, job_id)
+        return status_requests.get_attempts(self.connection, job_id)
 
     def jobs(
         self,
@@ -539,7 +539,7 @@ class RemoteQueue:
         many jobs, a request with `last` is much faster.
         """
         found = job_filters.select(
-            job_requests.get_jobs(self.connection, last=last),
+            status_requests.get_jobs(self.connection, last=last),
             states=states,
             failed=failed,
             labels=labels,
@@ -553,7 +553,7 @@ class RemoteQueue:
 
     def disk_usage(self) -> DiskUsage:
         """Return the disk space that the queue, its content store and its jobs use."""
-        return job_requests.get_disk_usage(self.connection)
+        return queue_requests.get_disk_usage(self.connection)
 
     def list(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield an id and a dictionary for each job, as in tej 0.6.
@@ -755,7 +755,7 @@ class RemoteQueue:
         is not changed.  Raises JobStillRunning if the job is still
         running after the kill.
         """
-        return job_requests.kill(self.connection, job_id, grace)
+        return kill_request.kill(self.connection, job_id, grace)
 
     def kill_many(
         self,
@@ -770,7 +770,7 @@ class RemoteQueue:
         exist.  `with_dependents` also kills all jobs that need one of the jobs,
         directly or indirectly, and have not ended; this takes a second round trip.
         """
-        return job_requests.kill_many(
+        return kill_request.kill_many(
             self.connection, job_ids, grace, with_dependents=with_dependents
         )
 
@@ -779,7 +779,7 @@ class RemoteQueue:
 
         Raises JobStillRunning if the job has not ended.
         """
-        job_requests.delete(self.connection, job_id)
+        delete_request.delete(self.connection, job_id)
 
     def delete_many(
         self, job_ids: Iterable[str | JobStatus]
@@ -790,7 +790,7 @@ class RemoteQueue:
         same id since that status, the job is not deleted.  Returns a dictionary from
         job id to error; the value is None for each job that was deleted.
         """
-        return job_requests.delete_many(self.connection, job_ids)
+        return delete_request.delete_many(self.connection, job_ids)
 
     def prune(
         self,

@@ -22,8 +22,8 @@ from tej.errors import (
 )
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
-from tej.queue.job_requests import get_statuses
 from tej.queue.retry_policy import STABLE
+from tej.queue.status_requests import get_statuses
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.transport.shortage import start_thread
 from tej.wire.framing import RecordSplitter

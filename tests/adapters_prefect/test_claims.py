@@ -16,9 +16,9 @@ from prefect.states import Completed, Running
 
 import tej
 from tej_prefect import TejDestination, TejJob, claims, context
-from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.claims import EXPIRY, Claims, read_claims
 from tej_prefect.context import Run
+from tej_prefect.flow_run_cancellation import LEAVE_LABEL, CancellationGuard
 from tests.adapters_prefect.flow_processes import flow_run_in, wait_until
 
 

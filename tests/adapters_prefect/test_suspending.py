@@ -24,7 +24,7 @@ from tej_prefect import (
     suspend_until_done,
     tej_resumer,
 )
-from tej_prefect.cancellation import KillCounts
+from tej_prefect.flow_run_cancellation import KillCounts
 from tests.adapters_prefect import flows
 from tests.adapters_prefect.flow_processes import (
     all_are,

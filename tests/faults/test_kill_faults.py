@@ -24,7 +24,7 @@ from jobs import (
 
 import tej
 from tej import JobState
-from tej.queue.job_requests import why_alive
+from tej.queue.kill_request import why_alive
 
 Make = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from jobs import Gate, wait_until, wait_until_ended
 
 import tej
 from tej import JobState
-from tej.queue import job_requests
+from tej.queue import status_requests
 from tej.queue.connection import QueueConnection
 
 Make = Callable[..., Path]
@@ -155,7 +155,7 @@ def test_prune_leaves_a_retry_of_an_old_job(
         assert queue.ensure(twice, job_id="twice", retry=True).wait().succeeded
         return found
 
-    list_jobs = job_requests.get_jobs
+    list_jobs = status_requests.get_jobs
     monkeypatch.setattr("tej.queue.prune.get_jobs", get_jobs)
 
     assert not queue.ensure(twice, job_id="twice").wait().succeeded

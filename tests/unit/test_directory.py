@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 import tej
-from tej.job.command import find_command
 from tej.job.content import Content, check_unchanged, read_files
 from tej.job.directory import find_case_conflict, scan
 from tej.job.file_names import is_allowed_on_windows, other_forms, printable
 from tej.job.ignore import TOOL_NAMES, tree_size
 from tej.job.signature import signature
+from tej.job.start_script import find_command
 
 
 @pytest.fixture

@@ -11,16 +11,11 @@ from typing import Any
 import pytest
 
 from tej import JobNotFound, JobState, JobStatus, JobStillRunning, RemoteCommandFailure
-from tej.queue import job_requests
+from tej.queue import status_requests
 from tej.queue.connection import check_job_ids
-from tej.queue.job_requests import (
-    delete_many,
-    delete_unchanged,
-    get_status,
-    kill,
-    kill_many,
-    why_alive,
-)
+from tej.queue.delete_request import delete_many, delete_unchanged
+from tej.queue.kill_request import kill, kill_many, why_alive
+from tej.queue.status_requests import get_status
 from tej.wire.replies import ParsedReply, parse_reply
 
 
@@ -63,7 +58,7 @@ def test_absent_job_is_not_found() -> None:
 
 
 def test_list_is_parsed_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    receiver = job_requests._StatusReceiver()
+    receiver = status_requests._StatusReceiver()
     # The scripts on the server were upgraded, and the request was sent again.
     for piece in (
         b"old 1.0",
@@ -75,8 +70,8 @@ def test_list_is_parsed_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> Non
     receiver.take(b"")
     head, jobs = receiver.finish()
     assert (head, [job.job_id for job in jobs]) == ({"queue": "/q"}, ["a", "b"])
-    monkeypatch.setattr(job_requests, "REPLY_LIMIT", 30)
-    endless = job_requests._StatusReceiver()
+    monkeypatch.setattr(status_requests, "REPLY_LIMIT", 30)
+    endless = status_requests._StatusReceiver()
     endless.take(b"id=a\0state=lost\0")
     with pytest.raises(RemoteCommandFailure, match="too long"):
         endless.take(b"id=b\0state=lost\0")

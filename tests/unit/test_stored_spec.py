@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from tej import RemoteCommandFailure
-from tej.job.command import find_command
 from tej.job.resources import Resources
+from tej.job.start_script import find_command
 from tej.job.status import JobState, JobStatus
 from tej.queue.stored_spec import _parse, parse_command, parse_resources
 from tej.wire.records import SCRIPT_SHOWN

@@ -17,8 +17,6 @@ from luigi.parameter import ParameterVisibility
 
 from tej import (
     JobSpec,
-    JobState,
-    JobStatus,
     Resources,
     check_job_id,
     make_id,
@@ -216,19 +214,7 @@ class JobAttributes(luigi.Task):
         rendered = tuple(self.rendered)
         return Recipe(directory, rendered, self.inline, values, command, environment)
 
-    # Methods for the restart of the job and for its local results.
-
-    def may_restart(self, status: JobStatus) -> bool:
-        """Return whether to restart a job whose status is `status`.
-
-        A failed or lost job is restarted if the setting `retry` allows another attempt.
-        A killed job is not restarted.
-        """
-        retry = TejConfig().retry if self.retry is None else self.retry
-        failed = status.state.final and not status.succeeded
-        if not failed or status.state is JobState.KILLED:
-            return False
-        return status.attempt <= retry
+    # Methods for the local results of the job.
 
     def result_files(self, job_id: str) -> ResultFiles:
         """Return an object that manages the local copy of the job's results."""

@@ -14,6 +14,7 @@ from tej import (
     Error,
     JobFailed,
     JobNotFound,
+    JobState,
     JobStatus,
     JobStillRunning,
     Run,
@@ -26,6 +27,19 @@ from tej_luigi.status_cache import open_queue
 
 LONGEST_REPORT = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""
+
+
+def may_restart(task: JobAttributes, status: JobStatus) -> bool:
+    """Return whether to restart the job of a task; the job has the status `status`.
+
+    A failed or lost job is restarted if the setting `retry` allows another attempt.  A
+    killed job is not restarted.
+    """
+    retry = TejConfig().retry if task.retry is None else task.retry
+    failed = status.state.final and not status.succeeded
+    if not failed or status.state is JobState.KILLED:
+        return False
+    return status.attempt <= retry
 
 
 class TaskResults:
@@ -49,7 +63,7 @@ class TaskResults:
                 task.job_spec,
                 results=functools.partial(self._missing, task),
                 directory=task.result_files("").folder,
-                retry=task.may_restart,
+                retry=functools.partial(may_restart, task),
                 key=task,
             )
 

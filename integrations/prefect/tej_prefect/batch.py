@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 import tej
-from tej_prefect.cancellation import CancellationGuard
+from tej_prefect.flow_run_cancellation import CancellationGuard
 from tej_prefect.job_result import JobRecord, JobResult
 from tej_prefect.reports import PERIOD, JobArtifacts, Outputs
 

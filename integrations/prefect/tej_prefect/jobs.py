@@ -22,7 +22,6 @@ from typing_extensions import Self
 
 import tej
 from tej_prefect.batch import submit, wait_for_one
-from tej_prefect.cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.context import Run, asynchronous, in_thread, labels_of_run
 from tej_prefect.credentials import (
     DOCUMENTATION_URL,
@@ -30,6 +29,7 @@ from tej_prefect.credentials import (
     MODEL_CONFIG,
     TejDestination,
 )
+from tej_prefect.flow_run_cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult, OnCancel
 from tej_prefect.reports import JobArtifacts
 

@@ -28,10 +28,10 @@ from prefect.exceptions import NotPausedError
 from prefect.flow_runs import resume_flow_run, suspend_flow_run
 
 import tej
-from tej_prefect.cancellation import KillCounts, kill_unclaimed
 from tej_prefect.claims import claim_suspended, suspended_jobs, unclaim_suspended
 from tej_prefect.context import PAGE, current_run, read_all, run_logger, stored_name
 from tej_prefect.credentials import load_destination
+from tej_prefect.flow_run_cancellation import KillCounts, kill_unclaimed
 from tej_prefect.job_result import by_queue
 from tej_prefect.jobs import TejJobRun
 from tej_prefect.reports import AWAITED_KEY, JOBS_KEY, JobArtifacts, Row

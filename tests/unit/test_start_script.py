@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tej import InvalidJobDirectory
-from tej.job.command import find_command
+from tej.job.start_script import find_command
 
 
 @pytest.fixture

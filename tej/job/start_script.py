@@ -1,4 +1,4 @@
-"""Command of a job: a script in its directory with arguments, or a shell command."""
+"""Start script of a job, with its arguments, or the shell command that replaces it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
 from tej.job.content import Content
-from tej.job.directory import DEFAULT_SCRIPT, Entry, check_directory, unreadable
+from tej.job.directory import Entry, check_directory, unreadable
 from tej.job.file_names import from_local, shorten_path
 from tej.job.ignore import IGNORE_FILE
+
+DEFAULT_SCRIPT = "start.sh"
 
 # The shell expands a word that contains one of these characters, so tej cannot compare
 # such a word with the names of the job's files.

@@ -1,0 +1,89 @@
+"""Kill of jobs: sends the request, and reports jobs that still run after it.
+
+The server's `commands/kill` sends the signals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tej.errors import JobStillRunning
+from tej.job.status import JobState, JobStatus
+from tej.queue.connection import QueueConnection, check_job_ids, submitter
+from tej.queue.status_requests import get_jobs
+from tej.wire.records import parse_integer, parse_state, parse_status
+from tej.wire.replies import only_requested
+
+
+@dataclass(frozen=True)
+class Killed:
+    """The outcome of `kill_many` for one job."""
+
+    was: JobState
+    """State of the job before the kill; if it is final, the job was not killed."""
+    status: JobStatus
+    """Status of the job after the kill."""
+    strays: int = 0
+    """Number of killed processes that an already ended job had left running."""
+
+
+def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:
+    """Kill one job; see `RemoteQueue.kill`."""
+    outcome = kill_many(connection, [job_id], grace)[job_id]
+    if outcome is None:
+        raise connection.job_not_found(job_id)
+    if error := why_alive(outcome.status):
+        raise error
+    return outcome.status
+
+
+def kill_many(
+    connection: QueueConnection,
+    job_ids: Iterable[str],
+    grace: int,
+    *,
+    with_dependents: bool = False,
+) -> dict[str, Killed | None]:
+    """Kill several jobs; see `RemoteQueue.kill_many`."""
+    ids = check_job_ids(job_ids)
+    if not ids:
+        return {}
+    if with_dependents:
+        from tej.job.tree import find_dependents
+
+        jobs = get_jobs(connection)
+        ended = {job.job_id for job in jobs if job.state.final} - {*ids}
+        # Dependents are killed first. If a needed job ended first, the server would end
+        # its dependents because of the failed dependency, and not because of the kill.
+        ids = [one for one in find_dependents(jobs, ids) if one not in ended]
+    answer = connection.request("kill", str(int(grace)), submitter(), *ids)
+    found = {
+        record["id"]: Killed(
+            parse_state(record["was"]),
+            parse_status(record, answer.head),
+            parse_integer(record["strays"]) or 0,
+        )
+        if "state" in record
+        else None
+        for record in answer.jobs
+    }
+    return only_requested(found, ids)
+
+
+def why_alive(status: JobStatus) -> JobStillRunning | None:
+    """Return the error for a job that still runs after a kill, or None if it ended."""
+    if not status.state.final:
+        place = f" on {status.host}" if status.host else ""
+        now = "is still queued" if status.state is JobState.QUEUED else "still runs"
+        why = f": {status.note}" if status.note else ""
+        return JobStillRunning(
+            f"Job '{status.job_id}'{place} {now} after the kill{why}; check again with "
+            "`tej status`"
+        )
+    if status.processes_left:
+        return JobStillRunning(
+            f"Job '{status.job_id}' has ended, but {status.processes_left} of its "
+            f"processes still run: {status.note or 'SIGKILL did not end them'}"
+        )
+    return None

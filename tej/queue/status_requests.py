@@ -1,0 +1,141 @@
+"""Status of jobs: of some jobs, of all jobs in a queue, and of archived attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tej.job.job_id import check_job_id
+from tej.job.status import JobStatus
+from tej.queue.connection import QueueConnection, check_job_ids
+from tej.wire.framing import RecordSplitter
+from tej.wire.records import parse_status
+from tej.wire.replies import (
+    REPLY_LIMIT,
+    ParsedReply,
+    Record,
+    malformed_reply,
+    parse_reply,
+)
+
+
+def get_statuses(
+    connection: QueueConnection, job_ids: Iterable[str]
+) -> dict[str, JobStatus | None]:
+    """Return the status of each job; see `RemoteQueue.statuses`."""
+    ids = check_job_ids(job_ids)
+    if not ids:
+        return {}
+    found = {one.job_id: one for one in _parse(connection.request("status", *ids))}
+    return {job_id: found.get(job_id) for job_id in ids}
+
+
+def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
+    """Return the status of one job; raise JobNotFound if the job does not exist."""
+    status = get_statuses(connection, [job_id])[job_id]
+    if status is None:
+        raise connection.job_not_found(job_id)
+    return status
+
+
+def get_jobs(
+    connection: QueueConnection, *, last: int | None = None
+) -> list[JobStatus]:
+    """Return the status of every job, or of the `last` jobs that changed last."""
+    if last is not None:
+        head, jobs = _receive_statuses(connection, f"#{last}")
+        # Older scripts, which stay in use if they cannot be replaced, do not support
+        # the argument `#N`.
+        if "recent" in head:
+            return jobs
+    return _receive_statuses(connection)[1]
+
+
+def _receive_statuses(
+    connection: QueueConnection, *words: str
+) -> tuple[Record, list[JobStatus]]:
+    """Return the head and the statuses of a reply to `status`.
+
+    The records are parsed while the reply arrives, because the server takes seconds for
+    a list of many jobs.
+    """
+
+    def attempt(_: int) -> tuple[Record, list[JobStatus]]:
+        receiver = _StatusReceiver()
+        connection.run_verb("status", *words, take=receiver.take)
+        return receiver.finish()
+
+    return connection.with_retries(attempt)
+
+
+class _StatusReceiver:
+    """Sink for a reply to `status`; parses each record as soon as it is complete."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._head = Record()
+        self._jobs: list[JobStatus] = []
+        self._splitter = RecordSplitter("status")
+        self._size = 0
+        self._ended = False
+
+    def take(self, data: bytes) -> None:
+        """Process the next piece of the reply; b"" marks the end of the reply."""
+        if self._ended:
+            # The server's scripts were upgraded, and the request is sent again.
+            self._begin()
+        self._ended = not data
+        self._size += len(data)
+        if self._size > REPLY_LIMIT:
+            raise malformed_reply("status", "it is too long")
+        self._parse(self._splitter.feed(data))
+
+    def finish(self) -> tuple[Record, list[JobStatus]]:
+        """Return the head and the statuses, after the request has succeeded.
+
+        If the connection is lost, the last record may be incomplete, and `finish` must
+        not be called.
+        """
+        self._parse(self._splitter.close())
+        _require_queue(self._head)
+        return self._head, self._jobs
+
+    def _parse(self, words: bytes) -> None:
+        answer = parse_reply(words)
+        self._head.update(answer.head)
+        self._jobs += _parse_records(answer.jobs, self._head)
+
+
+def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
+    """Return the archived attempts of a job; see `RemoteQueue.attempts`."""
+    found = _parse(connection.request("status", f"{check_job_id(job_id)}#"))
+    return sorted(found, key=lambda status: status.attempt)
+
+
+def _parse(answer: ParsedReply) -> Iterator[JobStatus]:
+    """Return the status of each job in the server's reply.
+
+    Raises RemoteCommandFailure if the reply does not name the queue.
+    """
+    _require_queue(answer.head)
+    return _parse_records(answer.jobs, answer.head)
+
+
+def _parse_records(records: Iterable[Record], head: Record) -> Iterator[JobStatus]:
+    """Yield the status of each job.
+
+    A record without a state is skipped, because the job was deleted in the meantime.
+    """
+    for record in records:
+        if "state" in record:
+            yield parse_status(record, head)
+
+
+def _require_queue(head: Record) -> None:
+    """Raise RemoteCommandFailure if the reply does not name the queue.
+
+    A forced command of the SSH server may change the exit status of a failed request to
+    0.  Without this check, the reply would mean that no job exists.
+    """
+    _ = head["queue"]
