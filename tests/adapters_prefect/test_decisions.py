@@ -17,16 +17,16 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Cancelling, Completed, Failed, Running
 
 import tej
-from tej_prefect import batch, cancellation, claims
+from tej_prefect import batch, claims, flow_run_cancellation
 from tej_prefect.batch import JobsFailed, _Batch, _read_status, wait_for_one
-from tej_prefect.cancellation import (
+from tej_prefect.claims import EXPIRY, Claim, Claims
+from tej_prefect.context import Run
+from tej_prefect.flow_run_cancellation import (
     CancellationGuard,
     FlowRunCancelled,
     KillCounts,
     kill_jobs,
 )
-from tej_prefect.claims import EXPIRY, Claim, Claims
-from tej_prefect.context import Run
 from tej_prefect.job_result import JobRecord, JobResult
 
 RUNNING, KILLED = tej.JobState.RUNNING, tej.JobState.KILLED
@@ -86,9 +86,11 @@ def record(queue: Any, job_id: str, **fields: Any) -> JobRecord:
 
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
-    monkeypatch.setattr(cancellation, "claims", Calls())
-    monkeypatch.setattr(cancellation, "wanted_by_others", lambda *_: {})
-    monkeypatch.setattr(cancellation, "run_logger", lambda: logging.getLogger("x"))
+    monkeypatch.setattr(flow_run_cancellation, "claims", Calls())
+    monkeypatch.setattr(flow_run_cancellation, "wanted_by_others", lambda *_: {})
+    monkeypatch.setattr(
+        flow_run_cancellation, "run_logger", lambda: logging.getLogger("x")
+    )
     return Queue()
 
 
@@ -402,7 +404,7 @@ def test_job_is_left_if_any_record_leaves_it(queue: Queue) -> None:
             guard.add({record(queue, "a", on_cancel=kind): None})
         (known,) = guard._jobs.values()
         assert known.on_cancel == ("leave" if "leave" in kinds else "kill")
-    own: Any = cancellation.claims
+    own: Any = flow_run_cancellation.claims
     assert own.calls == []
     jobs = {record(queue, "a"): None, record(queue, "b"): status("b")}
     guard.add(jobs)
@@ -424,7 +426,7 @@ def test_unclaimed_running_jobs_are_killed(
         stages.append((stage, cancelled))
         return {"b": other, "x": other}
 
-    monkeypatch.setattr(cancellation, "wanted_by_others", wanted)
+    monkeypatch.setattr(flow_run_cancellation, "wanted_by_others", wanted)
     queue.late = ("c",)
     records = [record(queue, one) for one in "abcef"]
     records.append(record(queue, "d", on_cancel="leave"))
@@ -448,7 +450,7 @@ def test_job_that_cannot_be_checked_is_left_running(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cancellation, "wanted_by_others", fail)
+    monkeypatch.setattr(flow_run_cancellation, "wanted_by_others", fail)
     queue.states = {"a": status("a")}
     error: Exception = RuntimeError("no API")
     counts = KillCounts()
@@ -487,11 +489,11 @@ def test_only_a_cancellation_kills_jobs(
 ) -> None:
     flow_run_id, poller = uuid4(), Calls()
     poller.is_cancelled = lambda _: False  # type: ignore[attr-defined]
-    monkeypatch.setattr(cancellation, "poller", poller)
+    monkeypatch.setattr(flow_run_cancellation, "poller", poller)
     monkeypatch.setattr(
-        cancellation, "cancelled_ancestors", lambda one: [one] if api else []
+        flow_run_cancellation, "cancelled_ancestors", lambda one: [one] if api else []
     )
-    own: Any = cancellation.claims
+    own: Any = flow_run_cancellation.claims
     for flow_run in (flow_run_id, None):
         done: list[Any] = []
         guard: Any = guard_of(flow_run)
@@ -510,7 +512,7 @@ def test_thread_ends_when_its_run_is_stopped(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poller = SimpleNamespace(is_cancelled=lambda one: one == cancelled)
-    monkeypatch.setattr(cancellation, "poller", poller)
+    monkeypatch.setattr(flow_run_cancellation, "poller", poller)
     cancelled, stops = uuid4(), [threading.Event(), threading.Event()]
     guard = CancellationGuard(stops[0])
     guard.run = Run(uuid4(), stop=stops[1])
@@ -537,9 +539,9 @@ def test_only_flow_runs_without_a_runner_are_set_to_cancelled(
         )
 
     def chosen(*runs: Any) -> list[int]:
-        monkeypatch.setattr(cancellation, "family", lambda *_: [*runs])
+        monkeypatch.setattr(flow_run_cancellation, "family", lambda *_: [*runs])
         client: Any = None
-        found = cancellation._without_runner(client, uuid4())
+        found = flow_run_cancellation._without_runner(client, uuid4())
         return [runs.index(one) for one in found]
 
     cancelling, running = run(Cancelling()), run(Running())
