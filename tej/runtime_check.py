@@ -14,7 +14,7 @@ from tej.job.spec import JobSpec
 from tej.job.status import JobState, JobStatus
 from tej.queue.remote import RemoteQueue
 
-PATIENCE = 300.0
+JOB_TIMEOUT = 300.0
 """Time limit in seconds for a job that normally runs about one second."""
 
 
@@ -91,7 +91,7 @@ class RuntimeCheck:
         return directory
 
     def _expect(self, job_id: str, *, code: int | None, signal: int | None) -> None:
-        status = self._queue.job(job_id).wait(PATIENCE)
+        status = self._queue.job(job_id).wait(JOB_TIMEOUT)
         if status.state is not JobState.FINISHED:
             raise CheckFailed(f"the job did not finish: {status.describe()}")
         if (status.exit_code, status.signal) != (code, signal):
@@ -155,7 +155,7 @@ class RuntimeCheck:
 
     def _begin(self, job_id: str, script: str) -> None:
         self._submit(job_id, script)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + JOB_TIMEOUT
         while b"".join(self._queue.logs(job_id)) != b"begun\n":
             if time.monotonic() > deadline:
                 raise CheckFailed("the output does not arrive while the job runs")

@@ -42,8 +42,8 @@ def command(
     # matched the filters and is kept.
     found = jobs.statuses.values() if jobs.by_filter else jobs.ids
     for id_, error in queue.delete_many(found).items():
-        gone = {"deleted": error is None}
-        report.add(id_, None, f"Deleted job '{id_}'", error, gone)
+        deletion = {"deleted": error is None}
+        report.add(id_, None, f"Deleted job '{id_}'", error, deletion)
     if jobs.skipped and not as_json:
         output.say(
             f"Jobs that match but have not ended, and are kept: {jobs.skipped}",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tej.job.spec import JobSpec
 
-PATIENCE = 1.0
+SHOW_DELAY = 1.0
 """Number of seconds after which a progress bar appears."""
 
 
@@ -42,7 +42,7 @@ class TransferBar:
     """Progress bar of a transfer, which is shown if stderr is a terminal.
 
     Call the instance with the number of bytes of each piece that is transferred.  The
-    bar appears if the transfer takes longer than PATIENCE seconds.
+    bar appears if the transfer takes longer than SHOW_DELAY seconds.
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:
@@ -59,7 +59,7 @@ class TransferBar:
         # counted.
         now = time.monotonic()
         self._begun = now if self._begun is None else self._begun
-        if not self._wanted or now - self._begun < PATIENCE:
+        if not self._wanted or now - self._begun < SHOW_DELAY:
             return
         if self._bar is None:
             self._bar = self._start()

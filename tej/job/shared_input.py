@@ -1,5 +1,7 @@
-"""Shared input: marks read-only files of which the server keeps one copy for all
-jobs."""
+"""Shared input: read-only files of which the server keeps one copy for all jobs.
+
+This module marks these files in the list of the job's files.
+"""
 
 from __future__ import annotations
 

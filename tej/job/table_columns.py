@@ -59,7 +59,7 @@ def _time(get: Callable[[JobStatus], datetime | None]) -> Column:
 
 
 def _in_powers_of_1024(size: int) -> str:
-    """Return a memory size in the form of a request: 1536M, 2G."""
+    """Return a memory size as users write it in `--memory`: 1536M, 2G."""
     unit = 0
     while size and size % 1024 == 0 and unit < 4:
         size //= 1024

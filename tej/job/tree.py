@@ -76,7 +76,7 @@ def arrange_tree(jobs: Sequence[JobStatus], *, ascii_only: bool) -> Iterator[Bra
 
 
 def _depths(known: dict[str, JobStatus]) -> dict[str, int]:
-    """Return the length of the longest chain of needed jobs above each job.
+    """Return the depth of each job: the length of its longest chain of dependencies.
 
     A job in a dependency cycle, which only a damaged queue can have, gets no depth.
     """

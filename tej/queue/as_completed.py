@@ -127,10 +127,10 @@ def _merge(
     """Yield the ends of jobs in several queues, with one waiting thread per queue."""
     Item = tuple[RemoteQueue, str, End] | BaseException | None
     arrived: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    gone = threading.Event()
+    abandoned = threading.Event()
 
     def check() -> None:
-        if gone.is_set():
+        if abandoned.is_set():
             raise _Abandoned
 
     def watch(one: RemoteQueue, ids: list[str]) -> None:
@@ -161,4 +161,4 @@ def _merge(
             else:
                 yield got
     finally:
-        gone.set()
+        abandoned.set()

@@ -10,7 +10,7 @@ from tej.job.spec import JobSpec
 from tej.queue.fetch_results import Pauses, is_temporary
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
-from tej.queue.run_result import GROUP, Observer, RunResult, Spec, fail
+from tej.queue.run_result import JOBS_PER_REQUEST, Observer, RunResult, Spec, fail
 from tej.queue.submission import Outcome
 
 
@@ -66,8 +66,8 @@ class BatchSubmission:
             groups.setdefault(key, []).append(result)
         for (queue, retry), jobs in groups.items():
             failed: Error | None = None
-            for begin in range(0, len(jobs), GROUP):
-                group = jobs[begin : begin + GROUP]
+            for begin in range(0, len(jobs), JOBS_PER_REQUEST):
+                group = jobs[begin : begin + JOBS_PER_REQUEST]
                 for result in group:
                     result.job = None
                 self._on_submit(group)

@@ -21,7 +21,12 @@ from tej.queue.download_receiver import Downloaded
 from tej.queue.file_patterns import OptionalFile
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
-from tej.queue.run_result import GROUP, Observer, RunResult, fail_unless_failed
+from tej.queue.run_result import (
+    JOBS_PER_REQUEST,
+    Observer,
+    RunResult,
+    fail_unless_failed,
+)
 from tej.queue.wait import TICK
 
 logger = logging.getLogger("tej")
@@ -94,8 +99,8 @@ class ResultFetcher:
     def fetch(self) -> None:
         """Fetch the results of jobs that have ended."""
         waiting = [one for one in self.pending if self._pauses.is_over(one.run.queue)]
-        for begin in range(0, len(waiting), GROUP):
-            over = self._fetch_some(waiting[begin : begin + GROUP])
+        for begin in range(0, len(waiting), JOBS_PER_REQUEST):
+            over = self._fetch_some(waiting[begin : begin + JOBS_PER_REQUEST])
             # Until here, the results stay in `pending`.  After an exception, such as
             # KeyboardInterrupt, the next call fetches these results again.
             done = set(over)

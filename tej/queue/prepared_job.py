@@ -20,7 +20,7 @@ from tej.job.shared_input import mark_shared
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec
 from tej.job.start_script import Command, check_sent, check_text
-from tej.wire.archive import Parcel, TextMember
+from tej.wire.archive import PackedJob, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
 from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec
 
@@ -166,7 +166,7 @@ class PreparedJob:
         """How the job's files are composed from objects in the content store."""
         return plan(self.entries, self.command.script)
 
-    def parcel(self, *, from_objects: bool = False, by_id: bool = False) -> Parcel:
+    def pack(self, *, from_objects: bool = False, by_id: bool = False) -> PackedJob:
         """Return the job as a part of the archive, in a directory named by its token.
 
         If `by_id` is true, the directory is in `new/` and has the id of the job.  By
@@ -199,7 +199,7 @@ class PreparedJob:
             ]
 
         name = f"new/{self.job_id}" if by_id else self.token
-        return Parcel(name, entries, self.command.script, text_members)
+        return PackedJob(name, entries, self.command.script, text_members)
 
     def _description(self, sent: list[Entry], *, from_objects: bool) -> str:
         if self.signature is not None:

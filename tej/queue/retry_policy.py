@@ -75,11 +75,10 @@ def with_retries(
         except ConnectionFailed as error:
             if error.permanent and not (reached() or patient()):
                 raise
-            # If the connection carried data for longer than STABLE seconds before it
-            # was lost, earlier failures are no longer counted.  The time until the
-            # failure would be a wrong measure: if a server accepts requests and then
-            # sends no data, each attempt takes until a long timeout, and the request
-            # would be retried forever.
+            # Reset the failure count if the connection carried data for longer than
+            # STABLE seconds.  The elapsed time is not used instead: a server that
+            # accepts requests but sends nothing fails only after a long timeout, so the
+            # count would be reset each time, and the request retried forever.
             if error.lasted > STABLE:
                 failures = 0
             failures += 1

@@ -14,7 +14,7 @@ from tej.job.status import JobStatus
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 
-GROUP = 100
+JOBS_PER_REQUEST = 100
 """Number of jobs that are prepared and submitted in one request, or whose results are
 fetched in one request."""
 

@@ -215,8 +215,8 @@ class Submission:
     def _pack(
         self, jobs: Sequence[PreparedJob], sparse: bool, by_id: bool
     ) -> Iterator[bytes]:
-        parcels = (job.parcel(by_id=by_id) for job in jobs)
-        return self._count(archive.pack(parcels, (), sparse))
+        packed = (job.pack(by_id=by_id) for job in jobs)
+        return self._count(archive.pack(packed, (), sparse))
 
     def _pack_missing(
         self,
@@ -232,8 +232,8 @@ class Submission:
             for name, stored in job.plan.objects.items()
             if name in missing
         }
-        parcels = (job.parcel(from_objects=True, by_id=by_id) for job in jobs)
-        return self._count(archive.pack(parcels, lacking.values(), sparse))
+        packed = (job.pack(from_objects=True, by_id=by_id) for job in jobs)
+        return self._count(archive.pack(packed, lacking.values(), sparse))
 
     def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:

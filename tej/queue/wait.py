@@ -1,6 +1,7 @@
 """Waiting for jobs: one `wait` request per queue waits for the jobs of all threads.
 
-The server's `wait` command reports each job when the job ends.  If a thread starts to
+The server's `commands/wait` checks the jobs, chooses the interval between two checks,
+and reports each job when the job ends.  If a thread starts to
 wait for another job, or if the connection is lost, the request is sent again with the
 ids of all pending jobs.
 """
@@ -35,7 +36,7 @@ logger = logging.getLogger("tej")
 GATHER = 0.05
 """Seconds for which a request is delayed, to collect the job ids of several threads."""
 
-OUTAGE_PATIENCE = 600.0
+OUTAGE_TIMEOUT = 600.0
 """Number of seconds for which a wait that has begun survives failures on the server."""
 
 TICK = 1.0
@@ -122,7 +123,7 @@ class Watcher:
         If a job does not exist, None is yielded instead of its status.  At `deadline`
         (a value of `time.monotonic`) the iterator ends without an error.  After a lost
         connection, the wait continues over a new connection.  If a wait that has begun
-        fails on the server, it is repeated for OUTAGE_PATIENCE seconds.  Raises an
+        fails on the server, it is repeated for OUTAGE_TIMEOUT seconds.  Raises an
         error that a retry cannot resolve, and any exception that `on_tick` raises.
         """
         due = 0.0
@@ -234,7 +235,7 @@ class Watcher:
                 now = time.monotonic()
                 if failed_since is None or now - begun > STABLE:
                     tries, failed_since = 0, now
-                is_over = now - failed_since > OUTAGE_PATIENCE
+                is_over = now - failed_since > OUTAGE_TIMEOUT
                 if error.ret is None or not self._has_begun or is_over:
                     self._fail(error)
                     continue

@@ -104,7 +104,7 @@ select_runtime() {
         return
     }
     [ -f "$queue/scripts/$2/runtimes/$runtime/runtime.sh" ] && ! try_runtime "$2" || return 0
-    [ -n "$why" ] || quit 12 "The runtime '$runtime' cannot be used here: its programs are not installed"
+    [ -n "$why" ] || quit 12 "The runtime '$runtime' cannot be used on this server: its programs are not installed"
     warn "$why"
 }
 

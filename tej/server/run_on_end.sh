@@ -41,7 +41,8 @@ tej_command='
 # shellcheck disable=SC2090
 export tej_here tej_command
 $tej_session /bin/sh -c "$tej_command" </dev/null >on_end_log 2>&1 &
-# The functions that find and stop the processes of a job work on the command.
+# Describe the command with the variables of a wrapper, so that still_runs and stop_processes
+# apply to the command.
 is_wrapper=1 spec='' where='' j_pid=$!
 get_start "$j_pid"
 j_start=${start:--}

@@ -1,6 +1,7 @@
 """Transports: run programs on the server, over SSH or on this machine.
 
 `open_transport` chooses between the system's OpenSSH, paramiko and the local shell.
+An error explains why a transport cannot be used, for example if `ssh` is not installed.
 Importing this package does not import paramiko, which is imported on its first use.
 """
 

@@ -29,8 +29,9 @@ class Connection(ABC):
 
     @abstractmethod
     def start(self, start: Start) -> Process:
-        """Run COMMAND in a new session.
+        """Run the program in `start` in a new session, and return its process.
 
+        The session runs `program_start.COMMAND`, which reads the program from stdin.
         Raises BlockingIOError if the server permits no further session,
         ConnectionFailed if the connection is lost, and another OSError if a limit of
         this process is reached.  After these errors, no program has run.

@@ -118,7 +118,8 @@ class _LocalProcess(PipeProcess):
 
     def abort(self, error: BaseException) -> None:
         logger.debug("local: stopped waiting for a program: %r", error)
-        # `finished` ends the thread that sends stdin, which then closes stdin.
+        # `finished` tells the thread that sends stdin to stop.  The thread closes stdin
+        # before it exits.
         self.finished()
         self._close("out")
         for signal_number in (signal.SIGHUP, signal.SIGKILL):

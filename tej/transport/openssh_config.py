@@ -239,8 +239,8 @@ def digest(text: str) -> str:
 def ssh_words(stderr: bytes) -> str:
     """Return the last lines of ssh's stderr without debug output, as one line.
 
-    The prefix "ssh: " of a line is left out, because the messages of tej begin the
-    quotation with it.
+    The prefix "ssh: " is removed from each line, because tej's messages already put
+    "ssh: " before the quoted text.
     """
     lines = [
         "".join(letter if letter.isprintable() else " " for letter in line)

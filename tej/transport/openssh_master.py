@@ -1,4 +1,7 @@
-"""ControlMaster: starts an `ssh` process whose connection several processes share."""
+"""ControlMaster: starts an `ssh` process whose connection several processes share.
+
+The module also chooses the `-o` options of `ssh`.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 sshd limits the sessions of a connection (MaxSessions, 10 by default).  If all sessions
 are in use, the pool opens a further connection, so that a short program does not wait
-for programs that run for hours.
+for programs that run for hours.  The pool keeps unused connections until
+`close`; `persist` (settings.py) limits how long `ssh` keeps an unused connection.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ logger = logging.getLogger("tej")
 MAX_SESSIONS = 8
 """Maximum number of sessions per connection; sshd permits 10 by default."""
 MAX_CONNECTIONS = 4
-PATIENCE = 1.0
+SESSION_TIMEOUT = 1.0
 """Seconds for which a program waits for a free session before a connection is added."""
 REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses in seconds before a session that sshd refused is requested again.
@@ -215,14 +216,14 @@ class PooledTransport(Transport):
     def _take(self) -> _Slot:
         """Reserve a session and return the connection's slot.
 
-        If no session becomes free within PATIENCE seconds, add a connection.  Raises
-        ConnectionFailed if other processes use all sessions of the connections, and no
-        connection can be added.
+        If no session becomes free within SESSION_TIMEOUT seconds, add a connection.
+        Raises ConnectionFailed if other processes use all sessions of the connections,
+        and no connection can be added.
         """
         with self._changed:
             while not self._is_free():
                 if self._may_add and len(self._slots) < MAX_CONNECTIONS:
-                    if self._has_sessions() and self._wait(PATIENCE):
+                    if self._has_sessions() and self._wait(SESSION_TIMEOUT):
                         continue
                     self._slots.append(_Slot(len(self._slots)))
                 elif self._has_sessions():

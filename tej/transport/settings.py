@@ -1,4 +1,5 @@
-"""Settings of a connection: timeouts, keys, prompts, host keys."""
+"""Settings of a connection: timeouts, time until an unused connection closes, keys,
+prompts, host keys."""
 
 from __future__ import annotations
 

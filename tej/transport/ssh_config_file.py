@@ -115,7 +115,10 @@ def read_file(
             active = outer and _match(values, lookup)
         elif option == "include":
             if depth >= MAX_DEPTH:
-                raise ConnectionFailed(f"{path}:{number}: too many nested Include")
+                raise ConnectionFailed(
+                    f"{path}:{number}: Include directives are nested more than "
+                    f"{MAX_DEPTH} levels deep"
+                )
             for included in _included(values, folder):
                 read_file(included, folder, lookup, active=active, depth=depth + 1)
         elif active:

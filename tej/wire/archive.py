@@ -35,7 +35,7 @@ class TextMember:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class PackedJob:
     """A job in an archive."""
 
     name: str
@@ -56,11 +56,11 @@ class StoredObject(Protocol):
 
 
 def pack(
-    parcels: Iterable[Parcel],
+    jobs: Iterable[PackedJob],
     objects: Iterable[StoredObject] = (),
     sparse: bool = False,
 ) -> Iterator[bytes]:
-    """Yield an archive of `objects` and the jobs in `parcels`, in pieces.
+    """Yield an archive of `objects` and `jobs`, in pieces.
 
     If `sparse` is true, the archive does not contain the holes of files; the server's
     tar must then support GNU sparse files.  Raises InvalidJobDirectory if a file cannot
@@ -71,29 +71,29 @@ def pack(
         if index == 0:
             writer.folder("objects")
         yield from stored.pack(writer)
-    for parcel in parcels:
-        yield from _pack_job(parcel, writer)
+    for job in jobs:
+        yield from _pack_job(job, writer)
     yield writer.finish()
 
 
-def _pack_job(parcel: Parcel, writer: Writer) -> Iterator[bytes]:
-    writer.folder(parcel.name)
-    writer.folder(f"{parcel.name}/stage")
+def _pack_job(job: PackedJob, writer: Writer) -> Iterator[bytes]:
+    writer.folder(job.name)
+    writer.folder(f"{job.name}/stage")
     sent: list[Entry] = []
-    for entry in parcel.entries:
-        name = f"{parcel.name}/stage/{entry.path}"
+    for entry in job.entries:
+        name = f"{job.name}/stage/{entry.path}"
         if entry.is_file:
-            executable = entry.path == parcel.script
+            executable = entry.path == job.script
             sent.append((yield from writer.file(name, entry, executable=executable)))
         else:
             writer.write(header(entry, name))
             sent.append(entry)
             yield from writer.full_pieces()
-    for member in parcel.text_members(sent):
+    for member in job.text_members(sent):
         content = member.text.encode("utf-8", "surrogateescape")
         # Only the owner may read the file, because `command` contains environment
         # variables, which may be secrets.
-        writer.data(f"{parcel.name}/{member.name}", content, 0o600)
+        writer.data(f"{job.name}/{member.name}", content, 0o600)
 
 
 class Writer:

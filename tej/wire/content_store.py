@@ -47,9 +47,10 @@ _OBJECT_MODE = 0o644
 
 @dataclass(frozen=True)
 class FileObject:
-    """A large file.
+    """A content-store object that holds one large file.
 
-    The object has no mode and time; commands in `Plan.assembly` set them in the job.
+    The object stores neither mode nor modification time; the commands in
+    `Plan.assembly` set both in the job.
     """
 
     name: str

@@ -219,14 +219,14 @@ def test_cancelled_flow_has_time_to_end_itself(
 def test_missing_queue_is_awaited_for_minutes(
     local: TejDestination, clock: Clock, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert job_follower.MISSING_PATIENCE >= 600
+    assert job_follower.MISSING_TIMEOUT >= 600
     retry = job_follower.RETRY
-    monkeypatch.setattr(job_follower, "MISSING_PATIENCE", 4 * retry)
+    monkeypatch.setattr(job_follower, "MISSING_TIMEOUT", 4 * retry)
     begun = clock.now
     # The file system of the queue is not mounted.
     assert wait(local.get_client().job("a"), flow_run(Running())) is None
     waited = clock.now - begun
-    assert 0 <= waited - job_follower.MISSING_PATIENCE <= 2 * retry
+    assert 0 <= waited - job_follower.MISSING_TIMEOUT <= 2 * retry
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
@@ -241,7 +241,7 @@ def test_each_absence_of_queue_has_its_own_patience(
     job = queue.job(TejJob(destination=local, script="exit 0").trigger().job_id)
     missing = tej.QueueDoesntExist("The file system is not mounted")
     lost = tej.ConnectionFailed("The connection is lost")
-    hours = 10 * job_follower.MISSING_PATIENCE
+    hours = 10 * job_follower.MISSING_TIMEOUT
     # Hours after the first absence, the queue is absent again for a moment.
     attempts = [(0.0, missing), (hours, lost if is_lost else missing), (0.0, missing)]
 
@@ -348,7 +348,7 @@ def test_submission_to_unreachable_server_can_be_cancelled(
     job_id = f"prefect-{cancelling.id}-0"
     assert submit(pending, cancelling, cancelling) == job_id
     monkeypatch.setattr(worker_job, "newest_job", fail_once)
-    monkeypatch.setattr(worker_job, "SUBMIT_PATIENCE", -1)
+    monkeypatch.setattr(worker_job, "SUBMIT_TIMEOUT", -1)
     assert submit(cancelling, cancelling) == job_id
     with pytest.raises(tej.ConnectionFailed):
         submit(pending)

@@ -158,7 +158,7 @@ def test_short_transfer_shows_no_progress_bar(
 SLOW = """
 import sys, time
 from tej.cli import progress_bar
-progress_bar.PATIENCE = 0.0
+progress_bar.SHOW_DELAY = 0.0
 with progress_bar.TransferBar("Uploading", 100) as bar:
     for _ in range(8):
         bar(25)

@@ -52,7 +52,7 @@ def test_detected_scheduler_is_reported_once(
 
 def test_pbs_runtime_refuses_grid_engine(sge: Path, queue_path: Path) -> None:
     wrong = tej.RemoteQueue("local:", str(queue_path), "pbs")
-    with pytest.raises(tej.Error, match="'pbs' cannot be used here"):
+    with pytest.raises(tej.Error, match="'pbs' cannot be used on this server"):
         wrong.setup()
 
 

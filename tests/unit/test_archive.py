@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tej.job.directory import Entry, scan
-from tej.wire.archive import Parcel, TextMember, _sparse_header, _to_bytes, pack
+from tej.wire.archive import PackedJob, TextMember, _sparse_header, _to_bytes, pack
 from tej.wire.content_store import _symbolic, plan
 
 SIZES = [0, 1, 511, 512, 513, 65536, 300_000]
@@ -24,8 +24,8 @@ def packed(folder: Path, sparse: bool) -> tuple[bytes, list[Entry]]:
         seen.extend(sent)
         return [TextMember("spec", "end\n")]
 
-    parcel = Parcel("job", [*scan(folder)], None, text_members)
-    return b"".join(pack([parcel], (), sparse)), seen
+    job = PackedJob("job", [*scan(folder)], None, text_members)
+    return b"".join(pack([job], (), sparse)), seen
 
 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE])

@@ -67,7 +67,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that a pool has made; a session is never waited for."""
     made: list[float] = []
     monkeypatch.setattr(pool.time, "sleep", made.append)
-    monkeypatch.setattr(pool, "PATIENCE", 0.0)
+    monkeypatch.setattr(pool, "SESSION_TIMEOUT", 0.0)
     return made
 
 

@@ -282,9 +282,9 @@ def test_memory_has_the_form_of_each_dialect(
 
 
 def test_job_is_unknown_only_in_a_complete_listing(shell: Shell) -> None:
-    lines = """edition=2 q_5='2|running||RUNNING' q_6='1|running||RUNNING'
-    for listing in silent answer; do
-        for nid in 5 6; do look_up "$nid" ''; echo "$listing $nid $listed_state"; done
+    lines = """listing_number=2 q_5='2|running||RUNNING' q_6='1|running||RUNNING'
+    for listing_result in silent answer; do
+        for nid in 5 6; do look_up "$nid" ''; echo "$listing_result $nid $listed_state"; done
     done
     scheduler_listed_all() { return 1; }; look_up 6 ''; echo "$listed_state" """
     assert shell(lines).splitlines() == [
@@ -337,14 +337,14 @@ def test_job_with_heartbeat_is_running(shell: Shell) -> None:
     state='?'; derive_gone_state
     echo "$state: $note"; [ -e "$job/lost" ] || echo kept"""
     assert shell(lines).splitlines() == [
-        "running: slurm no longer runs it, but the job gives signs of life",
+        "running: slurm no longer lists the job as active, but the job gives signs of life",
         "kept",
     ]
 
 
 def test_listed_job_restarts_the_count(shell: Shell) -> None:
-    lines = """echo '1 unknown' >"$job/missed"; native='slurm 5' started=1 listing=answer
-    edition=1 q_5='1|running||RUNNING'; runtime_derive_state
+    lines = """echo '1 unknown' >"$job/missed"; native='slurm 5' started=1 listing_result=answer
+    listing_number=1 q_5='1|running||RUNNING'; runtime_derive_state
     echo "$state"; [ -e "$job/missed" ] || echo forgotten"""
     assert shell(lines) == "running\nforgotten\n"
 
@@ -353,7 +353,7 @@ def test_suspended_job_is_cancelled_without_sigterm(shell: Shell) -> None:
     """The job was suspended after the last listing. SIGTERM would wait for its resume."""
     lines = """native='slurm 5' state=running started=1; : >"$job/claim"
     squeue() { echo '5|SUSPENDED|None|x|y'; }; scancel() { echo "scancel $*" >&3; }
-    exec 3>&1; get_time; listing=answer edition=1 listed_at=$now q_5='1|running||'
+    exec 3>&1; get_time; listing_result=answer listing_number=1 listed_at=$now q_5='1|running||'
     runtime_tell || echo "$sigterm_sent" """
     assert shell(lines) == "scancel 5\n0\n"
 
@@ -364,7 +364,7 @@ def test_refused_kill_stays_recorded(shell: Shell) -> None:
     runtime_tell || echo not told
     [ -e "$job/finished" ] || [ -e "$job/claim" ] || echo on file
     scancel() { echo "cancelled $*" >&3; }
-    listing=answer edition=1 q_5='1|queued||Priority'
+    listing_result=answer listing_number=1 q_5='1|queued||Priority'
     exec 3>&1; kill_time=1 grace=10 by=me; runtime_derive_state
     echo "$note"; runtime_derive_state"""
     assert shell(lines).splitlines() == [
@@ -412,8 +412,8 @@ def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
             "finished other it received SIGTERM, and slurm reports no reason",
         ),
         ("", "cancelled|x|CANCELLED", "killed other not by tej: slurm: CANCELLED"),
-        ("term", "queued|x|BeginTime", "finished other slurm has requeued it"),
-        ("", "queued|x|BeginTime", "finished - slurm has requeued it"),
+        ("term", "queued|x|BeginTime", "finished other slurm has requeued the job"),
+        ("", "queued|x|BeginTime", "finished - slurm has requeued the job"),
     ],
 )
 def test_cause_of_exit_0_comes_from_scheduler(
@@ -424,7 +424,7 @@ def test_cause_of_exit_0_comes_from_scheduler(
     echo "$ended exit 0 ask 0" >"$job/finished"; native='slurm 5'
     for f in {facts}; do echo 1 >"$job/$f"; done
     slurm_history() {{ return 1; }}
-    listing=answer edition=1 nickname='' q_5='1|{answer}'; look_up 5 ''
+    listing_result=answer listing_number=1 nickname='' q_5='1|{answer}'; look_up 5 ''
     derive_ended_state; echo "$state ${{cut_off:--}} $note" """
     assert shell(lines) == f"{state}\n"
 
@@ -542,7 +542,7 @@ def test_each_task_of_own_array_is_listed(shell: Shell) -> None:
         "5_1|queued|tej_abc0123_a|Priority",
         "6|running|x|RUNNING",
     ]
-    lines = """listing=answer edition=1; q_5e1='1|queued||Priority'
+    lines = """listing_result=answer listing_number=1; q_5e1='1|queued||Priority'
     look_up 5_1 ''; echo "$listed_state $reason"; look_up 5_2 ''; echo "$listed_state"
     """
     assert shell(lines) == "queued Priority\nunknown\n"
@@ -635,10 +635,10 @@ def test_job_that_ended_before_the_reply_is_not_cancelled(shell: Shell) -> None:
 
 
 def test_job_is_queued_until_its_script_starts(shell: Shell) -> None:
-    lines = """native='slurm 5' listing=answer edition=1
+    lines = """native='slurm 5' listing_result=answer listing_number=1
     say() { note=''; runtime_derive_state; echo "$state $note"; }
     q_5='1|running||CONFIGURING' started=''; say; started=1; say
-    q_5='1|stopped||SUSPENDED'; say; listing=silent; say"""
+    q_5='1|stopped||SUSPENDED'; say; listing_result=silent; say"""
     assert shell(lines).splitlines() == [
         *("queued slurm 5: CONFIGURING", "running ", "running suspended by slurm"),
         "running slurm does not answer; last known: running",

@@ -12,7 +12,7 @@ from server_functions import function
 
 Shell = Callable[..., str]
 
-GONE = """get_time; native='slurm 5' nid=5 started=1 submitted=1 listed_at=$now listing=answer
+GONE = """get_time; native='slurm 5' nid=5 started=1 submitted=1 listed_at=$now listing_result=answer
 echo "$now" >"$job/heartbeat"
 touch -d "@$((now - 200))" "$job/heartbeat"
 """
@@ -52,7 +52,7 @@ def test_variables_of_outer_job_are_not_inherited(shell: Shell) -> None:
 def test_users_name_is_not_another_submission(
     shell: Shell, name: str, state: str
 ) -> None:
-    lines = f"""listing=answer edition=1 q_5='1|queued|{name}|'
+    lines = f"""listing_result=answer listing_number=1 q_5='1|queued|{name}|'
     look_up 5 tej_abc0123456; echo "$listed_state" """
     assert shell(lines, "sge") == f"{state}\n"
 
@@ -121,7 +121,7 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
     lines = f"""{GONE}
     echo "$now exit 0 ask 0" >"$job/finished"; listed_at=$((now + 1)); ended=$now
     sacct() {{ printf '%s|%s|%s|5\\n' RUNNING "$(id -un)" "$now"; }}
-    listed_state=unknown reason='' edition=1 nickname=''; look_up 5 ''; derive_ended_state; echo "$state"
+    listed_state=unknown reason='' listing_number=1 nickname=''; look_up 5 ''; derive_ended_state; echo "$state"
     sacct() {{ printf '%s|%s|%s|5\\n' TIMEOUT "$(id -un)" "$now"; }}
     look_up 5 ''; derive_ended_state; echo "$state $cut_off" """
     assert shell(lines) == "running\nfinished limit\n"
@@ -129,7 +129,7 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
 
 def test_ended_job_runs_while_scheduler_cleans_up(shell: Shell) -> None:
     lines = f"""{GONE}
-    echo "$now exit 3 ask 0" >"$job/finished"; listed_at=$((now + 1)) edition=1 nickname=''
+    echo "$now exit 3 ask 0" >"$job/finished"; listed_at=$((now + 1)) listing_number=1 nickname=''
     for word in running stopped; do
         q_5="1|$word|x|"; look_up 5 ''; read_end; derive_ended_state
         echo "$state $number: $note"
@@ -219,7 +219,7 @@ def test_memory_limit_in_log_outranks_failed(
     printf '%s\n' 'slurmstepd: error: StepId=5.batch exceeded memory limit (3 > 1)' \
         'slurmstepd: error: *** JOB 5 ON vm CANCELLED AT 2026-11-26T14:47:41 ***' >"$job/tej_x.log"
     {facts}
-    edition=1 nickname='' q_5='1|ended|x|FAILED (JobLaunchFailure)'; listed_at=$((now + 9))
+    listing_number=1 nickname='' q_5='1|ended|x|FAILED (JobLaunchFailure)'; listed_at=$((now + 9))
     runtime_derive_state; echo "$state $cut_off $note" """
     assert shell(lines) == f"{state}\n"
 
@@ -228,14 +228,14 @@ def test_memory_limit_in_log_outranks_failed(
 
 
 def test_unfinished_kill_is_repeated_after_its_time(shell: Shell) -> None:
-    lines = """nid=5 grace=10 listing=answer; get_time; : >"$job/claim"
+    lines = """nid=5 grace=10 listing_result=answer; get_time; : >"$job/claim"
     cancel_job() { printf cancel; }; terminate_or_cancel() { printf SIGTERM; }
     for step in 'term 18' 'term 22' 'cancel 58' 'cancel 62'; do
         echo "$now ${step% *}" >"$job/ending"
         touch -d "@$((now - ${step#* }))" "$job/ending"
         printf '%s: ' "$step"; retry_kill; echo
     done
-    listing=silent; retry_kill; listing=answer; rm "$job/ending"; retry_kill; echo
+    listing_result=silent; retry_kill; listing_result=answer; rm "$job/ending"; retry_kill; echo
     rm "$job/claim"; retry_kill"""
     assert shell(lines).splitlines() == [
         "term 18: ",
@@ -248,7 +248,7 @@ def test_unfinished_kill_is_repeated_after_its_time(shell: Shell) -> None:
 
 def test_repeated_kill_remembers_that_job_was_requeued(shell: Shell) -> None:
     """The first run may continue on a node that the scheduler cannot reach."""
-    lines = """nid=5 edition=1 listing=answer relisted=1 started=1 state=running
+    lines = """nid=5 listing_number=1 listing_result=answer relisted=1 started=1 state=running
     : >"$job/heartbeat"; scheduler_cancel() { :; }
     q_5='1|queued||'; scheduler_term() { return 1; }; terminate_or_cancel
     # The scheduler accepts a signal for the cancelled job.
@@ -263,7 +263,7 @@ def test_repeated_kill_remembers_that_job_was_requeued(shell: Shell) -> None:
 
 
 def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
-    lines = """get_time; me; listing=answer listed_at=$((now + 1)) native='' started=''
+    lines = """get_time; me; listing_result=answer listed_at=$((now + 1)) native='' started=''
     submitting() {
         echo "$now tej_abc0123456 $2" >"$job/submitting"
         touch -d "@$((now - $1))" "$job/submitting"
@@ -271,7 +271,7 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
     say() { derive_submission_state || echo "$1: $state $note$evidence"; note='' evidence=''; }
     submitting 1000 "$who"; say alive
     submitting 890 'other b s 1 1'; say elsewhere
-    submitting 910 'other b s 1 1'; listing=silent; say silent; listing=answer; say first
+    submitting 910 'other b s 1 1'; listing_result=silent; say silent; listing_result=answer; say first
     touch -d "@$((now - 31))" "$job/missed"; : >"$job/claim"; say claimed
     rm "$job/claim"; say second
     rm "$job/lost" "$job/claim"; : >"$job/kill"; say killed
@@ -348,8 +348,8 @@ def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:
     said = shell(lines).splitlines()
     assert said[0] == "queued slurm 5: requeued, and will run again from the start"
     assert said[1] == "running "
-    assert said[2].startswith("running slurm has requeued it; checking again")
-    assert said[3].startswith("lost slurm has requeued it after its start")
+    assert said[2].startswith("running slurm has requeued the job; checking again")
+    assert said[3].startswith("lost slurm has requeued the job after its start")
     assert said[4].startswith("lost slurm started it a second time")
 
 
@@ -364,26 +364,26 @@ def test_unfinished_kill_does_not_wait_twice(shell: Shell) -> None:
 
 def test_compute_node_without_commands_does_not_silence_others(shell: Shell) -> None:
     lines = """echo '1 answer whole' >scheduler/listing; scheduler_list() { return 127; }
-    in_scheduler_job=1; query_again; echo "$listing"; cat scheduler/listing
+    in_scheduler_job=1; query_again; echo "$listing_result"; cat scheduler/listing
     in_scheduler_job=''; query_again; cut -d' ' -f2 scheduler/listing; ls -A scheduler"""
     assert shell(lines) == "silent\n1 answer whole\nsilent\nlisting\n"
 
 
 def test_refused_cancellation_of_ended_job_is_no_failure(shell: Shell) -> None:
-    lines = """scheduler_cancel() { return 1; }; query_again() { listing=answer; }
-    nid=5 edition=1
+    lines = """scheduler_cancel() { return 1; }; query_again() { listing_result=answer; }
+    nid=5 listing_number=1
     for word in over ended limit cut cancelled gone queued running stopped; do
         q_5="1|$word||"; [ "$word" != gone ] || q_5=''
         ! cancel_job || printf '%s ' "$word"
     done
-    query_again() { listing=silent; }; cancel_job || echo silent"""
+    query_again() { listing_result=silent; }; cancel_job || echo silent"""
     assert shell(lines) == "over ended limit cut cancelled gone silent\n"
 
 
 def test_waiting_job_is_not_submitted_twice(shell: Shell) -> None:
     """Another client has submitted the job, and its reply may still arrive."""
     lines = """get_time; me; nickname=tej_abc0123456 index=''
-    query_again() { listing=$answer n_tej_abc0123456=$listed; }
+    query_again() { listing_result=$answer n_tej_abc0123456=$listed; }
     say() {
         get_time; echo "$now $nickname $2" >"$job/submitting"
         touch -d "@$((now - $1))" "$job/submitting"
@@ -403,7 +403,7 @@ def test_waiting_job_is_not_submitted_twice(shell: Shell) -> None:
 
 def test_lost_reply_is_searched_for_only_in_doubt(shell: Shell) -> None:
     lines = """nickname=tej_abc0123456 index=''; sleep() { :; }
-    query_again() { printf '? '; listing=$answer; }
+    query_again() { printf '? '; listing_result=$answer; }
     search() {
         status=$1 why=$2
         if search_submitted; then echo accepted; else echo refused; fi
@@ -421,12 +421,12 @@ def test_lost_reply_is_searched_for_only_in_doubt(shell: Shell) -> None:
 
 
 def test_listing_serves_only_while_it_is_fresh(shell: Shell) -> None:
-    lines = """get_time; listing=answer edition=1 q_5='1|running||' patience=10 extent=whole
+    lines = """get_time; listing_result=answer listing_number=1 q_5='1|running||' max_age=10 extent=whole
     say() {
         ids=$2; listed_at=$((now - $1))
         if is_answered; then printf 'used '; else printf 'old '; fi
     }
-    say 9 5; say 10 5; say -2 5; say -9 5; say 9 6; listing=silent; say 9 6; listing=answer
+    say 9 5; say 10 5; say -2 5; say -9 5; say 9 6; listing_result=silent; say 9 6; listing_result=answer
     scheduler_listed_all() { return 1; }; say 9 5; say 9 6; say 9 ''
     extent=part; say 9 '' """
     assert shell(lines) == "used old used old used used used old used old "
@@ -434,7 +434,7 @@ def test_listing_serves_only_while_it_is_fresh(shell: Shell) -> None:
 
 @pytest.mark.parametrize(("age", "state"), [(110, "running"), (130, "finished")])
 def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -> None:
-    lines = f"""{GONE} listing=silent nickname=x; echo "$now exit 0 ask 0" >"$job/finished"
+    lines = f"""{GONE} listing_result=silent nickname=x; echo "$now exit 0 ask 0" >"$job/finished"
     touch -d "@$((now - {age}))" "$job/finished"; ended=$now how=exit
     listed_state=silent; derive_ended_state; echo "$state" """
     assert shell(lines) == f"{state}\n"

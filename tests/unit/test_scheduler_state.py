@@ -10,7 +10,7 @@ STEPS = """
 for name in ended queued gone; do eval "derive_${name}_state() { printf '$name '; $name; }"; done
 ended() { state='?'; }; queued() { state=queued; }; gone() { state=running; }
 retry_kill() { printf 'retry '; }
-listing=answer edition=1 native='slurm 5' started=''
+listing_result=answer listing_number=1 native='slurm 5' started=''
 """
 
 
@@ -35,9 +35,9 @@ def test_name_of_an_unanswered_submission_is_looked_up(shell: Shell) -> None:
     echo "$now tej_ajo0123456 $host $boot $space 1 1" >"$job/submitting"
     derive_submission_state() {{ state=created; return 1; }}; say; derive_submission_state() {{ native='slurm 5'; nid=5 listed_state=running; }}; say
     unset -f derive_submission_state; . "$here/lib/scheduler_state.sh"
-    native=''; n_tej_ajo0123456=7 q_7='1|running|tej_ajo0123456|'; listing=silent silence=down; say; listing=answer listed_at=0
+    native=''; n_tej_ajo0123456=7 q_7='1|running|tej_ajo0123456|'; listing_result=silent listing_error=down; say; listing_result=answer listed_at=0
     n_tej_ajo0123456=''; say; n_tej_ajo0123456=7
-    listing=answer started=1; say; cat "$job/native_id" """
+    listing_result=answer started=1; say; cat "$job/native_id" """
     assert shell(lines).splitlines() == [
         *("created ", "queued slurm 55"),
         *("created slurm does not answer (down); last known: created", "created "),
@@ -78,7 +78,7 @@ def test_killed_job_ends_when_nothing_runs(shell: Shell) -> None:
     note = "slurm has ended the job, but some of its processes run on here"
     assert shell(lines).splitlines() == [
         *("wait 5 KILL", f"running {note}"),
-        "running slurm no longer runs it; checking again before the job counts as killed",
+        "running slurm no longer lists the job as active; checking again before the job counts as killed",
         *("wait 5 KILL", "killed ", "none 0 killed 0"),
     ]
 
@@ -91,7 +91,7 @@ def test_job_that_ended_before_its_start_is_cut_off(shell: Shell) -> None:
     scheduler_history() { echo 'cancelled|by root'; }; beat() { claimed; echo 5 >"$job/heartbeat"; touch -d "@$((now - $age))" "$job/heartbeat"; }
     age=20; say unknown beat; age=40; say unknown beat; say unknown claimed; say over beat
     scheduler_history() { echo 'cut|node failure'; }; say unknown beat"""
-    again = "queued slurm no longer runs it (why); checking again before the job counts as lost"
+    again = "queued slurm no longer lists the job as active (why); checking again before the job counts as lost"
     assert shell(lines).splitlines() == [
         *(
             "cancelled:",
@@ -129,7 +129,7 @@ def test_reason_in_the_list_outranks_the_accounting(shell: Shell) -> None:
 
 
 def test_list_that_cannot_be_stored_is_silent(shell: Shell) -> None:
-    lines = """say() { ids='' patience=0 now='' listing=answer; renew_listing; echo "$listing $silence" | sed "s,$queue/,,"; }
+    lines = """say() { ids='' max_age=0 now='' listing_result=answer; renew_listing; echo "$listing_result $listing_error" | sed "s,$queue/,,"; }
     scheduler_list() { echo '5|running|x|'; }; mv() { return 1; }; say; ls -A scheduler
     take_lock() { return 1; }; nap() { naps=$((naps + 1)); }; naps=0; say; echo "$naps"
     unset -f mv; ln -s x scheduler/lock; say; echo "$naps" """

@@ -176,7 +176,7 @@ def test_outage_of_the_server_is_survived_for_a_while(
     assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
     malformed = RemoteCommandFailure("No state", "wait")
     assert wait(malformed) == [malformed]
-    monkeypatch.setattr("tej.queue.wait.OUTAGE_PATIENCE", -1)
+    monkeypatch.setattr("tej.queue.wait.OUTAGE_TIMEOUT", -1)
     assert wait(outage) == [outage]
 
 

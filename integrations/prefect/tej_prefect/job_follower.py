@@ -36,7 +36,7 @@ from tej_prefect.worker_job import (
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
 
-MISSING_PATIENCE = 600.0
+MISSING_TIMEOUT = 600.0
 """Seconds after which the job of a missing queue is considered deleted."""
 OUTPUT_LINES = 30
 """Number of lines of a failed job's output that are copied to the flow run's log."""
@@ -102,7 +102,7 @@ class JobFollower:
         """Wait until the job has ended, and return its final status.
 
         Return None if the job was deleted, or if its queue has been missing for more
-        than `MISSING_PATIENCE` seconds.  The waiting time is not limited.
+        than `MISSING_TIMEOUT` seconds.  The waiting time is not limited.
         """
         output = JobOutput(self._job, self._worker._logger, f"{self._job.id}: ")
         missing_since: float | None = None
@@ -118,7 +118,7 @@ class JobFollower:
                 if missing_since is None or now - begun > RETRY:
                     # The queue may have existed since its last absence.
                     missing_since = now
-                if now - missing_since > MISSING_PATIENCE:
+                if now - missing_since > MISSING_TIMEOUT:
                     return None
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
             except tej.ConnectionFailed as error:

@@ -38,7 +38,7 @@ LEASE = 300.0
 """Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
-SUBMIT_PATIENCE = 600.0
+SUBMIT_TIMEOUT = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
 FLOW_RUN_LABEL = "prefect-flow-run"
 STATE_LABEL = "prefect-state"
@@ -58,9 +58,9 @@ async def start_or_find(
 ) -> str:
     """Start or find the job of a flow run, and return the job's id.
 
-    While the server cannot be reached, try again for `SUBMIT_PATIENCE` seconds.
+    While the server cannot be reached, try again for `SUBMIT_TIMEOUT` seconds.
     """
-    until = time.monotonic() + SUBMIT_PATIENCE
+    until = time.monotonic() + SUBMIT_TIMEOUT
     while True:
         # `flow_run` may be outdated.  If the flow run was cancelled, or if another
         # worker has submitted the job and reported its end, this worker must not

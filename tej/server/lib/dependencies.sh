@@ -237,8 +237,8 @@ note_unstarted() {
     put reason "$(date +%s) unstarted $*"
 }
 
-# end_unstarted WORDS...: end the waiting job $job without a start. Returns 1 if the job
-# has a wrapper, or if the end cannot be recorded.
+# end_unstarted WORDS...: record that the waiting job $job ended without being started, with
+# WORDS as the reason. Returns 1 if the job has a wrapper, or if the end cannot be recorded.
 end_unstarted() {
     take_claim || return 1
     now=''

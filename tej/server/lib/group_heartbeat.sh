@@ -76,8 +76,8 @@ may_have_wrapper() {
         [ "$orphaned" -lt 4 ]
         return
     }
-    # A pid is not reused while the process is a child of $$. A search in $wrappers takes
-    # less time than is_gone.
+    # $wrappers lists the children of $$. The pid of a child is not reused, so a match proves
+    # that the wrapper exists, and costs less than is_gone.
     case $wrappers in *" $2 "*) return 0 ;; esac
     ! is_gone "$2" "$3"
 }

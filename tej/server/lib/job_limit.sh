@@ -231,7 +231,7 @@ launch() {
         # The client that starts the waiting job is usually serving another request.
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # used by the runtimes
-        why='' listing='' busy_awaited=0 retry_until='' has_waited=1
+        why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
         # If a fact cannot be read, the job may have been started.
         [ -z "$native" ] && [ ! -s "$job/finished" ] && can_read_facts || exit 0
         ! runtime_start || exit 0

@@ -3,11 +3,11 @@
 # shellcheck shell=sh
 #
 # The processes of a job are the processes with the job's token in their initial environment,
-# the first process of the job (LEADER), the processes in the session of LEADER, and all
+# the first process of the job (FIRST), the processes in the session of FIRST, and all
 # descendants of these processes. A process is missed if it has cleared its environment,
-# left the session and lost its parent. Without /proc, only the process LEADER is found.
+# left the session and lost its parent. Without /proc, only the process FIRST is found.
 
-wanted=''      # lines KEY TOKEN LEADER START, one for each job of the next search
+wanted=''      # lines KEY TOKEN FIRST START, one for each job of the next search
 wanted_count=0 # number of these lines
 has_searched=1 # '' if the last search has failed
 
@@ -29,7 +29,7 @@ add_to_search() {
     else
         set -- "$1" - -
     fi
-    # After a restart of this host, an unrelated session may have the number of LEADER. A
+    # After a restart of this host, an unrelated session may have the number of FIRST. A
     # wrapper searches for its own job, and may have read the native id of another job.
     case $is_wrapper${native-} in
         1* | "pid $host $boot $space "*) ;;
@@ -103,7 +103,7 @@ search_processes() {
         part == 0 && $0 != "." {
             key[++jobs] = $1
             jobs_of_token[$2] = jobs_of_token[$2] " " jobs
-            leader[jobs] = $3
+            first_process[jobs] = $3
             since[jobs] = $4
             next
         }
@@ -143,10 +143,11 @@ search_processes() {
         END {
             # Add the first process of each job.
             for (job = 1; job <= jobs; job++) {
-                first = leader[job]
-                # Under a scheduler, LEADER is not the leader of its session. The kernel does
-                # not reuse a pid while it is a session id. If an unrelated process has the
-                # pid of the leader, the session is unrelated, too.
+                first = first_process[job]
+                # Under a scheduler, FIRST need not be a session leader. If a process has this
+                # pid but another start time, the pid was reused. The kernel does not reuse a
+                # pid while a session has this id, so the session of the job is gone, and a
+                # session with this id is unrelated.
                 if (first in start && start[first] != since[job]) continue
                 if (first in start) add(first, job)
                 jobs_of_session[first] = jobs_of_session[first] " " job

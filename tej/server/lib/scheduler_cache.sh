@@ -7,12 +7,12 @@
 # A `whole` listing contains all jobs of the user, so that a job can be found by its
 # name. A `part` listing contains only the jobs whose ids were queried.
 
-keep_listing=10 # seconds for which a listing is fresh
-keep_hasty=3    # like keep_listing, while the state of a job is about to change
+listing_max_age=10      # seconds for which a listing is fresh
+listing_max_age_short=3 # like listing_max_age, while the state of a job is about to change
 
-listed_at=0 # time of the query for the listing in memory
-listing=''  # `answer`, or `silent` with the reason in $silence
-extent=''   # whole or part
+listed_at=0       # time of the query for the listing in memory
+listing_result='' # `answer`, or `silent` with the reason in $listing_error
+extent=''         # whole or part
 
 # runtime_ask NATIVES: load or query a listing that contains the jobs in NATIVES
 # ("RUNTIME ID RUNTIME ID ..."). If NATIVES is empty, the listing contains all jobs.
@@ -24,7 +24,7 @@ runtime_ask() {
         ids="$ids $2"
         shift 2
     done
-    patience=$keep_listing
+    max_age=$listing_max_age
     is_answered && return
     load_listing
     is_answered || renew_listing
@@ -33,19 +33,19 @@ runtime_ask() {
 # query_again [ID]...: query the scheduler for the jobs ID..., or for all jobs, even if the
 # listing is fresh.
 query_again() {
-    ids=$* patience=0 now=''
+    ids=$* max_age=0 now=''
     renew_listing
 }
 
 # is_answered: check whether the listing in memory is fresh and contains the states of all
-# jobs in $ids.
+# jobs in $ids. A listing is fresh if it is less than $max_age seconds old.
 is_answered() {
     get_time
-    [ $((now - listed_at)) -lt "$patience" ] || return 1
+    [ $((now - listed_at)) -lt "$max_age" ] || return 1
     # If the time of the listing is in the future, the listing is not used, because it
     # would count as fresh for too long.
     [ $((now - listed_at)) -ge -2 ] || return 1
-    [ "$listing" = answer ] || return 0
+    [ "$listing_result" = answer ] || return 0
     [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
     set -f
     # shellcheck disable=SC2086 # split into ids
@@ -91,13 +91,13 @@ load_listing() {
     {
         read -r time kind extent words
         [ "$time" != "$listed_at" ] || return 0
-        listed_at=$time listing=$kind silence=$words
-        # Each entry starts with the edition of its listing. Therefore the entries of
-        # older listings become invalid when the edition changes.
-        edition=$((${edition:-0} + 1))
+        listed_at=$time listing_result=$kind listing_error=$words
+        # Each entry starts with the number of its listing, so that look_up ignores the entries
+        # of older listings.
+        listing_number=$((${listing_number:-0} + 1))
         while IFS='|' read -r item kind title words; do
             set_key "$item"
-            eval "q_$key=\$edition'|'\$kind'|'\$title'|'\$words"
+            eval "q_$key=\$listing_number'|'\$kind'|'\$title'|'\$words"
             # A site may have its own qsub, which prints the id without the name of the server.
             case ${dialect-},$key in openpbs,*_*) eval "q_${item%%[!0-9]*}=\$q_$key" ;; esac
             case $title in
@@ -115,20 +115,20 @@ load_listing() {
 # listing is complete (scheduler_listed_all), and '' otherwise.
 look_up() {
     listed_state='' reason=''
-    [ "$listing" = answer ] || {
+    [ "$listing_result" = answer ] || {
         listed_state=silent
         return
     }
     set_key "$1"
     eval "listed=\${q_$key-}"
     case $listed in
-        "$edition|"*) ;;
+        "$listing_number|"*) ;;
         *)
             ! scheduler_listed_all "$1" || listed_state=unknown
             return
             ;;
     esac
-    # $listed is EDITION|STATE|NAME|WORDS, and WORDS may contain further bars.
+    # $listed is LISTING_NUMBER|STATE|NAME|WORDS, and WORDS may contain further bars.
     listed=${listed#*|}
     listed_state=${listed%%|*} listed=${listed#*|}
     listed_name=${listed%%|*} reason=${listed#*|}
@@ -155,7 +155,7 @@ renew_listing() {
         if take_lock "$queue/scheduler/lock"; then
             # Another client may have renewed the listing while this client waited for
             # the lock.
-            [ "$patience" = 0 ] || load_listing
+            [ "$max_age" = 0 ] || load_listing
             is_answered || ask_scheduler
             rm -f "$queue/scheduler/lock"
             return
@@ -165,7 +165,7 @@ renew_listing() {
         if [ -h "$queue/scheduler/lock" ]; then
             unheld=0
         elif [ "$unheld" = 5 ]; then
-            set_listing_silent "cannot write to '$queue/scheduler'"
+            set_listing_error "cannot write to '$queue/scheduler'"
             return
         else
             unheld=$((unheld + 1))
@@ -173,17 +173,17 @@ renew_listing() {
         nap
         rounds=$((rounds + 1)) now=''
         load_listing
-        [ "$patience" = 0 ] || ! is_answered || return 0
+        [ "$max_age" = 0 ] || ! is_answered || return 0
     done
-    set_listing_silent "another client has been querying it for too long"
+    set_listing_error "another client has been querying it for too long"
 }
 
-# set_listing_silent MESSAGE: replace the listing in memory with `silent`, which means that
+# set_listing_error MESSAGE: replace the listing in memory with `silent`, which means that
 # the states of all jobs are unknown. MESSAGE is the reason.
-set_listing_silent() {
+set_listing_error() {
     now=''
     get_time
-    listing=silent silence=$* listed_at=$now
+    listing_result=silent listing_error=$* listed_at=$now
 }
 
 # ask_scheduler: query the scheduler and write the listing. The caller must hold the
@@ -204,7 +204,7 @@ ask_scheduler() {
         [ -z "${in_scheduler_job-}" ] || {
             # A compute node may lack the commands of the scheduler.
             rm -f "$fresh.list" "$fresh.words"
-            set_listing_silent "$words"
+            set_listing_error "$words"
             return
         }
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
@@ -212,7 +212,7 @@ ask_scheduler() {
         # The listing is not stored if it is truncated, because the missing jobs would
         # be reported as gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"
-        set_listing_silent "its answer cannot be written to '$queue/scheduler'"
+        set_listing_error "its answer cannot be written to '$queue/scheduler'"
         return
     }
     rm -f "$fresh.list" "$fresh.words"

@@ -88,10 +88,10 @@ record_cut_off() {
 # derive_ended_state: derive the state of a job whose script has ended. If the scheduler may have
 # ended the script, the listing is checked for the cause.
 derive_ended_state() {
-    if ! is_later finished "$ended" && [ "$listing" = answer ]; then
+    if ! is_later finished "$ended" && [ "$listing_result" = answer ]; then
         # The listing is older than the end of the script. Therefore the listing is
-        # renewed unless it is at most $keep_hasty seconds old.
-        ids=$nid patience=$keep_hasty
+        # renewed unless it is at most $listing_max_age_short seconds old.
+        ids=$nid max_age=$listing_max_age_short
         is_answered || renew_listing
         look_up "$nid" "$nickname"
         is_later finished "$ended" || listed_state=running
@@ -150,7 +150,7 @@ set_cause() {
             # A scheduler requeues a running job by SIGTERM.
             cause='other'
             [ ! -e "$job/term" ] || cause='cut'
-            cause="$cause $runtime has requeued it"
+            cause="$cause $runtime has requeued the job"
             ;;
         ended)
             case $reason in COMPLETED | FAILED) reason='' ;; esac

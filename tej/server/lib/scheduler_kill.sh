@@ -40,7 +40,7 @@ runtime_tell() {
 terminate_or_cancel() {
     # The job may have been suspended after the last listing. Slurm does not deliver
     # SIGTERM to a suspended job. One query serves all jobs that a command kills.
-    [ -n "$relisted" ] || [ "$listing" != answer ] || query_again "$nid"
+    [ -n "$relisted" ] || [ "$listing_result" != answer ] || query_again "$nid"
     relisted=1
     look_up "$nid" ''
     if [ "$state" != lost ] && [ "$listed_state" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then

@@ -33,7 +33,7 @@ runtime_derive_state() {
             ;;
         over | ended | limit | cut | cancelled | moved | unknown) derive_gone_state ;;
         *)
-            why_silent=${silence:-$reason}
+            why_silent=${listing_error:-$reason}
             keep_last_state "$runtime does not answer${why_silent:+ ($why_silent)}"
             ;;
     esac
@@ -147,8 +147,8 @@ derive_submission_state() {
     # A submission on another host may still be in progress.
     find_age submitting "$s_time"
     if [ "$s_host" != "$host" ] && [ "$age" -lt 900 ]; then return 1; fi
-    [ "$listing" = answer ] || {
-        keep_last_state "$runtime does not answer${silence:+ ($silence)}"
+    [ "$listing_result" = answer ] || {
+        keep_last_state "$runtime does not answer${listing_error:+ ($listing_error)}"
         return 1
     }
     listed_state=unknown
@@ -176,8 +176,8 @@ derive_queued_state() {
         return
     fi
     if [ -e "$job/claim" ] && [ -n "$started" ] && is_later started "$started"; then
-        is_confirmed "has requeued it" || return 0
-        mark_lost "$runtime has requeued it after its start, and tej permits no second run${reason:+ ($reason)}"
+        is_confirmed "has requeued the job" || return 0
+        mark_lost "$runtime has requeued the job after its start, and tej permits no second run${reason:+ ($reason)}"
         return 0
     fi
     clear_missed
@@ -196,7 +196,7 @@ derive_gone_state() {
         # kill.
         if ! is_later kill "$kill_time"; then
             keep_last_state
-        elif is_end_certain || is_confirmed "no longer runs it"; then
+        elif is_end_certain || is_confirmed "no longer lists the job as active"; then
             record_killed
         fi
         return
@@ -211,7 +211,7 @@ derive_gone_state() {
             }
             ;;
     esac
-    is_confirmed "no longer runs it${reason:+ ($reason)}" || {
+    is_confirmed "no longer lists the job as active${reason:+ ($reason)}" || {
         record_early_end
         return 0
     }
@@ -308,7 +308,7 @@ record_killed() {
 # kill.
 retry_kill() {
     note="kill requested${by:+ by $by}, but it has not ended yet${note:+; $note}"
-    [ "$listing" = answer ] && [ -n "$nid" ] || return 0
+    [ "$listing_result" = answer ] && [ -n "$nid" ] || return 0
     ending_time=0 ending=''
     [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"
     [ -z "$ending" ] || find_age ending "$ending_time"

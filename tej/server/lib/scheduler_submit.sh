@@ -40,7 +40,7 @@ runtime_check() {
 # scheduler can refuse submissions from compute nodes. Therefore a job that is refused
 # on a compute node waits for the next client.
 runtime_may_retry() {
-    [ -n "${in_scheduler_job-}" ] || is_busy || [ "${listing:-answer}" != answer ]
+    [ -n "${in_scheduler_job-}" ] || is_busy || [ "${listing_result:-answer}" != answer ]
 }
 
 # note_requeue: write the fact `requeue` if the user has allowed the scheduler to run
@@ -67,7 +67,7 @@ find_submitted() {
         [ "$age" -ge 90 ] || return 0
     fi
     query_again
-    [ "$listing" = answer ] || return 0
+    [ "$listing_result" = answer ] || return 0
     adopt_by_name
 }
 
@@ -199,7 +199,7 @@ search_submitted() {
     looks=0
     while :; do
         query_again
-        [ "$listing" = answer ] || break
+        [ "$listing_result" = answer ] || break
         ! adopt_by_name || return 0
         is_in_doubt && [ "$looks" -lt 3 ] || return 1
         looks=$((looks + 1))

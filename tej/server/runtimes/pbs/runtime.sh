@@ -32,7 +32,7 @@ scheduler_here() {
     case $dialect in
         wrapper)
             slurm_here || {
-                [ $? = 2 ] || printf '%s\n' "The qsub here is Slurm's, whose own commands are missing"
+                [ $? = 2 ] || printf '%s\n' "The qsub on this server is Slurm's, but Slurm's own commands are missing"
                 return 2
             }
             return
@@ -62,7 +62,7 @@ find_dialect() {
         *'Unknown option: version'*) dialect=wrapper ;;
         *'invalid option argument "--version"'*) return 1 ;;
         *)
-            printf '%s\n' "The qsub here is of an unknown kind, which tej cannot use"
+            printf '%s\n' "The qsub on this server belongs to an unknown scheduler, which tej cannot use"
             return 2
             ;;
     esac
