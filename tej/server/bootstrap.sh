@@ -127,6 +127,7 @@ find_queue() {
     expand "$1"
     while [ ! -d "$path" ]; do
         if [ ! -e "$path" ] && [ ! -h "$path" ]; then
+            check_absent "$path"
             [ "$link_count" = 0 ] || quit 11 "The link '$link' leads to '$path', which does not exist"
             queue=$path
             return 1
@@ -149,11 +150,22 @@ find_queue() {
     return 0
 }
 
+# check_absent PATH: quit if it is unknown whether PATH exists: an error of the file system also
+# makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be set up again.
+check_absent() {
+    tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null) && return 0
+    case $tej_error in
+        *': No such file or directory') ;;
+        *) quit 20 "'$1' cannot be read on the server: ${tej_error##*: }" ;;
+    esac
+}
+
 # read_version: read $queue/version. Sets $protocol, $runtime, $scripts, $scripts_version.
 # Returns 1 if the queue is not set up yet. Quits if the directory is not a queue or if
 # other users can write to the queue.
 read_version() {
     protocol='' runtime='' scripts='' scripts_version=''
+    [ -f "$queue/version" ] || check_absent "$queue/version"
     [ -f "$queue/version" ] || ! check_unused || return 1
     tej_tag=''
     {
