@@ -6,11 +6,16 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from statuses import job
 
-from tej.cli import output
+from tej.cli import output, prune
 from tej.cli.download import print_written
+from tej.cli.dry_run import print_files, print_server_plan
+from tej.cli.job_tree import print_tree
+from tej.queue.dry_run import ServerPlan
 from tej.queue.logs import Piece
 
 
@@ -55,3 +60,48 @@ def test_download_prints_files_for_a_person() -> None:
         "Downloaded 2 files to out",
         "Downloaded 0 files",
     ]
+
+
+def test_plan_of_the_server_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_server_plan(ServerPlan())
+    plan = ServerPlan(
+        job("a"), "slurm", ["--mem=1"], ["-t", "1 2"], ["#!/bin/sh", "x"], "no account"
+    )
+    print_server_plan(plan)
+    print_files([], 1500)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == ("Runtime:      unknown, because the queue does not exist yet")
+    assert out[1].startswith("Exists:       Job")
+    assert out[2:] == [
+        "Runtime:      slurm",
+        "Directive:    --mem=1",
+        "Scheduler:    -t '1 2'",
+        "Batch script: #!/bin/sh",
+        "              x",
+        "Refused:      no account",
+        "Sent:         0 files, 1.5 kB",
+    ]
+
+
+def test_tree_is_drawn_in_the_encoding_of_stdout() -> None:
+    jobs = [job("a"), job("b", "queued", after=("a",), name="B")]
+    drawn = {}
+    for encoding in ("utf-8", "ascii"):
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+        with contextlib.redirect_stdout(stdout):
+            print_tree(jobs)
+        stdout.flush()
+        drawn[encoding] = stdout.buffer.getvalue().decode(encoding).splitlines()
+    assert drawn == {
+        "utf-8": ["a finished", "└─ b queued B"],
+        "ascii": ["a finished", "`- b queued B"],
+    }
+
+
+def test_declined_deletion_is_no_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prune, "is_confirmed", lambda *_: False)
+    queue: Any = None
+    assert prune.prune(queue, [job("a")], ask=True, as_json=False) == 1
+    assert capsys.readouterr() == ("", "Nothing was deleted\n")
