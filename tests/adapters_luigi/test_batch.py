@@ -6,7 +6,7 @@ import concurrent.futures
 import queue as queue_module
 from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NoReturn
 
 import luigi
@@ -17,7 +17,7 @@ from luigi.task import externalize
 import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.run import JobRun
+from tej_luigi.run import JobRun, describe_failures
 from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
 
 SOON = tej.Retries(limit=2, first=0.01, longest=0.05)
@@ -133,6 +133,26 @@ def test_all_failures_are_named_by_reason(address: QueueAddress) -> None:
     assert "log of" in groups[1]
     assert "log of" in groups[2]
     assert "nowhere" in groups[3]
+
+
+def test_report_has_details_of_ten_reasons() -> None:
+    errors: dict[str, Exception] = {
+        f"T{code}-{n}": tej.JobFailed(
+            f"log of {code}" + "!" * n, job_id="a", state="finished", exit_code=code
+        )
+        for code in range(1, 13)
+        for n in range(13 - code)
+    }
+    run: Any = SimpleNamespace(errors=errors, tasks=[None] * 100)
+    head, *groups = describe_failures(run).split("\n\n")
+    assert head == "78 of 100 tasks failed; the next run keeps the 22 that succeeded"
+    assert groups[0].startswith("exit code 1: 12 tasks\n  T1-0  job a\n")
+    assert groups[9].splitlines()[-1] == "    log of 10!!"
+    assert groups[10].splitlines()[-1] == "  T11-1  job a"
+    assert groups[11].splitlines() == ["exit code 12", "  T12-0  job a"]
+    run.errors = {str(n): KeyError(n % 11) for n in range(12)}
+    lines = describe_failures(run).splitlines()
+    assert lines[-10:] == [f"    KeyError: {n}" for n in range(10)]
 
 
 def test_tasks_with_equal_work_share_a_job(

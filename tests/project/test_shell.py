@@ -32,5 +32,26 @@ def test_no_shell_function_is_defined_twice():
     assert [name for name, times in defined.items() if times > 1] == []
 
 
+def test_functions_restore_the_options_that_they_set():
+    """Without a check, `set -f` would disable the wildcards of all later loops."""
+    functions = [
+        (name, body)
+        for script in SCRIPTS
+        for name, body in re.findall(
+            r"^(\w+)\(\) [{(]\n(.*?)^[})]", script.read_text(), re.MULTILINE | re.DOTALL
+        )
+    ]
+    unbalanced = [
+        name
+        for name, body in functions
+        for option in "fC"
+        if len(re.findall(rf"^ *set -{option}$", body, re.MULTILINE))
+        != len(re.findall(rf"^ *set \+{option}$", body, re.MULTILINE))
+    ]
+    # The first two functions are one pair, and the last replaces its shell.
+    assert sorted(unbalanced) == ["end_split", "split_lines", "tej_run"]
+    assert len(functions) > 500
+
+
 def test_there_are_server_scripts():
     assert SCRIPTS

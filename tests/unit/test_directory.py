@@ -205,6 +205,9 @@ def test_changed_link_is_named(folder: Path) -> None:
     (folder / "link").symlink_to("elsewhere")
     with pytest.raises(tej.InvalidJobDirectory, match="link' was changed"):
         check_unchanged(entry)
+    (folder / "link").unlink()
+    with pytest.raises(tej.InvalidJobDirectory, match="link' cannot be read"):
+        check_unchanged(entry)
 
 
 def test_holes_are_found_and_count_for_the_digest(folder: Path) -> None:

@@ -109,3 +109,16 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         *(f"{removed} its process did not appear on here", "a", "b", "b: yes"),
         *(f"{removed} the queue is being removed", "b: no", "together a 1 b 2"),
     ]
+
+
+def test_link_to_a_queue_replaces_no_directory(shell: Shell) -> None:
+    lines = f"""{functions("move_link", "setup_command.sh")} path=$queue/path
+    new() {{ rm -rf "$path"; mkdir -p "$fresh"; echo new >"$fresh/link"; }}
+    try() {{ if move_link; then cat "$path"; else echo no; fi; }}
+    new; try; new; echo old >"$path"; try; new; ln -s gone "$path"; try; new; mkdir "$path"; try; ls "$path"
+    # The file system has no hard links, or another client creates a file just now.
+    ln() {{ echo 'cannot link' >&2; return 1; }}; new; try
+    ln() {{ echo other >"$path"; return 1; }}; new; try; cat "$path" """
+    assert shell(lines).splitlines() == [
+        *("new", "new", "new", "no", "new", "no", "other"),
+    ]

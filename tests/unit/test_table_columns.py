@@ -61,6 +61,19 @@ def test_default_table_fits_the_width(width: int) -> None:
     assert matches == [[job] for job in jobs]
 
 
+@pytest.mark.parametrize(
+    "column", ["where", "name", "script", "labels", "parameters", "submitter"]
+)
+def test_long_text_is_cut_at_a_narrow_width(column: str) -> None:
+    long = {"x" * 50: "y" * 50}
+    values = {"labels": long, "parameters": long}
+    field = "host" if column == "where" else column
+    job = make_job("a", **{field: values.get(column, "x" * 100)})
+    (_, row) = JobTable([job], [column, "state"]).lines(60)
+    assert width_of(row) <= 60
+    assert row.split()[-1] == "finished"
+
+
 def test_wide_table_is_complete() -> None:
     job = make_job("a" * 30, host="h" * 20, name="n" * 30, parameters={"SEED": "1"})
     head, row = JobTable([job]).lines(200)
