@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import queue as queue_module
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NoReturn
 
@@ -133,6 +133,31 @@ def test_all_failures_are_named_by_reason(address: QueueAddress) -> None:
     assert "log of" in groups[1]
     assert "log of" in groups[2]
     assert "nowhere" in groups[3]
+
+
+def test_task_shows_its_job_until_the_end() -> None:
+    shown: list[Any] = []
+    display: Any = SimpleNamespace(
+        message=shown.append, job=lambda *words: shown.append(words)
+    )
+    statuses: dict[str, Any] = {}
+    queue = SimpleNamespace(
+        statuses=lambda ids: {one: statuses.get(one) for one in ids}
+    )
+    job = SimpleNamespace(id="a", queue=queue)
+    task: Any = SimpleNamespace(_tracking_url="url")
+
+    def show(job: object) -> list[Any]:
+        shown.clear()
+        batch: Any = SimpleNamespace(results=[SimpleNamespace(job=job)])
+        TejTask._show(task, display, batch)
+        return shown
+
+    assert show(None) == ["Not started: the server cannot be reached"]
+    assert show(job) == []
+    for state, is_shown in ((tej.JobState.RUNNING, True), (tej.JobState.KILLED, False)):
+        statuses["a"] = tej.JobStatus("a", state, PurePosixPath("/"))
+        assert show(job) == [(statuses["a"], queue, "url")] * is_shown
 
 
 def test_report_has_details_of_ten_reasons() -> None:

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Cancelling, Completed, Failed, Running
 
 import tej
-from tej_prefect import batch, claims, flow_run_cancellation
+from tej_prefect import batch, claims, flow_run_cancellation, worker
 from tej_prefect.batch import JobsFailed, _Batch, _read_status, wait_for_one
 from tej_prefect.claims import EXPIRY, Claim, Claims
 from tej_prefect.context import Run
@@ -568,4 +569,37 @@ def test_result_needs_a_downloaded_file(queue: Queue, tmp_path: Path) -> None:
     changes += [{"cut_off": "limit"}, {"error": "bad"}]
     assert [JobResult(**good | change).succeeded for change in changes] == [
         *(True, False, False, False, False),
+    ]
+
+
+@pytest.mark.parametrize("is_service", [True, False])
+def test_only_a_service_takes_over_flow_runs(
+    monkeypatch: pytest.MonkeyPatch, is_service: bool
+) -> None:
+    """A program with a worker of its own sends only heartbeats."""
+    started: list[tuple[str, float]] = []
+
+    async def repeat(step: Any, seconds: float) -> None:
+        started.append((getattr(step, "name", "other"), seconds))
+
+    monkeypatch.setattr(worker, "_repeat", repeat)
+    steps = ("sync_with_backend", "_reconcile", "_delete_old_jobs")
+    made: Any = SimpleNamespace(
+        _is_service=is_service, heartbeat_interval_seconds=30, _reconciling=None
+    )
+    for name in steps:
+        setattr(made, name, SimpleNamespace(name=name))
+
+    async def run() -> None:
+        made._reconciling = anyio.CancelScope()
+        await worker.TejWorker._repeat_steps(made)
+
+    anyio.run(run)
+    if not is_service:
+        assert started == [("sync_with_backend", 30)]
+        return
+    assert started == [
+        ("_reconcile", worker.RECONCILE),
+        ("_delete_old_jobs", worker.DELETE_PERIOD),
+        ("other", worker.RECONCILE),
     ]

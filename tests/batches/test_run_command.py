@@ -108,6 +108,8 @@ def test_run_repeats_output_of_finished_job(
     assert (first.status, again.status) == (3, 3)
     assert first.stdout == again.stdout == "out\n"
     assert again.stderr.startswith("Job found: sig-")
+    hints = ["--retry restarts it" in one.stderr for one in (first, again)]
+    assert hints == [False, True]
     assert (command.place / "results").read_text() == "42\n"
     assert (tmp_path / "starts").read_text() == "started\n"
     retried = command(*words, "--retry", **own)
@@ -127,6 +129,7 @@ def test_run_joins_running_job_with_complete_output(
     gate.open()
     done = command("run", directory, **own)
     assert (done.status, done.stdout) == (0, "begun\ndone\n")
+    assert "--retry" not in done.stderr
 
 
 def test_run_names_missing_results_of_failed_job(

@@ -232,5 +232,6 @@ def test_aliases_are_read_with_included_files(tmp_path: Path) -> None:
     )
     # A cycle of files ends.
     (tmp_path / "more").write_text("Host inner\nInclude config\n")
-    found = read_aliases([(tmp_path / "config", tmp_path)])
+    files = [(tmp_path / name, tmp_path) for name in ("config", "absent")]
+    found = read_aliases(files)
     assert found == {"inner", "lab", "two words", "equals"}

@@ -467,3 +467,17 @@ def test_wait_ends_when_its_client_is_gone(
         stdin=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGTERM, action),
     )
+
+
+def test_heartbeat_process_has_no_sleep_of_its_parent(shell: Shell) -> None:
+    lines = """. "$here/lib/group_heartbeat.sh"; : & wait
+    sleep_until_signal() { [ "$slept" = "$!" ] && echo "begun $1"; }; read_wrappers() { :; }
+    keeps_running() { return 1; }; keep_heartbeats a"""
+    assert shell(lines, "default") == "begun 20\n"
+
+
+def test_session_program_is_found(shell: Shell) -> None:
+    lines = """. "$here/lib/run_script.sh"; tej_session=old
+    command() { case " $have " in *" $2 "*) ;; *) return 1 ;; esac; }
+    for have in 'setsid perl' perl ''; do find_session_program; echo "${tej_session%% *}"; done"""
+    assert shell(lines, "default").splitlines() == ["setsid", "perl", ""]

@@ -145,3 +145,23 @@ def test_submission_names_its_client_and_job(shell: Shell) -> None:
     runtime_start; me; set_name; echo "$nickname $who" """
     submitting, client = shell(lines).splitlines()
     assert submitting.partition(" ")[2] == client
+
+
+def test_list_of_some_jobs_is_partial(shell: Shell) -> None:
+    lines = """printf '%s\\n' '5 answer whole' '7.s|running|x|' '8.s|ended|x|' '6.s|queued|x|' >scheduler/listing
+    load_listing() { :; }; date() { echo 9; }
+    say() { ids=$1; scheduler_list() { echo "asked $*" >asked; cat old; }; cp scheduler/listing old; sed -i 1d old
+        ask_scheduler; cat asked; sed -n 1p scheduler/listing; }
+    say 9.s; say ''"""
+    assert shell(lines, "pbs").splitlines() == [
+        *("asked 6.s 7.s 9.s", "9 answer part", "asked ", "9 answer whole"),
+    ]
+
+
+def test_end_needs_a_list_that_is_newer(shell: Shell) -> None:
+    lines = """is_later() { [ -n "$later" ]; }; look_up() { listed_state=ended; }; renew_listing() { echo "renew $ids $patience"; }
+    find_cause() { echo "cause $listed_state"; }; keep_last_state() { echo "last $*"; }; nid=7 listing=answer ended=5 runtime=x
+    is_answered() { return 1; }; later=''; derive_ended_state; echo "$note"; later=1 listed_state=ended; derive_ended_state"""
+    assert shell(lines).splitlines()[:4] == [
+        *("renew 7 3", "last ", "it has ended, and x is cleaning up", "cause ended"),
+    ]
