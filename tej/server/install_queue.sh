@@ -9,6 +9,7 @@
 # no scheduler. Several clients may install scripts at the same time, because each step
 # of the installation is a single rename.
 install() {
+    check_path_length
     parent=${queue%/*}
     (umask o-w && mkdir -p "${parent:-/}") || quit 20 "The directory '${parent:-/}' for the queue cannot be created"
     mkdir -m 700 "$queue" 2>/dev/null || [ -d "$queue" ] ||
@@ -29,6 +30,20 @@ install() {
         quit 12 "The queue '$queue' needs the runtime '$runtime', which this tej does not have"
     write_version "$@"
     umask "$mask"
+}
+
+# check_path_length: quit if the path of the queue is so long that paths of files in the queue
+# would exceed the limit of the system. Some files of a job could then be read and others not,
+# and the job would seem to be lost or deleted.
+check_path_length() {
+    # The longest path below the queue is attempts/ID/N/job/.taken HOST BOOT SPACE PID START,
+    # and an id has up to 200 characters.
+    below=450
+    path_limit=$(getconf PATH_MAX / 2>/dev/null)
+    case $path_limit in '' | *[!0-9]*) path_limit=4096 ;; esac
+    length=$(printf '%s' "$queue" | wc -c)
+    [ "$length" -le $((path_limit - below)) ] ||
+        quit 12 "The path of the queue has $((length)) bytes, and at most $((path_limit - below)) are allowed: choose a shorter --queue"
 }
 
 # make_directories: create the directories of the queue with mode 700, or with mode 2770

@@ -181,6 +181,19 @@ def test_symbolic_link_in_path_is_followed(
     assert path.is_dir()
 
 
+def test_too_long_queue_path_is_refused(
+    local_server: Server, tmp_path: Path, job: Make, watch: Watch
+) -> None:
+    limit = os.pathconf("/", "PC_PATH_MAX") - 450
+    name = "/".join(["d" * 200] * (limit // 201))
+    path = f"{tmp_path}/{name}"[: limit - 1].rstrip("/")
+    path += "e" * (limit - len(path))
+    assert runs_a_job(local_server.queue(watch(Path(path))), job("true"))
+    with pytest.raises(tej.Error, match=f"has {limit + 1} bytes, and at most {limit}"):
+        local_server.queue(f"{path}e").submit("a", job("true"))
+    assert not Path(f"{path}e").exists()
+
+
 # Links
 
 
