@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jobs import wait_until, wait_until_ended
 from servers.users import Users
 
 import tej
@@ -223,6 +225,41 @@ def test_trusted_group_queue_works_for_two_users(
     hers.wait(["job2"])
     assert his.cleanup()
     assert list(path.parent.glob("q/*")) == []
+
+
+def test_hidden_processes_of_another_user_are_not_lost(
+    users: Users,
+    two: tuple[User, User],
+    queue_of: QueueOf,
+    group: str,
+    job: Make,
+) -> None:
+    alice, bob = two
+    for user in two:
+        add_to_group(user, group)
+    path = directory_of(alice, users.folder / "q", 0o2775, group)
+    hers = queue_of(alice, path, "002", trust_queue=True)
+    his = queue_of(bob, path, "002", trust_queue=True)
+    # Only its token identifies this process, and only root and Alice can read the token.
+    escape = "setsid sh -c 'echo >../escaped; exec sleep 900' &\n"
+    escape += "until [ -s ../escaped ]; do sleep 0.02; done\n"
+    hers.submit("ended", job(escape, name="ended"))
+    hers.submit("a", job(f"{escape}exec sleep 900"))
+    facts = path / "jobs" / "a"
+    wait_until((facts / "escaped").exists, "the process has started")
+    for fact, word in (("native_id", 4), ("started", 2)):
+        os.kill(int((facts / fact).read_text().split()[word]), signal.SIGKILL)
+    assert his.status("a").state is tej.JobState.RUNNING
+    with pytest.raises(tej.JobStillRunning):
+        his.delete("a")
+    assert hers.status("a").state is tej.JobState.RUNNING
+    wait_until_ended(hers, "ended")
+    status = his.status("ended")
+    assert status.processes_left == 1
+    assert "may have ended by now" in str(status.note)
+    hers.kill_many(["a", "ended"], grace=0)
+    assert his.status("a").state is tej.JobState.KILLED
+    assert hers.cleanup()
 
 
 # Links

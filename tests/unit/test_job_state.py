@@ -396,7 +396,7 @@ OBSTACLE = function("find_obstacle", "commands/delete") + function(
             '; mkdir "$job/after"; note_waits() { note="needs b"; }',
             "it is queued (needs b): kill it first",
         ),
-        ("count_processes() { left=2; }", "2 of its processes still run"),
+        ("find_job_processes() { pids='7 8'; }", "2 of its processes still run"),
         ("has_sign_of_life() { sign='it runs'; }", "it runs: kill it first"),
         ("ran_here() { elsewhere=other; return 1; }", ""),
         ("since=6", "another job was submitted under its id since"),
@@ -407,7 +407,7 @@ OBSTACLE = function("find_obstacle", "commands/delete") + function(
 def test_deletion_names_its_obstacle(shell: Shell, change: str, note: str) -> None:
     lines = f"""{OBSTACLE} since=5; get_host; echo '5 h b s 1 1' >"$job/submitted"
     echo "pid $host $boot $space 1 1" >"$job/native_id"; echo '5 h 1 1' >"$job/started"
-    echo '9 exit 0 own 2' >"$job/finished"; count_processes() {{ left=''; }}
+    echo '9 exit 0 own 2' >"$job/finished"; find_job_processes() {{ pids=''; }}
     has_sign_of_life() {{ return 1; }}
     {change}
     load_job a; find_obstacle "$since"; echo "${{obstacle:+obstacle}} $note" """

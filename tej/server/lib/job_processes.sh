@@ -156,11 +156,30 @@ has_processes() {
 }
 
 # recount: set $left to the number of processes that outlived the job's script and still
-# run. Only the job's own host can count these processes. On any other host, sets
-# $elsewhere to the name of the job's host.
+# run. Only the job's own host, and an account that sees the processes, can count them.
+# Otherwise sets $elsewhere to the name of the job's host.
 recount() {
     elsewhere=''
-    [ -z "$left" ] || ! ran_here || count_processes
+    [ -n "$left" ] && ran_here || return 0
+    find_job_processes
+    count_visible
+}
+
+# count_visible: like count_pids, but if $pids is empty and this account may not see the
+# processes that outlived the script, does not change $left, and sets $elsewhere to the name of
+# this host.
+count_visible() {
+    [ -z "$left" ] || [ -n "$pids" ] || sees_processes || {
+        note_uncounted "$host"
+        return 0
+    }
+    count_pids
+}
+
+# note_uncounted HOST: set $elsewhere to HOST, where the processes cannot be counted.
+note_uncounted() {
+    elsewhere=$1
+    note="${note:+$note; }processes that it left running on $1 may have ended by now"
 }
 
 # ran_here: check whether the job, which has left processes running, ran on this host. If
@@ -178,8 +197,7 @@ ran_here() {
     if is_past "${2-}" "${3-}"; then
         left=''
     else
-        elsewhere=$2
-        note="${note:+$note; }processes that it left running on $2 may have ended by now"
+        note_uncounted "$2"
     fi
     return 1
 }

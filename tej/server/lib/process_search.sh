@@ -62,7 +62,7 @@ run_search() {
     }
 }
 
-unlisted='The processes of the server cannot be listed: too many processes, no memory, or a program (awk, cat, grep, head) that does not work?'
+unlisted='The processes of the server cannot be listed: too many processes, no memory, or a program (awk, cat, grep, head, tr) that does not work?'
 
 # search_failed: quit. Otherwise every job would seem to have no processes, and a running
 # job could be reported as lost, or be deleted. A wrapper has another search_failed, and

@@ -47,7 +47,8 @@ shows_life() {
     elif is_watched_here; then
         case $life in
             alive) sign="its wrapper runs on $host" ;;
-            unsure) ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
+            # A heartbeat after `lost` would have changed the state.
+            unsure) [ "$state" = lost ] || ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
         esac
     elif is_beating; then
         sign="it was seen${where:+ on $where}${seen:+ $seen seconds ago}"
@@ -80,12 +81,27 @@ is_seen_here() {
     [ "$life" = alive ] || { is_number "$j_start" && is_alive "$j_pid" "$j_start"; } || has_live_token
 }
 
+# sees_processes: check whether this account can see all processes of $job on this host. In a
+# queue of a group, the processes of another user's job can be hidden (hidepid), and only their
+# owner and root can read the token in their environments.
+sees_processes() {
+    # shellcheck disable=SC3067 # all shells that tej supports have -O
+    [ -O "$job/native_id" ] || [ -r "$proc/1/environ" ]
+}
+
+# check_wrapper PID START: like check_process, for the wrapper of $job. Sets $life to `unsure`
+# if the wrapper is gone, but this account may not see the other processes of the job.
+check_wrapper() {
+    check_process "$1" "$2"
+    [ "$life" != gone ] || sees_processes || life=unsure
+}
+
 # is_watched_here: check whether the job's wrapper runs on this host under the default
-# runtime. Sets $life to the result of check_process for the wrapper.
+# runtime. Sets $life to the result of check_wrapper.
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
-    [ "${1-}" = pid ] && same_host "$2" "$3" "$4" && check_process "$5" "$6"
+    [ "${1-}" = pid ] && same_host "$2" "$3" "$4" && check_wrapper "$5" "$6"
 }

@@ -88,9 +88,9 @@ runtime_derive_state() {
         state=running
         note="${note:+$note; }the wrapper is gone (pid $5), so that the end will not be recorded"
         resume_heartbeat "$5" "$6"
-    elif check_process "$5" "$6" && [ "$life" = unsure ]; then # is_alive has changed $life
-        # If neither /proc nor `ps` shows whether the wrapper is alive, the state
-        # depends on the heartbeat.
+    elif check_wrapper "$5" "$6" && [ "$life" = unsure ]; then # is_alive has changed $life
+        # If this account cannot see whether the wrapper and the processes of the job are
+        # alive, the state depends on the heartbeat.
         if is_beating; then set_alive; else mark_silent "$2"; fi
     elif [ -e "$job/kill" ]; then
         mark_killed
@@ -164,7 +164,7 @@ runtime_stop() {
     same_host "$3" "$4" "$5" || return 1
     find_job_processes
     [ -n "$pids" ] || {
-        check_process "$6" "$7"
+        check_wrapper "$6" "$7"
         [ "$life" != unsure ] || return 1
     }
     stop_processes "$1"
