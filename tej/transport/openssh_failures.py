@@ -83,6 +83,12 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
             f"ssh logged in to {where}, but cannot create the socket at its "
             "ControlPath: the directory must exist and be writable."
         )
+    if status == -1 and "NEWKEYS received" in text and "attempt key" not in text:
+        return (
+            f"{where} answers, but ssh has not begun to log in within {timeout:g} s. "
+            "Does the ssh agent (SSH_AUTH_SOCK or IdentityAgent) reply? `ssh-add -l` "
+            "lists its keys."
+        )
     if status == -1 or "timed out" in text:
         return f"{where} does not answer in time ({timeout:g} s); is it up?"
     # If a jump host or a ProxyCommand fails, ssh also reports that the connection was

@@ -25,6 +25,10 @@ logger = logging.getLogger("tej")
 IN_DOUBT = "the program may or may not have run"
 
 
+SUSPENDED = 5
+"""Number of ticks without a check after which a process counts as suspended."""
+
+
 def cut_off(reason: str) -> ConnectionFailed:
     """Return the error for a connection that was lost while a program ran."""
     error = ConnectionFailed(f"{reason}; {IN_DOUBT}")
@@ -45,12 +49,12 @@ class IdleTimer:
         self.tick = min(1.0, io_timeout)
         """Seconds between two calls of `check`."""
         self._start = start
-        self._begun = self._last = time.monotonic()
+        self._begun = self._last = self._checked = time.monotonic()
         self._noticed = False
 
     def restart(self) -> None:
         """Restart the timer, because data has just been sent or received."""
-        self._last = time.monotonic()
+        self._last = self._checked = time.monotonic()
 
     @property
     def idle(self) -> float:
@@ -62,6 +66,14 @@ class IdleTimer:
 
         Before that, log a warning if start-up files on the server seem to hang.
         """
+        now = time.monotonic()
+        suspended, self._checked = now - self._checked, now
+        if suspended > SUSPENDED * self.tick:
+            # While this process was suspended, for example by Ctrl-Z, the server may
+            # have sent data, which has not been read yet.
+            self._last = now
+            self._begun += suspended
+            return
         self._start.check(self.where)
         waited = time.monotonic() - self._begun
         silent = not self._start.ready

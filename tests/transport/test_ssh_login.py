@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -189,6 +190,23 @@ def test_missing_agent_is_no_error(
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
     assert connect(sshd.destination).run("printf 1").stdout == b"1"
+
+
+def test_agent_that_never_replies_is_not_used(
+    sshd: Sshd,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("tej.transport.paramiko.agent.AGENT_TIMEOUT", 0.2)
+    path = Path(tempfile.mkdtemp()) / "agent"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+        transport = connect(sshd.destination, transport="paramiko")
+        assert transport.run("printf 1").stdout == b"1"
+    assert "agent does not reply" in caplog.text
 
 
 def test_error_without_keys_lists_accepted_methods(

@@ -133,6 +133,13 @@ def test_killed_ssh_did_not_answer_in_time() -> None:
     assert "does not answer in time (30 s)" in str(failure("", -1))
 
 
+def test_agent_that_does_not_reply_is_suspected() -> None:
+    said = "debug1: SSH2_MSG_NEWKEYS received"
+    assert "answers, but ssh has not begun to log in" in str(failure(said, -1))
+    later = f"{said}\ndebug1: Will attempt key: /home/me/.ssh/id_ed25519"
+    assert "does not answer in time" in str(failure(later, -1))
+
+
 @pytest.mark.parametrize(
     ("stderr", "words"),
     [

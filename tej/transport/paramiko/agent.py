@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -19,6 +20,10 @@ SIGN_REQUEST = bytes([13])
 SIGN_RESPONSE = 14
 FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
 CERTIFICATE = "-cert-v01@openssh.com"
+AGENT_TIMEOUT = 10.0
+"""Time limit in seconds for the agent to list its keys.
+
+The socket of a forwarded agent may still accept connections after its owner is gone."""
 
 
 class Agent(AgentSSH):
@@ -30,16 +35,24 @@ class Agent(AgentSSH):
         super().__init__()
         sock = socket.socket(socket.AF_UNIX)
         try:
+            sock.settimeout(AGENT_TIMEOUT)
             sock.connect(path)
+            connect: Any = getattr(self, "_connect")  # noqa: B009 (not in the types)
+            connect(sock)
         except BaseException:
             # Close the socket here, because paramiko's own class would leave it open.
             sock.close()
             raise
-        connect: Any = getattr(self, "_connect")  # noqa: B009 (not in the types)
-        connect(sock)
+        # To sign, the agent may have to wait for the user.
+        sock.settimeout(None)
+        self._socket = sock
 
     def close(self) -> None:
         """Close the socket to the agent."""
+        with contextlib.suppress(OSError):
+            # `shutdown` ends a request that still waits for the agent; `close` does
+            # not.
+            self._socket.shutdown(socket.SHUT_RDWR)
         close: Any = self._close  # type: ignore[attr-defined]
         close()
 
@@ -107,6 +120,9 @@ def open_agent(identity_agent: str | None) -> Agent | paramiko.Agent | None:
         if not hasattr(socket, "AF_UNIX") or os.name != "posix":
             return paramiko.Agent()
         return Agent(_socket_path(identity_agent))
+    except TimeoutError:
+        logger.warning("The ssh agent does not reply, so its keys are not used")
+        return None
     except (paramiko.SSHException, OSError, EOFError) as error:
         logger.debug("no ssh agent: %s", error)
         return None
