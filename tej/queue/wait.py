@@ -77,6 +77,8 @@ class Watcher:
         """Ids of the jobs that the current `wait` request has not reported yet."""
         self._stop = threading.Event()
         """Set to end the current `wait` request."""
+        self._is_outdated = False
+        """Whether the current `wait` request was ended for a request for other jobs."""
         self._has_begun = False
         """Whether the server has carried out a `wait` request."""
 
@@ -183,7 +185,7 @@ class Watcher:
         with self._changed:
             self._waiters.append(waiter)
             if not waiter.pending <= self._requested:
-                self._stop.set()
+                self._end_request()
             if self._thread is None:
                 thread = threading.Thread(
                     target=self._watch, name="tej wait", daemon=True
@@ -195,7 +197,11 @@ class Watcher:
         with self._changed:
             self._waiters.remove(waiter)
             if not self._waiters:
-                self._stop.set()
+                self._end_request()
+
+    def _end_request(self) -> None:
+        self._is_outdated = True
+        self._stop.set()
 
     def _watch(self) -> None:
         """Send the `wait` request as long as a thread waits for a job.
@@ -209,6 +215,7 @@ class Watcher:
             with self._changed:
                 self._requested = {job for one in self._waiters for job in one.pending}
                 self._stop.clear()
+                self._is_outdated = False
                 if not self._requested:
                     self._thread = None
                     return
@@ -219,6 +226,10 @@ class Watcher:
             except (AuthenticationFailed, HostKeyRejected, Outdated) as error:
                 self._fail(error)
             except ConnectionFailed as error:
+                if self._is_outdated:
+                    # If the login ignores SIGTERM, the server ends `wait` by SIGKILL.
+                    # If the connection is lost, the next request fails, too.
+                    continue
                 logger.info("%s; still waiting", error)
                 failed_since = None
                 tries += 1

@@ -34,6 +34,8 @@ class Server:
         self.asked: queue.Queue[tuple[str, ...]] = queue.Queue()
         self.failures: list[Exception] = []
         self.early_ends = 0
+        self.is_killed = False
+        """Whether the server ends an outdated request by SIGKILL."""
         self._ended: set[str] = set()
         self._changed = threading.Condition()
 
@@ -77,6 +79,8 @@ class Server:
                     left.discard(job_id)
                 if left:
                     self._changed.wait(10)
+        if left and self.is_killed:
+            raise ConnectionFailed("ended by SIGKILL")
         take(b"")
 
 
@@ -136,6 +140,19 @@ def test_new_id_restarts_the_request_with_all_ids(
     assert server.asked.get(timeout=30) == ("a", "b")
     server.end("a", "b")
     assert (len(first.join()), len(second.join())) == (1, 1)
+
+
+def test_outdated_request_may_be_killed(server: Server, watcher: Watcher) -> None:
+    pauses: list[int] = []
+    retries: Any = SimpleNamespace(limit=2, pause=pauses.append)
+    server.retries, server.is_killed = retries, True
+    waiting = []
+    for number in range(4):
+        waiting.append(Waiting(watcher.ends([f"{number}"])))
+        assert len(server.asked.get(timeout=30)) == number + 1
+    server.end(*"0123")
+    assert [len(one.join()) for one in waiting] == [1] * 4
+    assert pauses == []
 
 
 def test_lost_connection_is_survived_once_reached(
