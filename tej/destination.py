@@ -129,7 +129,7 @@ class Destination:
 def local_user() -> str:
     """Return the name of the user, or `uid-N` if the user N has no name.
 
-    In a container that was started with another uid, no file contains a name.
+    A container may run with a uid that its /etc/passwd does not list.
     """
     try:
         return getpass.getuser()

@@ -76,7 +76,8 @@ class _Fetches:
             if one not in known:
                 known.append(one)
             elif not isinstance(one, OptionalFile):
-                # Another run may have given the same name as an `OptionalFile`.
+                # The file is required now, even if another run has given the same name
+                # as an `OptionalFile`.
                 known[known.index(one)] = one
 
     def is_shared(self, job: Job[RemoteQueue]) -> bool:

@@ -116,7 +116,8 @@ def _serve(child: socket.socket) -> None:
             if not data:
                 return
             if not descriptors:
-                # This process has too many open files.  The child reads end-of-file.
+                # This process has too many open files, so the kernel has closed the
+                # received descriptor, and the child reads end-of-file.
                 continue
             thread = threading.Thread(
                 target=_serve_request,

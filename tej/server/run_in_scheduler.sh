@@ -25,7 +25,8 @@ me
 # signals.
 signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 
-# search_failed: the runner records the end of the job even if it cannot list the processes.
+# search_failed: called if the processes cannot be listed. Does nothing, because the runner
+# must record the end of the job even then.
 search_failed() { :; }
 
 # begin_second_run: called if the scheduler has started the job a second time. Exits unless
@@ -271,7 +272,7 @@ start_next_jobs() (
     start_jobs_after "$id"
 )
 
-# run_own_on_end: run the command `on_end` of this job, and wait for its end. If only
+# run_own_on_end: run the command `on_end` of this job, and wait until it ends. If only
 # the scheduler knows the cause of the end, the command gets the state `unknown`, because
 # the scheduler answers only after this runner has exited. If the job may run again, the
 # command is not started now.

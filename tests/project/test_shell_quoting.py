@@ -35,7 +35,7 @@ NUMBERS = {
 JOB_IDS = {"dep_needs", "dep_ended", "unstarted", "claimed"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = (
-    {"proc", "refuge", "file_clock", "variables", "r_given", "tej_kept"}
+    {"proc", "logout_guard", "file_clock", "variables", "r_given", "tej_kept"}
     | {"tej_kept_functions"}
     | {
         "signals",

@@ -118,7 +118,7 @@ def test_live_wrappers_need_no_derivation(shell: Shell) -> None:
     ids=''; for n in $(seq 11 22); do add $n; echo "pid $who" >jobs/$n/native_id; echo "$now" >jobs/$n/heartbeat; ids="$ids $n"; done
     echo "pid $host $boot $space 1 1" >jobs/12/native_id; rm jobs/13/native_id jobs/14/heartbeat; echo "$((now - heartbeat_overdue))" >jobs/15/heartbeat
     echo "slurm 5" >jobs/16/native_id; echo "pid other $boot $space $self $own_start" >jobs/17/native_id; echo "$((now - heartbeat_overdue + 9))" >jobs/18/heartbeat
-    print_all_ends $ids; doubtful() {{ doubtful=$(seq 1 "$1"); }}; find_attended() {{ attended=''; doubtful=$(seq 1 $n); }}; print_ends() {{ :; }}
+    print_all_ends $ids; unattended() {{ unattended=$(seq 1 "$1"); }}; find_attended() {{ attended=''; unattended=$(seq 1 $n); }}; print_ends() {{ :; }}
     for n in 99 100 250; do print_all_ends $(seq 1 1100); echo "$next_full"; done; print_all_ends $(seq 1 400); echo "$next_full" """
     assert shell(lines, "default").splitlines() == [
         *("ends  ", "ends 1 b c", "27/"),

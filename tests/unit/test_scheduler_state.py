@@ -159,8 +159,8 @@ def test_list_of_some_jobs_is_partial(shell: Shell) -> None:
 
 
 def test_end_needs_a_list_that_is_newer(shell: Shell) -> None:
-    lines = """is_later() { [ -n "$later" ]; }; look_up() { listed_state=ended; }; renew_listing() { echo "renew $ids $patience"; }
-    find_cause() { echo "cause $listed_state"; }; keep_last_state() { echo "last $*"; }; nid=7 listing=answer ended=5 runtime=x
+    lines = """is_later() { [ -n "$later" ]; }; look_up() { listed_state=ended; }; renew_listing() { echo "renew $ids $max_age"; }
+    find_cause() { echo "cause $listed_state"; }; keep_last_state() { echo "last $*"; }; nid=7 listing_result=answer ended=5 runtime=x
     is_answered() { return 1; }; later=''; derive_ended_state; echo "$note"; later=1 listed_state=ended; derive_ended_state"""
     assert shell(lines).splitlines()[:4] == [
         *("renew 7 3", "last ", "it has ended, and x is cleaning up", "cause ended"),

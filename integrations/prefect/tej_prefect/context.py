@@ -114,7 +114,7 @@ def stored_name(block: Block) -> str | None:
     return block._block_document_name
 
 
-# Calls in threads.
+# Blocking functions, called in threads.
 
 
 async def in_thread(

@@ -62,8 +62,9 @@ class JobFollower:
     async def follow(self) -> int:
         """Wait until the job has ended; set the flow run's state if necessary.
 
-        The follower sets the state if the flow was being cancelled, or had not ended by
-        itself.  Return the exit code that the worker reports to Prefect.
+        The state is set if the flow run was being cancelled, or if the flow's process
+        ended without reporting a final state to Prefect.  Return the exit code that the
+        worker reports to Prefect.
         """
         poller.watch(self._flow_run.id)
         try:

@@ -228,7 +228,7 @@ class TejWorker(
         """Reconcile periodically; outside of a service, only send heartbeats.
 
         A program may create a worker to submit its own flow.  The program's worker must
-        not take over other flow runs, because the program would wait for their ends.
+        not take over other flow runs, because the program would wait for them.
         Without heartbeats, other workers would take over the program's flow run.
         """
         with self._reconciling:

@@ -163,7 +163,7 @@ class BaseSubmitJob(JobMixin, Module):
 
     def _follow(self):
         # type: () -> Document
-        """Start the job if necessary, wait for its end, and return its final status."""
+        """Start the job if necessary, wait until it ends, and return its status."""
         job = self.job
         assert job is not None
         status = self.status

@@ -53,7 +53,8 @@ class RemoteJob(object):
         """Return True if the job has ended or was deleted.
 
         Return False if the request fails.  If this method raised the error, VisTrails
-        would treat the job as finished and would not check the job again."""
+        would treat the job as finished and would not check the job again.  VisTrails
+        chooses the interval between two calls (its setting `jobCheckInterval`)."""
         try:
             job = self.request_status()
         except ClientError as error:

@@ -1,6 +1,6 @@
 # Dependencies between jobs. A job that needs other jobs starts when all of them have
 # succeeded. If one of them has failed, was killed, is lost or was deleted, the job ends
-# without a start. When a job ends, its wrapper starts the jobs that waited for this
+# without being started. When a job ends, its wrapper starts the jobs that waited for this
 # job. Every client that uses the queue also starts the jobs whose needed jobs have ended,
 # because the wrapper may have died.
 # shellcheck shell=sh
@@ -148,13 +148,13 @@ resolve_dependents() {
         for dep_other in "$queue/dependents/$dep_origin"/*; do
             [ ! -f "$dep_other" ] || resolve_dependent "${dep_other##*/}"
         done
-        # The jobs that have ended without a start may have dependents themselves.
+        # The jobs that have ended without being started may have dependents themselves.
         for dep_other in $dep_ended; do set -- "$@" "$dep_other"; done
     done
 }
 
 # has_unresolved DIRECTORY: check whether DIRECTORY (`dependents/OTHER`) contains a job
-# that can start, or must end without a start, if OTHER has ended.
+# that can start, or must end without being started, if OTHER has ended.
 has_unresolved() {
     for dep_item in "$1"/*; do
         dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}
@@ -198,7 +198,7 @@ is_restarting() {
 }
 
 # resolve_dependent ENTRY: start or end the job of ENTRY (TOKEN.ID), which needs the
-# ended job $dep_origin. If the job ends without a start, adds the job's id to
+# ended job $dep_origin. If the job ends without being started, adds the job's id to
 # $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}

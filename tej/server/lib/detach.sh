@@ -7,9 +7,9 @@
 # first job. SCRIPT inherits no descriptors: perl closes the descriptors that this shell cannot
 # close (close_descriptors).
 detach() {
-    # find_refuge is called only once per program, because it takes as long as the start
+    # find_logout_guard is called only once per program, because it takes as long as the start
     # of a job.
-    [ -n "${refuge+known}" ] || find_refuge
+    [ -n "${logout_guard+known}" ] || find_logout_guard
     closer=''
     [ -z "${unclosed-}" ] || ! command -v perl >/dev/null 2>&1 ||
         closer="perl -MPOSIX -e POSIX::close(\$_)for(split/,/,shift);exec@ARGV $unclosed"
@@ -20,7 +20,7 @@ detach() {
             # `exec` replaces the subshell. Without `exec`, yash would run an additional
             # shell, which would keep the caller's stdout open.
             # shellcheck disable=SC2086 # split into words
-            exec $closer $refuge setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
+            exec $closer $logout_guard setsid /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         else
             set -m
             exec $closer /bin/sh "$@" </dev/null >/dev/null 2>&1 &
@@ -28,12 +28,12 @@ detach() {
     )
 }
 
-# find_refuge: set $refuge to a command prefix that protects a process from being killed
+# find_logout_guard: set $logout_guard to a command prefix that protects a process from being killed
 # at logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a
 # user at the last logout. If lingering is enabled for the user, the processes under the
 # user's service manager are not killed.
-find_refuge() {
-    refuge=''
+find_logout_guard() {
+    logout_guard=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0
     case $(busctl get-property org.freedesktop.login1 /org/freedesktop/login1 \
         org.freedesktop.login1.Manager KillUserProcesses 2>/dev/null) in
@@ -44,5 +44,5 @@ find_refuge() {
     export XDG_RUNTIME_DIR
     loginctl enable-linger >/dev/null 2>&1
     ! systemd-run --user --scope --quiet true >/dev/null 2>&1 ||
-        refuge='systemd-run --user --scope --quiet'
+        logout_guard='systemd-run --user --scope --quiet'
 }

@@ -219,7 +219,7 @@ fill_slots() {
 }
 
 # launch ID: start the waiting job ID through the runtime. If the runtime refuses the
-# job, the job ends without a start. Returns 1 if the runtime cannot start the job now.
+# job, the job ends without being started. Returns 1 if the runtime cannot start the job now.
 launch() {
     # Print an empty word, which the client ignores: the start of hundreds of waiting jobs
     # takes long, and the client closes a connection without any output.

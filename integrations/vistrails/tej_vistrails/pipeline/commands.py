@@ -45,7 +45,7 @@ def run(
     timeout: float | None,
     report_file: Path | None,
 ) -> int:
-    """Run a pipeline, and wait for its end.
+    """Run a pipeline, and wait until its jobs have ended.
 
     FILE is a document (.json, .yaml) or a Python file that sets `pipeline`.
 
@@ -194,9 +194,9 @@ def report(loaded: Loaded, output: Path | None) -> None:
 @click.command()
 @pipeline_options
 def history(loaded: Loaded) -> None:
-    """List all jobs of the pipeline in the queue.
+    """List all jobs that this pipeline has submitted to the queue, oldest first.
 
-    Jobs with earlier parameters are included, in the order of their submission.
+    The list includes jobs with parameter values that have since changed.
     """
     try:
         jobs = loaded.open_queue().jobs(

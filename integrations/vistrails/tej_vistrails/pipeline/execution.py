@@ -41,7 +41,7 @@ class Execution:
         """Ids of the jobs that `submit` started."""
 
     def run(self, *, retry: bool = False) -> dict[str, Step]:
-        """Start the jobs, and wait for their end.
+        """Start the jobs, and wait until they have ended.
 
         Raises PipelineError unless all jobs have succeeded; the message contains the
         module of a failed job and the end of the job's stderr.  The other jobs have
@@ -134,7 +134,7 @@ class Execution:
                         on_end(self.plan.jobs[job_id], status)
             except tej.JobNotFound:
                 # Another client has deleted a job.  The wait continues without that
-                # job, and the jobs downstream of it end without a start.
+                # job, and the jobs downstream of it end without being started.
                 pass
             steps = self.steps()
         return steps

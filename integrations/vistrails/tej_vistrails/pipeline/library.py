@@ -37,11 +37,11 @@ class _LocalModule(ValueModule):
 
 
 class File(_LocalModule):
-    """A file on this machine, and the type of a port for files."""
+    """A local file.  The class also serves as the type of ports that carry files."""
 
 
 class Directory(_LocalModule):
-    """A directory on this machine, and the type of a port for directories."""
+    """A local directory, and the type of ports that carry directories."""
 
 
 class Gather(ValueModule):

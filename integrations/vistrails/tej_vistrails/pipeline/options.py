@@ -43,7 +43,7 @@ class Loaded:
         self.queue = self.queue or document.queue or tej.DEFAULT_TEJ_DIR
 
     def execution(self) -> Execution:
-        """Return the execution of the pipeline."""
+        """Return an `Execution` of the pipeline in its queue; nothing is started."""
         return Execution(self.work, self.open_queue())
 
     def open_queue(self) -> tej.RemoteQueue:

@@ -40,9 +40,9 @@ detach_wrappers() {
     }
 }
 
-# runtime_prepare: set the prefix with which wrappers survive the logout.
+# runtime_prepare: set $logout_guard, with which wrappers survive the logout.
 runtime_prepare() {
-    [ -n "${refuge+known}" ] || find_refuge
+    [ -n "${logout_guard+known}" ] || find_logout_guard
 }
 
 # runtime_check: read the requested resources, and note the resources that are ignored.
