@@ -75,6 +75,8 @@ class QueueConnection:
     reached: bool = False
     """Whether a login has succeeded at least once, which proves that the host name and
     port are right."""
+    removed: bool = False
+    """Whether this client has removed the queue since the last reply of the queue."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
@@ -124,6 +126,7 @@ class QueueConnection:
             replies.check(program, reply, done)
         except (JobNotFound, JobAlreadyExists, QueueDoesntExist) as error:
             raise self.explain(error) from None
+        self.removed = False
         return reply
 
     def run_verb(

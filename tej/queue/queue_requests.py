@@ -116,6 +116,7 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             # although its reply was lost.
             if not failures:
                 raise
+        connection.removed = True
         return True
 
     return connection.with_retries(attempt)

@@ -19,6 +19,7 @@ from tej.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     HostKeyRejected,
+    QueueDoesntExist,
     RemoteCommandFailure,
 )
 from tej.job.status import JobStatus
@@ -125,8 +126,9 @@ class Watcher:
         If a job does not exist, None is yielded instead of its status.  At `deadline`
         (a value of `time.monotonic`) the iterator ends without an error.  After a lost
         connection, the wait continues over a new connection.  If a wait that has begun
-        fails on the server, it is repeated for OUTAGE_TIMEOUT seconds.  Raises an
-        error that a retry cannot resolve, and any exception that `on_tick` raises.
+        fails on the server, or no longer finds the queue, it is repeated for
+        OUTAGE_TIMEOUT seconds.  Raises an error that a retry cannot resolve, and any
+        exception that `on_tick` raises.
         """
         due = 0.0
         with self.waiting(job_ids) as waiter:
@@ -240,14 +242,19 @@ class Watcher:
                     self._fail(error)
                 else:
                     retries.pause(tries)
-            except RemoteCommandFailure as error:
+            except (RemoteCommandFailure, QueueDoesntExist) as error:
                 # The server may be short of processes or memory, or a disk may be
-                # unreadable, for a while. A malformed reply has no exit status.
+                # unreadable or unmounted, for a while.
                 now = time.monotonic()
                 if failed_since is None or now - begun > STABLE:
                     tries, failed_since = 0, now
                 is_over = now - failed_since > OUTAGE_TIMEOUT
-                if error.ret is None or not self._has_begun or is_over:
+                if isinstance(error, QueueDoesntExist):
+                    is_hopeless = self._connection.removed
+                else:
+                    # A malformed reply has no exit status.
+                    is_hopeless = error.ret is None
+                if is_hopeless or not self._has_begun or is_over:
                     self._fail(error)
                     continue
                 if not tries:

@@ -190,6 +190,7 @@ read_version() {
 # check_unused: quit if the directory $queue contains files that do not belong to an
 # unfinished queue. Returns 1 if another client has finished the queue meanwhile.
 check_unused() {
+    ls -a "$queue/" >/dev/null 2>&1 || quit 20 "The queue '$queue' cannot be read"
     for path in "$queue"/* "$queue"/.[!.]*; do
         case ${path##*/} in
             jobs | incoming | scripts | attempts | dependents | waiting | running | scheduler | objects | closing | .version.*) ;;

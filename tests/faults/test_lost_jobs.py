@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,35 @@ def test_unreadable_job_is_neither_lost_nor_missing(
                 queue.setup(force=2)
     gate.open()
     assert queue.wait(["job"])["job"].succeeded
+
+
+def test_wait_survives_a_missing_queue(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    gate: Gate,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """For a client, a file system that is unmounted for a while looks like this."""
+    queue.submit("job", job(gate.wait))
+    queue.submit("short", job("true"))
+    hidden = queue_path.with_name("hidden")
+    ends = queue.as_completed(["job", "short"])
+    assert next(ends)[0] == "short"
+    with ThreadPoolExecutor() as pool:
+        queue_path.rename(hidden)
+        waiting = pool.submit(next, ends)
+        try:
+            wait_until(
+                lambda: "no queue" in caplog.text or waiting.done(), "a failed request"
+            )
+        finally:
+            hidden.rename(queue_path)
+            gate.open()
+        job_id, status = waiting.result()
+    assert job_id == "job"
+    assert status.succeeded
+    assert "no queue" in caplog.text
 
 
 def test_job_on_a_damaged_disk_is_neither_lost_nor_missing(

@@ -16,6 +16,7 @@ from tej import (
     JobNotFound,
     JobState,
     JobStatus,
+    QueueDoesntExist,
     RemoteCommandFailure,
     Retries,
 )
@@ -30,7 +31,7 @@ class Server:
 
     def __init__(self) -> None:
         self.retries = Retries(limit=2, first=0.0, longest=0.0)
-        self.reached = False
+        self.reached = self.removed = False
         self.asked: queue.Queue[tuple[str, ...]] = queue.Queue()
         self.failures: list[Exception] = []
         self.early_ends = 0
@@ -193,8 +194,14 @@ def test_outage_of_the_server_is_survived_for_a_while(
     assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
     malformed = RemoteCommandFailure("No state", "wait")
     assert wait(malformed) == [malformed]
+    unmounted = QueueDoesntExist("There is no queue at '/q'")
+    assert wait(*[unmounted] * 5) == [("a", JobState.FINISHED), None]
+    server.removed = True
+    assert wait(unmounted) == [unmounted]
+    server.removed = False
     monkeypatch.setattr("tej.queue.wait.OUTAGE_TIMEOUT", -1)
     assert wait(outage) == [outage]
+    assert wait(unmounted) == [unmounted]
 
 
 def test_unreachable_server_ends_the_wait(server: Server, watcher: Watcher) -> None:
