@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -118,12 +119,16 @@ def test_job_that_fills_disk_records_its_end(
     queue.submit("waits", job(gate.wait, name="waits"))
     queue.submit("ended", job("echo out", name="ended"))
     assert ends(queue, "ended").succeeded
+    shot = Gate(tmp_path / "shot")
+    queue.submit("shot", job(f"{shot.wait}; kill -s USR1 $$", name="shot"))
     queue.submit("fills", job("cat /dev/zero >big; exit 9", name="fills"))
     assert ends(queue, "fills").exit_code == 9
     fill(disk)
 
+    shot.open()
+    assert ends(queue, "shot").signal == signal.SIGUSR1
     assert queue.status("waits").state is JobState.RUNNING
-    assert {job.job_id for job in queue.jobs()} == {"waits", "ended", "fills"}
+    assert {job.job_id for job in queue.jobs()} == {"waits", "ended", "shot", "fills"}
     (path,) = queue.download("ended", "_stdout", directory=tmp_path / "out")
     assert path.read_text() == "out\n"
     with pytest.raises(tej.RemoteCommandFailure, match="(?i)no space|cannot"):

@@ -163,7 +163,9 @@ def test_inputs_are_copied_once_and_completely(shell: Shell) -> None:
     fails=''; say; cat jobs/w/stage/in/d/f jobs/w/stage/g; [ -h jobs/w/stage/l ] || sort -u tokens
     echo three >jobs/b/stage/g; rm jobs/w/stage/g; say; rm jobs/w/.inputs; waits w b; say; again=1; say; cat jobs/w/stage/g
     again='' fails=1; rm jobs/w/.inputs jobs/w/stage/l; rm -r jobs/w/stage/in; waits w b; say
-    fails='' changed=x; waits w b; say; changed=''; rm -r jobs/b/stage/d jobs/w/stage/*; waits w b; say"""
+    fails='' changed=x; waits w b; say; changed=''; rm -r jobs/b/stage/d jobs/w/stage/*; waits w b; say
+    ln -s d jobs/b/stage/d; waits w b; say | sed 's/:.*//'
+    rm jobs/w/dependencies; say | sed "s,$queue/,,;3,\\$d" """
     facts = ["after", "dependencies", "queued", "spec", "stage", "submitted"]
     taken = ["dependents:", "", "jobs/w:", ".inputs", *facts]
     kept = ["dependents:", "", "jobs/w:", *facts]
@@ -173,6 +175,8 @@ def test_inputs_are_copied_once_and_completely(shell: Shell) -> None:
         *("taken ", *taken, "three", "'d' of b cannot be copied: ", *kept),
         "another job has changed the shared file 'x'; a retry sends it again",
         *(*kept, "b has no file 'd'", *kept),
+        *("'d' of b cannot be copied", "dependents", "", "jobs/w", *facts),
+        *("its file 'jobs/w/dependencies' cannot be read", "dependents:"),
     ]
 
 

@@ -30,6 +30,7 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
     fact native_id "pid $who"; fact kill '5 x me'; say 'no grace'
     fact native_id "pid $who"; fact kill '5 5 me'; say killed
     fact finished '9 what 0 own 0'; say 'unknown end'
+    fact finished '9 exit 3'; say 'cut end'
     fact finished '9 exit 3 own 0'; fact submitted ''; say ended
     fact queued 5; mkdir jobs/a/after; : >jobs/a/after/b; say queued
     fact queued 5; say queued"""
@@ -48,7 +49,8 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
         f"empty: lost  {damaged('native_id')}",
         *(f"{how}: created  {damaged('kill')}" for how in ("no time", "no grace")),
         "killed: created",
-        f"unknown end: lost what0 {damaged('finished')}",
+        f"unknown end: lost  {damaged('finished')}",
+        f"cut end: lost  {damaged('finished')}",
         *("ended: finished exit3", "queued: queued  waits for b", "queued: queued"),
     ]
 

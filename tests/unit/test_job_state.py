@@ -321,6 +321,20 @@ def test_retry_is_refused_while_another_client_removes_the_job(shell: Shell) -> 
     ]
 
 
+def test_failed_retry_or_deletion_keeps_the_job(shell: Shell) -> None:
+    lines = """. "$here/lib/attempts.sh"; quit() { echo "$1" | sed "s,$queue/,,"; exit; }
+    token=x; mkdir incoming; cp "$job/spec" before; read_spec
+    real=$(command -v mv); mv() { case $* in *"$refused"*) return 1 ;; esac; "$real" "$@"; }
+    say() { ("$@" 2>/dev/null); ls -A "$job"; cmp before "$job/spec"; }
+    refused=attempts/a; say archive_attempt; ls -A attempts/a; rm -r attempts/a
+    refused=incoming; say trash_job; : >attempts/a; say archive_attempt"""
+    assert shell(lines, "default").split() == [
+        *("20", "spec", "stage", "last"),
+        *("20", "spec", "stage"),
+        *("20", "spec", "stage"),
+    ]
+
+
 def test_kill_waits_only_for_live_processes(shell: Shell) -> None:
     lines = f"""{function("check_pids", "commands/kill")}
     busy='' pids='2147483647'; check_pids; echo "gone $busy"

@@ -36,8 +36,10 @@ archive_attempt() {
     count_attempts
     attempt=$((${attempts:-0} + 1))
     while [ -e "$queue/attempts/$id/$attempt" ]; do attempt=$((attempt + 1)); done
-    mkdir -p "$queue/attempts/$id/$attempt" && printf '%s\n' "$attempt" >"$queue/attempts/$id/last" ||
+    mkdir -p "$queue/attempts/$id/$attempt" && printf '%s\n' "$attempt" >"$queue/attempts/$id/last" || {
+        end_claim
         quit 20 "Cannot write to '$queue/attempts/$id'"
+    }
     aside=$queue/attempts/$id/$attempt/job
     # Jobs that wait for this job must not treat this job as deleted.
     me
@@ -46,6 +48,8 @@ archive_attempt() {
     leave_dependents
     if ! mv "$job" "$aside"; then
         rmdir "${aside%/job}" 2>/dev/null
+        rm -f "$queue/attempts/$id/restarting"
+        end_claim
         quit 20 "Job '$id' cannot be moved to '$aside' for a retry"
     fi
     mv "$aside/${taken##*/}" "$aside/spec"

@@ -262,6 +262,11 @@ take_inputs() {
         leave_dependents
         return 1
     }
+    # A job with the directory `after` has the file `dependencies`.
+    [ -f "$job/dependencies" ] || [ ! -d "$job/after" ] || {
+        why="its file '$job/dependencies' cannot be read"
+        return 1
+    }
     [ -f "$job/dependencies" ] && [ ! -e "$job/.inputs" ] || return 0
     while IFS= read -r line; do
         case $line in
@@ -283,7 +288,7 @@ take_inputs() {
 copy_input() {
     dep_source=$jobs/$1/stage/$2 dep_target=$job/stage/$3
     [ -z "${again-}" ] || remove "$dep_target"
-    if [ ! -e "$dep_source" ]; then
+    if is_absent "$dep_source"; then
         why="$1 has no file '$2'"
     elif [ -e "$dep_target" ] || [ -h "$dep_target" ]; then
         why="its own files contain '$3', which is also an input from $1"

@@ -30,8 +30,13 @@ claim_removal() {
     fi
     read_spec
     [ "$spec" = "$read_before" ] && cancel_batch && return 0
-    mv "$taken" "$job/spec" 2>/dev/null
+    end_claim
     return 1
+}
+
+# end_claim: give up the claim on $job that claim_removal has made.
+end_claim() {
+    mv "$taken" "$job/spec" 2>/dev/null || :
 }
 
 # is_dead_claim FILE HOST BOOT SPACE PID START: check whether the client with these words,
@@ -79,6 +84,7 @@ trash_job() {
     claim_removal || return 1
     away=$incoming/away.$$.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then
+        end_claim
         [ ! -d "$job" ] || quit 20 "Cannot write to '$incoming'"
         return 1
     fi

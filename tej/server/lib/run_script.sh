@@ -141,16 +141,24 @@ find_session_program() {
 check_job_list() {
     jobs_reports_signals=''
     # shellcheck disable=SC2016 # expanded by another shell
+    reserve_list
     /bin/sh -c 'kill -s TERM $$' &
     { wait "$!"; } 2>/dev/null
     ! was_signalled "$!" || jobs_reports_signals=1
+}
+
+# reserve_list: allocate disk space for the output of `jobs`, which is written when the disk may
+# be full. Removes the output of an earlier call.
+reserve_list() {
+    { printf '%-400s\n' '' >"$job/.jobs"; } 2>/dev/null
 }
 
 # was_signalled PID: check whether `jobs` lists the process PID, which has ended, and does not
 # report an exit code for it. `jobs` must not run in a subshell, because a subshell has a
 # list of its own.
 was_signalled() {
-    jobs -l 2>/dev/null >"$job/.jobs" || return 1
+    # `1<>` opens the file without truncating it, and thus keeps the reserved space.
+    { jobs -l 1<>"$job/.jobs"; } 2>/dev/null || return 1
     while read -r line; do
         case $line in
             *" $1 Done"*) ;;
@@ -164,6 +172,7 @@ was_signalled() {
 # `exit N` or `signal N`. Requires jobs_reports_signals. run_in_background starts fewer
 # processes than run_in_awk.
 run_in_background() {
+    reserve_list
     # shellcheck disable=SC2086 # split into words
     $tej_signals $tej_session /bin/sh "$here/exec_job.sh" >/dev/null &
     { wait "$!"; } 2>/dev/null

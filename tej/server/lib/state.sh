@@ -252,13 +252,15 @@ read_fact() {
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
-    case $how in
-        exit | signal | none) ;;
-        *)
-            damage=finished
-            return 1
-            ;;
+    case $how,$whose in
+        exit,own | exit,killed | exit,ask | signal,own | signal,killed | signal,ask) ;;
+        none,own | none,killed | none,ask) ;;
+        *) number='' ;;
     esac
+    is_number "$ended" && is_number "$number" || {
+        damage=finished ended='' how='' number='' whose='' left=''
+        return 1
+    }
     if [ "$whose" = killed ]; then state=killed; else state=finished; fi
     [ "$left" != 0 ] || left=''
     [ -n "$submitted" ] && [ -n "$started" ] && [ -n "$where" ] && [ -n "$native" ] || read_copy
