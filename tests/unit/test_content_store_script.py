@@ -106,12 +106,13 @@ def test_abandoned_upload_is_removed(shell: Shell) -> None:
         own $file 'other b s 1 1' old; try silent; done
     mark() {{ rm -rf room; mkdir room; : >"room/.taken $1"; touch -d "$old" room/.t* room; }}
     mark "$who"; try taker; mark "$host $boot $space 1 1"; touch room; try gone; mark 'x y'; try strange
-    mark 'other b s 1 1'; try elsewhere; o_host=''; rm room/.t*; : >room/.owner; touch -d "$old" room/.owner room; try empty"""
+    mark 'other b s 1 1'; try elsewhere; o_host=''; rm room/.t*; : >room/.owner; touch -d "$old" room/.owner room; try empty
+    get_disk_time() {{ disk_time=$((now - 172800)); }}; try behind; get_disk_time() {{ disk_time=''; }}; try unknown"""
     assert shell(lines).splitlines() == [
         *("new used", "old abandoned", "file used", "again abandoned"),
         *["mine used", "dead abandoned", "other used", "silent abandoned"] * 2,
         *("taker used", "gone abandoned", "strange abandoned"),
-        *("elsewhere abandoned", "empty abandoned"),
+        *("elsewhere abandoned", "empty abandoned", "behind used", "unknown used"),
     ]
 
 

@@ -73,6 +73,16 @@ get_disk_time() {
     file_time=$wanted_time
 }
 
+# agrees_with_disk: check whether the clock of this host differs by less than an hour from the
+# clock that dates the queue's files. `find -mtime` compares the two clocks.
+agrees_with_disk() {
+    file_time=''
+    get_disk_time
+    [ -n "$disk_time" ] || return 1
+    clock_difference=$((now - disk_time))
+    [ "${clock_difference#-}" -lt 3600 ]
+}
+
 # get_file_time PATH: set $file_time to the modification time of the file PATH. Returns 1
 # if no program can report the modification time.
 get_file_time() {

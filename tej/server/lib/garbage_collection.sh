@@ -22,7 +22,7 @@ is_abandoned() {
     if [ -n "$o_host" ] && same_host "$o_host" "$o_boot" "$o_space"; then
         is_gone "$o_pid" "$o_start"
     else
-        [ -z "$(find "$1" -prune -mtime -1 -print 2>/dev/null)" ] &&
+        agrees_with_disk && [ -z "$(find "$1" -prune -mtime -1 -print 2>/dev/null)" ] &&
             [ -z "$(find "$1" -mtime -1 -print 2>/dev/null)" ]
     fi
 }

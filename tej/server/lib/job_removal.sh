@@ -45,7 +45,7 @@ is_dead_claim() {
     if same_host "$2" "$3" "$4"; then
         is_gone "$5" "$6"
     else
-        is_past "$2" "$3" || [ -n "$(find "$1" -ctime +0 2>/dev/null)" ]
+        is_past "$2" "$3" || { agrees_with_disk && [ -n "$(find "$1" -ctime +0 2>/dev/null)" ]; }
     fi
 }
 
