@@ -1,6 +1,6 @@
-"""Job directory: lists the files, directories and links that are sent.
+"""Job directory: finds the files, directories and links that are sent to the server.
 
-This module checks the whole directory before tej sends anything to the server.
+This module checks the whole directory before tej sends anything.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def from_local(name: str) -> str:
 
 
 def to_local(name: str) -> str:
-    """Convert a name from the wire to the form of this machine's file system."""
+    """Convert a file name that the server sent to the encoding of this machine."""
     if sys.getfilesystemencoding().lower() == "utf-8":
         return name
     return os.fsdecode(name.encode("utf-8", "surrogateescape"))

@@ -225,7 +225,7 @@ def _request(*words: object) -> Connection:
     finally:
         parents.close()
     connection = Connection(mine.detach())
-    # If the parent has closed the socket, `_replies` finds out why.
+    # If the parent has closed the socket, `_replies` raises the error.
     with suppress(OSError):
         connection.send(words)
     return connection

@@ -1,4 +1,4 @@
-"""Files of a job: lists a directory of the job without a download."""
+"""Files of a job: lists a directory of a job on the server, without a download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweep parameters of existing jobs: stores the parameters when a sweep finds a job.
+"""Sweep parameters: stores the parameters of a sweep in existing jobs that it finds.
 
 `tej run --env SEED=1` submits the same work as a sweep with the parameter SEED=1, so
 the sweep finds the job.  The fact `parameters` adds the parameters to the description

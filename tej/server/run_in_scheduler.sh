@@ -121,8 +121,8 @@ forward_signal() {
         return
     fi
     wait_for started 5 || return 0
-    read -r _ _ leader leader_start _ <"$job/started"
-    ! is_alive "$leader" "$leader_start" || kill -s "$1" "$leader" 2>/dev/null
+    read -r _ _ first_pid first_start _ <"$job/started"
+    ! is_alive "$first_pid" "$first_start" || kill -s "$1" "$first_pid" 2>/dev/null
 }
 
 # handle_signals: handle the signals that the runner has received since the last call of

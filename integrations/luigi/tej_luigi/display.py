@@ -18,7 +18,7 @@ from tej import Error, JobStatus, RemoteQueue, format_duration
 logger = logging.getLogger("luigi-interface")
 
 KILL = "kill"
-"""The scheduler message that kills the jobs of a task."""
+"""Message from the page of Luigi's scheduler that kills the jobs of a task."""
 LINE = 200
 """Maximum length of the job's last output line in the status message."""
 

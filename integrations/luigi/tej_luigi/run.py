@@ -226,7 +226,7 @@ def _reason(error: Exception) -> str:
 
 
 def _details(errors: Sequence[Exception]) -> list[str]:
-    """Return the different messages of a group of errors.
+    """Return the distinct messages of a group of errors.
 
     For failed jobs, return the longest message, which includes the stderr of a job.
     """

@@ -38,7 +38,7 @@ class _ThreadState(threading.local):
     """Statuses read before this time are not used; None outside of
     `cached_statuses`."""
     is_naming = False
-    """Whether the thread computes the job ids of all tasks."""
+    """Whether the calling thread is computing the job ids of all tasks."""
 
 
 _thread = _ThreadState()

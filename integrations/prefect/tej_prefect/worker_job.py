@@ -96,7 +96,7 @@ async def _start_or_find_once(
     if flow_run.state_type is not StateType.PENDING:
         check_place(flow_run.infrastructure_pid, destination)
         return await in_thread(lambda: newest_job(queue, flow_run))
-    # Only the process that called the flow can start the job of a bundle.
+    # Only the process that called the flow has its bundle, and can start its job.
     only_find = lacks_bundle(configuration.command, worker.work_pool)
     if not only_find:
         await renew_lease(worker.client, flow_run)

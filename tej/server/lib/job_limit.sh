@@ -123,7 +123,7 @@ start_below_limit() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
     while remove_ended_entries; do
-        has_free_slot || { [ -z "$rescued" ] && has_stranded; } || return 0
+        has_free_slot || { [ -z "$rescued" ] && has_unstarted; } || return 0
         rescued=1
         take_lock "$queue/lock" || return 0
         fill_slots
@@ -133,9 +133,9 @@ start_below_limit() {
     done
 }
 
-# has_stranded: check whether a job in `running` has not been started. Either the process
-# that moved the job has died, or the process is about to start the job.
-has_stranded() {
+# has_unstarted: check whether a job in `running` has not been started. The process that moved
+# the job may have died, or may be about to start the job.
+has_unstarted() {
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] ||
             [ -e "$jobs/${item##*/}/claim" ] || return 0
@@ -162,8 +162,8 @@ remove_ended_entries() {
 }
 
 # has_ended: check whether the script of the loaded job has ended and will not be run again
-# by the scheduler. If a scheduler ended the job, the job's own wrapper starts the
-# next job before the scheduler reports the cause of the end.
+# by the scheduler. The fact `finished` is sufficient, because the job's own wrapper starts the
+# next job before the scheduler reports why it has ended the job.
 has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
@@ -194,7 +194,7 @@ count_in() {
 # fill_slots: start waiting jobs until the limit is reached. The caller must hold the
 # lock. Returns nonzero if an entry cannot be moved or removed, or if the runtime cannot
 # start jobs now. A job that was not started stays in `running`, where the next client
-# finds it (has_stranded).
+# finds it (has_unstarted).
 fill_slots() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do

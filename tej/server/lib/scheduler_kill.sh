@@ -19,8 +19,8 @@ runtime_tell() {
             return 0
         fi
         # If the scheduler did not cancel the job, `claim` is removed, so that the job
-        # can still start. The wrapper, which checks for `kill` before it starts the
-        # script, or a later request of a client completes the kill.
+        # can still start. The kill is then completed by the wrapper, which checks for
+        # `kill` before it starts the script, or by a later request of a client.
         rm -f "$job/claim"
     fi
     [ -n "$nid" ] || return 1

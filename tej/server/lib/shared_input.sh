@@ -26,8 +26,8 @@ is_changed() {
     [ "$1" -nt "$2" ] || [ "$1" -ot "$2" ]
 } 2>/dev/null
 
-# drop_changed_objects: remove the changed objects among the objects in $room/held, and
-# from the store, so that the client sends them again.
+# drop_changed_objects: remove the objects that were changed from $room/held and from the
+# store, so that the client sends these objects again.
 drop_changed_objects() {
     for item in "$room/held"/*.r; do
         [ -f "$item" ] && is_changed "$item" "$room/share_time" || continue

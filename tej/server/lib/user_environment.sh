@@ -82,8 +82,9 @@ hide_environment() {
             # `read`.
             GLOBIGNORE | TMOUT) ;;
             SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SINFO_* | SQUEUE_*) ;;
-            # SLURM_CLUSTERS selects the cluster of each command of Slurm. The kept value
-            # only applies to submissions. PBS_DPREFIX would replace the prefix `#PBS`.
+            # SLURM_CLUSTERS selects the cluster of all commands of Slurm, but tej applies
+            # the user's value only to submissions. PBS_DPREFIX would replace the prefix
+            # `#PBS`.
             PBS_DPREFIX | SBATCH_CLUSTERS | SLURM_CLUSTERS) ;;
             *) continue ;;
         esac

@@ -22,8 +22,8 @@ from tej.transport.settings import TIMEOUT, Settings
 class ParamikoConnection(Connection):
     """A connection to a server, with the connections to its jump hosts.
 
-    `connect` adds each socket, transport and command as soon as it is open.  If a later
-    step fails, `close` therefore closes all that are open.
+    `connect` adds each socket, transport and command as soon as it is open, so that
+    `close` closes all of them if a later step fails.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -93,7 +93,7 @@ def _require_private(path: Path) -> None:
 
 
 def _fields(key: paramiko.PKey) -> bytes:
-    """Return the bytes of a public key that its certificate contains as well."""
+    """Return the part of a public key that a certificate of this key also contains."""
     blob = key.asbytes()
     return blob[4 + int.from_bytes(blob[:4], "big") :]
 

@@ -77,8 +77,9 @@ def jobs_in_use(plan: Plan, statuses: Statuses) -> set[str]:
 def jobs_to_submit(plan: Plan, statuses: Statuses, *, retry: bool) -> set[str]:
     """Return the ids of the jobs that have to be started.
 
-    The jobs to start are the jobs in use that do not exist.  If `retry` is true, the
-    jobs in use that have ended without success are included.
+    A job has to be started if it is needed for the results and does not exist in the
+    queue.  If `retry` is true, the needed jobs that have ended without success are
+    included.
     """
 
     def is_needed(job_id: str) -> bool:
