@@ -147,7 +147,8 @@ def test_shell_of_running_slurm_job_overlaps(
 ) -> None:
     for name in "grep", "sort", "head":
         (tmp_path / name).symlink_to(str(shutil.which(name)))
-    for name, line in ("squeue", f"echo {listed}"), ("srun", 'echo "srun $*"'):
+    own = '[ -n "${SLURM_CLUSTERS-}" ] ||'
+    for name, line in ("squeue", f"{own} echo {listed}"), ("srun", 'echo "srun $*"'):
         program = tmp_path / name
         program.write_text(
             f'#!/bin/sh\n[ "$1" = --help ] && echo --overlap && exit\n{line}\n'
@@ -160,7 +161,7 @@ def test_shell_of_running_slurm_job_overlaps(
         native_id=native_id,
         runtime="slurm",
     )
-    environment = {"PATH": str(tmp_path), "SHELL": "/bin/echo"}
+    environment = {"PATH": str(tmp_path), "SHELL": "/bin/echo", "SLURM_CLUSTERS": "c"}
     command = ["/bin/sh", "-c", login_script(status)]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True
