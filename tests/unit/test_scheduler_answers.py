@@ -75,6 +75,15 @@ def test_ids_beyond_the_argument_limit_are_queried(shell: Shell) -> None:
     assert shell(lines) == "7|running|x|RUNNING\n"
 
 
+def test_listing_without_header_is_no_answer(shell: Shell) -> None:
+    """A site's own squeue may fail with exit status 0, and print nothing."""
+    lines = """patiently() { "$@"; }; squeue() { printf "$said"; }
+    for said in '' '7|RUNNING|None|x|y\\n' 'JOBID|STATE|REASON|NAME|COMMAND\\n'; do
+        query_again; look_up 8 ''; echo "$listed_state"
+    done"""
+    assert shell(lines) == "silent\nsilent\nunknown\n"
+
+
 def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
     history = r"""printf '100000 x\n' >"$job/submitting"; me=$(id -un)
     sacct() { printf '%s\n' "CANCELLED by 0|$me|1000|7" "FAILED|stranger|100001|7"; }

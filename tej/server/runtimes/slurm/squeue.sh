@@ -64,9 +64,10 @@ on_cluster() {
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
 # called with ids, because it prints no jobs at all if one of the ids no longer exists.
 # -r prints each task of a job array on a line of its own. The path of the batch script is
-# the last field, because job names may contain `|`.
+# the last field, because job names may contain `|`. The header is printed, because without it
+# the empty output of a site's own squeue that fails would mean that the user has no jobs.
 slurm_queue() {
-    patiently squeue -h -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
+    patiently squeue -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
 
 # slurm_list ID...: print a line for each job of the user on the queue's cluster and on the
@@ -152,8 +153,9 @@ slurm_read() {
             rank["stopped"] = 3
             rank["queued"] = 2
         }
-        $1 == "cluster" { whole[cluster] = ended; cluster = $2; ended = 0; next }
-        $0 == "end" { ended = 1; next }
+        $1 == "cluster" { whole[cluster] = ended; cluster = $2; ended = has_header = 0; next }
+        $1 == "JOBID" { has_header = 1; next }
+        $0 == "end" { ended = has_header; next }
         $1 ~ /^[0-9]+([+_].*)?$/ {
             id = $1
             sub(/[+_].*/, "", id)
@@ -164,7 +166,7 @@ slurm_read() {
         }
         END {
             whole[cluster] = ended
-            # If the last line is missing, the disk was full or squeue failed.
+            # If the header or the last line is missing, the disk was full or squeue failed.
             if (!whole[""]) exit 1
             for (i = 1; i <= jobs; i++) print order[i] "|" best[order[i]] "|" name[order[i]] "|" said[order[i]]
             count = split(asked, ids, " ")
