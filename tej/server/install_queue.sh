@@ -41,9 +41,10 @@ check_path_length() {
     below=450
     path_limit=$(getconf PATH_MAX / 2>/dev/null)
     case $path_limit in '' | *[!0-9]*) path_limit=4096 ;; esac
-    length=$(printf '%s' "$queue" | wc -c)
+    # If no process can be started, the length is 0, and the next step reports the cause.
+    length=$(($(printf '%s' "$queue" | wc -c) + 0))
     [ "$length" -le $((path_limit - below)) ] ||
-        quit 12 "The path of the queue has $((length)) bytes, and at most $((path_limit - below)) are allowed: choose a shorter --queue"
+        quit 12 "The path of the queue has $length bytes, and at most $((path_limit - below)) are allowed: choose a shorter --queue"
 }
 
 # make_directories: create the directories of the queue with mode 700, or with mode 2770

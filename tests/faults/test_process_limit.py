@@ -67,6 +67,12 @@ def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
         assert "ulimit -u" in words or "fork" in words
 
 
+def test_setup_that_cannot_fork_blames_no_path(folder: Path) -> None:
+    with pytest.raises(tej.RemoteCommandFailure, match="fork") as caught:
+        limited(folder, 3).setup()
+    assert "bytes" not in str(caught.value)
+
+
 def test_request_of_several_jobs_that_cannot_fork_ends(folder: Path) -> None:
     free = limited(folder, 1000)
     free.setup()
