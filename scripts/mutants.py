@@ -71,6 +71,7 @@ TESTS = {
     "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
     "tej/server/exec_job.sh": "queue/test_environment.py queue/test_job_script.py",
+    "tej/server/lib/direct_start.sh": f"{WRAPPER} queue/test_job_script.py shells",
     "tej/server/run_detached.sh": f"{STATE} {WRAPPER} queue/test_several_wrappers.py faults",
     "tej/server/lib/attempts.sh": f"{STATE} {SUBMIT} cli batches faults",
     "tej/server/lib/*removal.sh": f"{STATE} {REMOVAL} queue/test_queue_paths.py faults",

@@ -11,6 +11,7 @@ queue=$1 id=$2 here=$3 runtime=$4
 shift 4
 . "$here/lib/load.sh"
 . "$here/lib/run_script.sh"
+. "$here/lib/direct_start.sh"
 . "$here/lib/group_heartbeat.sh"
 . "$here/lib/time_limit.sh"
 trap '' HUP
@@ -73,6 +74,12 @@ run_job() {
         find_session_program
         check_job_list
     }
+    if [ -n "$jobs_reports_signals" ] && can_start_directly; then
+        # shellcheck disable=SC2086 # split into words
+        start_directly $words &
+        await_background
+        return
+    fi
     prepare_run
     if [ -n "$jobs_reports_signals" ]; then
         run_in_background

@@ -60,6 +60,19 @@ def test_running_job_of_many_has_one_wrapper_process(
     wait_until(lambda: not wrappers_of(queue_path), "all have ended")
 
 
+def test_usual_job_of_many_needs_no_other_shell(
+    local_queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    """Starting a program takes longer than all other work at the start of a job."""
+    local_queue.setup()
+    (path,) = queue_path.glob("scripts/*/exec_job.sh")
+    path.unlink()
+    specs = [tej.JobSpec(job("echo $1"), f"start.sh {word}") for word in ("a", "b.c")]
+    ids = [one.job_id for one in local_queue.submit_many(specs)]
+    assert all(status.succeeded for status in local_queue.wait(ids).values())
+    assert [b"".join(local_queue.logs(one)) for one in ids] == [b"a\n", b"b.c\n"]
+
+
 def test_processes_left_by_each_job_are_counted(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate
 ) -> None:

@@ -155,11 +155,47 @@ def test_dependents_start_with_inputs_or_end(
 def test_signal_and_exit_code_are_distinguished(
     queue: tej.RemoteQueue, job: Make
 ) -> None:
-    queue.submit("plain", job("exit 143", name="plain"))
-    queue.submit("crashed", job("kill -s TERM $$", name="crashed"))
-    plain, crashed = ends(queue, "plain"), ends(queue, "crashed")
-    assert (plain.exit_code, plain.signal) == (143, None)
-    assert (crashed.exit_code, crashed.signal) == (None, 15)
+    plain = job("exit 143", name="plain")
+    crashed = job("kill -s TERM $$", name="crashed")
+    queue.submit("plain", plain)
+    queue.submit("crashed", crashed)
+    # The jobs of one request are started in another way.
+    queue.submit_many(
+        [tej.JobSpec(plain, job_id="plain2"), tej.JobSpec(crashed, job_id="crashed2")]
+    )
+    for suffix in ("", "2"):
+        status = ends(queue, f"plain{suffix}")
+        assert (status.exit_code, status.signal) == (143, None)
+        status = ends(queue, f"crashed{suffix}")
+        assert (status.exit_code, status.signal) == (None, 15)
+
+
+SURROUNDINGS = r"""
+{
+    env | grep -Ev '^(_|SHLVL|PYTEST_CURRENT_TEST)=' | sort
+    echo "$0/$#/$*"; pwd; umask; ulimit -a; cat; ls /proc/self/fd
+    grep -E '^Sig(Ign|Blk):' /proc/self/status
+    awk '{ print $1 == $6, $1 == $5, $7 }' /proc/$$/stat
+} | sed "s/$TEJ_JOB_ID/ID/g; s/$TEJ_JOB_TOKEN/TOKEN/"
+"""
+"""Lines of a script that prints what the script has inherited."""
+
+
+def test_jobs_of_one_request_run_like_a_single_job(
+    queue: tej.RemoteQueue, job: Make
+) -> None:
+    directory, script = job(SURROUNDINGS), "start.sh one -x"
+    queue.submit("single", directory, script=script)
+    specs = [tej.JobSpec(directory, script, job_id=name) for name in ("many1", "many2")]
+    queue.submit_many(specs)
+    outputs = {}
+    for name in ("single", "many1", "many2"):
+        assert ends(queue, name).succeeded
+        outputs[name] = b"".join(queue.logs(name)).decode().splitlines()
+    assert any(line.endswith("start.sh/2/one -x") for line in outputs["single"])
+    assert "1 1 0" in outputs["single"]
+    for name in ("many1", "many2"):
+        assert {*outputs[name]} ^ {*outputs["single"]} == set()
 
 
 def test_kill_ends_all_processes(

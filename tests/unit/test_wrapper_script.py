@@ -127,3 +127,43 @@ def test_signal_on_a_full_disk_stops_no_process_of_the_wrapper(shell: Shell) -> 
     mkdir "$job/.heard.USR1" "$job/.heard.TERM"; turns=0; watch_session; watch_kill_fact"""
     beats, sent = ["beat"] * 3, "-s TERM"
     assert shell(lines).splitlines() == [*beats, ".USR1", sent, ".TERM", *beats, sent]
+
+
+DIRECT = """. "$here/lib/run_script.sh"; . "$here/lib/direct_start.sh"
+is_prepared=1 spec='token=t end' tej_signals='' tej_session=''; read_resources
+"""
+
+
+def test_only_usual_commands_are_started_directly(shell: Shell) -> None:
+    lines = f"""{DIRECT}
+    say() {{ if can_start_directly; then echo "$words"; else printf .; fi; usual; }}
+    usual() {{
+        mkdir -p "$job/stage"; printf '#!/bin/sh\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
+        echo 'tej_run ./run a.b -x=1' >"$job/command"; is_prepared=1 spec='token=t end' r_module=''
+    }}
+    usual; say; for text in './run' 'tej_run run' 'tej_run ./run $HOME' 'tej_run ./run *' "tej_run './run'" \\
+        'tej_run ./run; a' 'tej_run ./absent' 'export A=1\\ntej_run ./run' 'tej_run ./run\\na'; do
+        printf "$text\\n" >"$job/command"; say
+    done
+    printf 'tej_run ./run' >"$job/command"; say; chmod -x "$job/stage/run"; say
+    for text in '' '#!/absent' '#! /bin/sh' echo; do echo "$text" >"$job/stage/run"; say; done
+    : >"$queue/profile"; say; rm "$queue/profile"; spec='token=t login=1 end'; say
+    echo module=gcc >"$job/resources"; read_resources; say; rm "$job/resources"; read_resources
+    is_prepared=''; say; tej_kept=' A'; say; tej_kept='' tej_kept_functions=' f'; say"""
+    assert shell(lines, "default") == "./run a.b -x=1\n" + "." * 21
+
+
+def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
+    lines = f"""{DIRECT} get_host; read_clock; printf '#!/bin/sh\\ntouch ran\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
+    cd "$job"; top=$PWD; say() {{
+        (start_directly ./run); echo "$?"; [ ! -s "$top/started" ] || echo started
+        for item in stage/ran kill lost; do [ ! -e "$item" ] || echo "$item"; done
+        rm -rf started kill lost stage/ran
+    }}
+    say; : >kill; say 2>/dev/null; : >lost; say; ln -s /dev/full started; say; ls"""
+    assert shell(lines, "default").split() == [
+        *("0", "started", "stage/ran"),
+        *("143", "started", "kill"),
+        *("125", "started", "lost"),
+        *("125", "spec", "stage"),
+    ]

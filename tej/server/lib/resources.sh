@@ -23,6 +23,7 @@ read_resources() {
     r_memory_per_cpu='' r_gpu_type='' r_partition='' r_account='' r_qos='' r_constraint=''
     r_reservation='' r_name='' r_priority='' r_mail='' r_mail_on='' r_begin=''
     r_exclusive='' r_requeue='' r_default_name='' r_script='' r_options='' r_given=''
+    r_module=''
     [ -f "$job/resources" ] || return 0
     while IFS='=' read -r key value; do
         case $key in
@@ -33,7 +34,7 @@ read_resources() {
                 }
                 eval "r_$key=\$value"
                 ;;
-            default_name | name | script)
+            default_name | name | script | module)
                 eval "r_$key=\$value"
                 continue
                 ;;

@@ -79,6 +79,17 @@ prepare_wrappers() {
     read_clock
     find_session_program
     find_signal_reset
+    # A program that is given by its path is not searched for each job.
+    for item in setsid env; do
+        path=$(command -v "$item") || continue
+        case $path in
+            *[!A-Za-z0-9_./-]*) ;;
+            /*)
+                [ "$tej_session" != "$item" ] || tej_session=$path
+                [ "${tej_signals%% *}" != "$item" ] || tej_signals="$path ${tej_signals#* }"
+                ;;
+        esac
+    done
     check_job_list
     is_prepared=1
 }
@@ -96,7 +107,7 @@ prepare_run() {
     # The facts of jobs that are started together are written without a rename.
     tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
-        read_spec
+        [ -n "$spec" ] || read_spec
         # Linux limits each variable to 128 KiB.
         [ "${#spec}" -gt 9999 ] || tej_read_spec=$spec
     else
@@ -175,6 +186,12 @@ run_in_background() {
     reserve_list
     # shellcheck disable=SC2086 # split into words
     $tej_signals $tej_session /bin/sh "$here/exec_job.sh" >/dev/null &
+    await_background
+}
+
+# await_background: wait for the last background command. Sets $end to `exit N` or `signal N`.
+# Requires jobs_reports_signals.
+await_background() {
     { wait "$!"; } 2>/dev/null
     status=$?
     end="exit $status"

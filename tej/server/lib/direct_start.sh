@@ -1,0 +1,61 @@
+# Direct start of a job: the process that the wrapper has forked becomes the script, without the
+# start of another shell for exec_job.sh. Starting a program takes longer than all other work at
+# the start of a short job. Sourced by run_detached.sh.
+# shellcheck shell=sh
+#
+# A job is started directly only if the result is the same as with exec_job.sh: the command is
+# the name of an executable script and literal arguments, and no profile, environment module or
+# hidden variable (user_environment.sh) changes the environment of the job. Other commands need
+# a shell without the functions and variables of tej.
+
+# can_start_directly: check whether start_directly can start $job, whose resources were read.
+# Sets $words to the script and its arguments.
+can_start_directly() {
+    [ -n "$is_prepared" ] && [ -z "$r_module${tej_kept-}${tej_kept_functions-}" ] || return 1
+    [ ! -e "$queue/profile" ] || return 1
+    [ -n "$spec" ] || read_spec
+    case $spec in
+        *' login=1 '*) return 1 ;;
+        *' end') ;;
+        *) return 1 ;;
+    esac
+    words='' line=''
+    { IFS= read -r words && ! IFS= read -r line && [ -z "$line" ]; } 2>/dev/null <"$job/command" || return 1
+    case $words in
+        *[!A-Za-z0-9_./,:+=@%\ -]*) return 1 ;;
+        'tej_run ./'*) words=${words#tej_run } ;;
+        *) return 1 ;;
+    esac
+    # The kernel cannot execute a script without a first line `#!`, or with a missing interpreter.
+    item=$job/stage/${words%% *} line=''
+    [ -f "$item" ] && [ -x "$item" ] && { IFS= read -r line; } 2>/dev/null <"$item" || return 1
+    case $line in '#!/'*) ;; *) return 1 ;; esac
+    line=${line#??}
+    [ -x "${line%% *}" ]
+}
+
+# start_directly FILE ARGUMENTS...: record the start of the job, and become the script FILE. Must
+# be called in a subshell. The steps are those of exec_job.sh and job_environment.sh.
+start_directly() {
+    trap - EXIT
+    enter_subshell
+    job=..
+    cd ./stage || exit 125
+    for item in _stdout _stderr; do
+        [ ! -e "$item" ] && [ ! -h "$item" ] || rm -rf "$item"
+    done
+    exec </dev/null >_stdout 2>_stderr || exit 125
+    read_clock
+    put_once started "$now $host $self $own_start" || exit 125
+    [ ! -e ../kill ] || {
+        kill -s TERM "$self"
+        kill -s KILL "$self"
+    }
+    [ ! -e ../lost ] || exit 125
+    TEJ_JOB_TOKEN=${spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
+    TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$queue/jobs/$id/stage
+    : "${PYTHONUNBUFFERED=1}"
+    export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR PYTHONUNBUFFERED
+    # shellcheck disable=SC2086 # split into words
+    exec $tej_signals $tej_session "$@"
+}
