@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import click
 import pytest
 
+from tej.cli.list import command as list_command
 from tej.cli.option_values import (
     duration,
     moment,
@@ -83,3 +84,10 @@ def test_environment_file_is_an_object_of_strings() -> None:
         file.name = "env.json"
         with pytest.raises(click.UsageError, match="--env-file"):
             read_variables(file)
+
+
+def test_filters_of_the_list_take_no_destination() -> None:
+    words = ["--failed", "local:", "--running", "--all", "--tree", "q"]
+    parsed = list_command.make_context("list", words, resilient_parsing=True).params
+    assert (parsed["failed"], parsed["running"], parsed["as_tree"]) == (True,) * 3
+    assert parsed["words"] == ("local:", "q")
