@@ -14,9 +14,10 @@ NOW = datetime(2026, 1, 10, tzinfo=timezone.utc)
 def job(job_id: str, state: str = "finished", days: int = 0, **facts: Any) -> JobStatus:
     """Return a job that ended some days before NOW."""
     kind = JobState(state)
-    facts = {"exit_code": 0 if state == "finished" else None} | facts
-    ended = NOW - timedelta(days) if kind.final else None
-    return JobStatus(job_id, kind, PurePosixPath("/"), ended=ended, **facts)
+    exit_code = 0 if state == "finished" else None
+    facts = {"exit_code": exit_code, "reported": NOW} | facts
+    facts = {"ended": NOW - timedelta(days) if kind.final else None} | facts
+    return JobStatus(job_id, kind, PurePosixPath("/"), **facts)
 
 
 def ids(jobs: list[JobStatus]) -> str:

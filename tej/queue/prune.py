@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection
@@ -42,7 +42,6 @@ def jobs_to_prune(
     failed: bool = False,
     states: Collection[str] = (),
     labels: Mapping[str, str] | None = None,
-    now: datetime | None = None,
 ) -> list[JobStatus]:
     """Return the jobs that `prune` deletes; see `RemoteQueue.prune`.
 
@@ -50,7 +49,6 @@ def jobs_to_prune(
     that a pending job needs is not returned, either.
     """
     jobs = [*jobs]
-    now = now or datetime.now(timezone.utc)
     pending = (job for job in jobs if job.state in (JobState.CREATED, JobState.QUEUED))
     needed = {job_id for job in pending for job_id in job.after}
     ended = [
@@ -62,6 +60,17 @@ def jobs_to_prune(
     return [
         job
         for job in ended[keep_last:]
-        if older_than is None
-        or (job.ended is not None and now - job.ended > older_than)
+        if older_than is None or has_ended_before(job, older_than)
     ]
+
+
+def has_ended_before(job: JobStatus, age: timedelta) -> bool:
+    """Return whether the job ended longer ago than `age`, by the server's clock.
+
+    The clock of the client may be wrong by days.  Returns False if a time is unknown.
+    """
+    return (
+        job.ended is not None
+        and job.reported is not None
+        and job.reported - job.ended > age
+    )

@@ -234,6 +234,7 @@ def some_jobs(ends: list[tuple[JobState, int, int]]) -> list[JobStatus]:
             PurePosixPath("/"),
             ended=NOW - timedelta(hours=hours) if state.final else None,
             processes_left=left,
+            reported=NOW,
         )
         for number, (state, hours, left) in enumerate(ends)
     ]
@@ -252,7 +253,7 @@ def test_prune_selects_only_old_ended_jobs(
 ) -> None:
     jobs = some_jobs(ends)
     older = None if hours is None else timedelta(hours=hours)
-    chosen = jobs_to_prune(jobs, older_than=older, keep_last=keep, now=NOW)
+    chosen = jobs_to_prune(jobs, older_than=older, keep_last=keep)
     ended = [job for job in jobs if job.state.final and not job.processes_left]
     kept = [job for job in ended if job not in chosen]
     assert all(job in ended for job in chosen)

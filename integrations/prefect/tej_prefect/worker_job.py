@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.orchestration import PrefectClient
@@ -302,15 +302,16 @@ def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
     The jobs of the flow runs in `unended` are kept, because their ends have not been
     reported yet.  Errors are only logged, because the deletion is repeated.
     """
-    now = datetime.now(timezone.utc)
     try:
         old = [
             job
             for job in queue.jobs()
             if DELETE_LABEL in job.labels
             and job.state.final
+            # The clock of this machine may differ from the clock of the server.
             and job.ended is not None
-            and now - job.ended > timedelta(days=float(job.labels[DELETE_LABEL]))
+            and job.reported is not None
+            and job.reported - job.ended > timedelta(float(job.labels[DELETE_LABEL]))
             and job.labels.get(FLOW_RUN_LABEL) not in unended
         ]
         queue.delete_many(old)
