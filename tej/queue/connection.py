@@ -75,6 +75,8 @@ class QueueConnection:
     reached: bool = False
     """Whether a login has succeeded at least once, which proves that the host name and
     port are right."""
+    warnings: set[str] = field(default_factory=set)
+    """Warnings and notices of the server that were logged."""
     removed: bool = False
     """Whether this client has removed the queue since the last reply of the queue."""
 
@@ -176,7 +178,7 @@ class QueueConnection:
 
     def request_once(self, verb: str, *arguments: str) -> ParsedReply:
         """Send a request without retries, and return the parsed reply."""
-        return parse_reply(self.run_verb(verb, *arguments).data)
+        return parse_reply(self.run_verb(verb, *arguments).data, verb)
 
     def with_retries(
         self,
@@ -224,12 +226,17 @@ class QueueConnection:
         )
 
 
-def log_warning(answer: ParsedReply) -> None:
-    """Log the warning and the notice in the server's reply, if there are any."""
-    if "warning" in answer.head:
-        logger.warning("%s", answer.head["warning"])
-    if "notice" in answer.head:
-        logger.log(NOTICE, "%s", answer.head["notice"])
+def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:
+    """Log the warning and the notice of a new queue in the server's reply, if any.
+
+    If several threads create a queue at the same time, each reply contains them; they
+    are logged once.
+    """
+    for key, level in (("warning", logging.WARNING), ("notice", NOTICE)):
+        words = answer.head.get(key)
+        if words is not None and words not in connection.warnings:
+            connection.warnings.add(words)
+            logger.log(level, "%s", words)
 
 
 def submitter() -> str:

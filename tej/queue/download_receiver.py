@@ -217,7 +217,9 @@ class Receiver:
         """Whether `change_missing` has changed a download, which is requested again."""
         self._downloads = downloads
         self._progress = progress
-        self._splitter = MarkerSplitter(self.marker, self._begin, self._content)
+        self._splitter = MarkerSplitter(
+            "download", self.marker, self._begin, self._content
+        )
         self._job_id = ""
         self._seen: set[str] = set()
         self._unpacking: Unpacking | None = None

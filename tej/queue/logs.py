@@ -56,7 +56,7 @@ class _OutputParser:
         self, positions: Sequence[Position], emit: Callable[[Piece], object]
     ) -> None:
         self.marker = make_marker()
-        self.take = MarkerSplitter(self.marker, self._begin, self._content)
+        self.take = MarkerSplitter("logs", self.marker, self._begin, self._content)
         self.record = b""
         self._positions = positions
         self._emit = emit
@@ -160,7 +160,7 @@ class Logs:
             arguments += [position.name, offset, tail]
         words = (parser.marker, str(int(self._follow)), self._job_id, *arguments)
         self._connection.run_verb("logs", *words, take=take)
-        answer = parse_reply(parser.record)
+        answer = parse_reply(parser.record, "logs")
         if not answer.jobs:
             raise malformed_reply("logs", "the job's record is missing")
         self.status = parse_status(answer.jobs[0], answer.head)

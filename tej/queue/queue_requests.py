@@ -46,8 +46,8 @@ def set_up(
         version=connection.version,
         trusted=connection.trust_queue,
     )
-    answer = parse_reply(connection.run(program).data)
-    log_warning(answer)
+    answer = parse_reply(connection.run(program).data, "setup")
+    log_warning(connection, answer)
     logger.info("Queue at %s", answer.head["queue"])
     if max_running is not None:
         set_limit(connection, max_running)

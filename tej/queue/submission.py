@@ -135,7 +135,7 @@ class Submission:
                 break
             except InvalidJobDirectory as error:
                 refused |= self._find_refused(left, error)
-        log_warning(answer)
+        log_warning(self._connection, answer)
         return [
             Outcome(job.job_id, error=refused[job.token])
             if job.token in refused

@@ -267,6 +267,7 @@ class Watcher:
     def _send_request(self, job_ids: list[str]) -> None:
         splitter = last_splitter = RecordSplitter("wait")
         head = Record()
+        head.verb = "wait"
         stopped = False
 
         def take(data: bytes) -> None:
@@ -282,7 +283,7 @@ class Watcher:
             self._stop.set()
 
         def report(records: bytes) -> None:
-            answer = parse_reply(records)
+            answer = parse_reply(records, "wait")
             head.update(answer.head)
             self._has_begun |= "queue" in head
             for record in answer.jobs:

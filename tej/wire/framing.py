@@ -75,10 +75,12 @@ class MarkerSplitter:
 
     def __init__(
         self,
+        verb: str,
         marker: str,
         begin: Callable[[str], object],
         content: Callable[[bytes], object],
     ) -> None:
+        self._verb = verb
         self._marker = marker.encode() + b" "
         self._on_header = begin
         self._on_content = content
@@ -91,7 +93,7 @@ class MarkerSplitter:
             before, marker, after = self._unread.partition(self._marker)
             header, newline, rest = after.partition(b"\n")
             if len(header) > _HEADER_LIMIT:
-                raise malformed_reply("download", "the line after a marker is too long")
+                raise malformed_reply(self._verb, "the line after a marker is too long")
             if not newline:
                 safe = len(before) if marker else self._safe_length(before)
                 self._pass_content(before[:safe])

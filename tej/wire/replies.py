@@ -224,9 +224,12 @@ def error_of(status: int, words: str, verb: str) -> errors.Error:
 class Record(dict[str, str]):
     """Values of a reply by key; a missing key raises RemoteCommandFailure."""
 
+    verb = "status"
+    """Request of the reply, for the error message."""
+
     def __missing__(self, key: str) -> str:
         job = f" of job '{self['id']}'" if "id" in self else ""
-        raise malformed_reply(self.get("verb", "status"), f"'{key}'{job} is missing")
+        raise malformed_reply(self.verb, f"'{key}'{job} is missing")
 
 
 def only_requested(
@@ -257,9 +260,10 @@ class ParsedReply:
         raise malformed_reply("submit", f"job '{job_id}' is missing")
 
 
-def parse_reply(data: bytes) -> ParsedReply:
-    """Parse a reply; words that are not KEY=VALUE are skipped."""
+def parse_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
+    """Parse the reply to a request; words that are not KEY=VALUE are skipped."""
     answer = ParsedReply()
+    answer.head.verb = verb
     record = answer.head
     for word in data.decode("utf-8", "surrogateescape").split("\0"):
         key, equals, value = word.partition("=")
@@ -267,6 +271,8 @@ def parse_reply(data: bytes) -> ParsedReply:
             continue
         if key == "id":
             record = Record()
+            if verb != Record.verb:
+                record.verb = verb
             answer.jobs.append(record)
         record[key] = value
     return answer

@@ -446,7 +446,9 @@ def test_chunks_are_parsed_at_any_split(
     def content(data: bytes) -> None:
         found[-1][1] += data  # type: ignore[operator]
 
-    take = MarkerSplitter(marker, lambda header: found.append([header, b""]), content)
+    take = MarkerSplitter(
+        "logs", marker, lambda header: found.append([header, b""]), content
+    )
     stream = noise + b"".join(
         b"%b %d\n%b" % (marker.encode(), number, data + decoy)
         for number, data in pieces

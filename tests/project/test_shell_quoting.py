@@ -36,7 +36,7 @@ JOB_IDS = {"dep_needs", "dep_ended", "unstarted", "claimed"}
 """Ids of jobs, which contain neither blanks nor wildcards."""
 CONSTANTS = (
     {"proc", "logout_guard", "file_clock", "variables", "r_given", "tej_kept"}
-    | {"tej_kept_functions"}
+    | {"tej_functions"}
     | {
         "signals",
         "clusters",

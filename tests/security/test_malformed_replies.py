@@ -159,7 +159,7 @@ def test_malformed_reply_to_setup_is_a_tej_error(
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
     answer = parse_reply(data)
     assert all("id" in record for record in answer.jobs)
-    splitter = MarkerSplitter("tej-x", lambda header: None, lambda content: None)
+    splitter = MarkerSplitter("logs", "tej-x", lambda _: None, lambda _: None)
     splitter(data)
 
 
@@ -295,9 +295,9 @@ def test_endless_reply_is_refused(monkeypatch: pytest.MonkeyPatch, begun: bool) 
 
 
 def test_endless_line_behind_a_marker_is_refused() -> None:
-    splitter = MarkerSplitter("tej-x", lambda header: None, lambda content: None)
+    splitter = MarkerSplitter("logs", "tej-x", lambda _: None, lambda _: None)
     splitter(b"tej-x ")
-    with pytest.raises(tej.RemoteCommandFailure):
+    with pytest.raises(tej.RemoteCommandFailure, match="'logs'"):
         feed(splitter, b"x" * 1000)
 
 

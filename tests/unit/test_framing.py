@@ -36,6 +36,7 @@ def test_content_is_split_at_markers(
 ) -> None:
     found: list[tuple[str, bytearray]] = []
     splitter = MarkerSplitter(
+        "logs",
         "MARK",
         lambda header: found.append((header, bytearray())),
         lambda data: found[-1][1].extend(data),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tej
+from tej.queue.connection import log_warning
 from tej.transport.base import Completed
 from tej.wire import replies
 from tej.wire.replies import Reply, parse_reply
@@ -118,6 +122,26 @@ def test_digest_of_other_scripts_may_arrive_in_pieces() -> None:
 def test_any_bytes_can_be_parsed(data: bytes) -> None:
     answer = parse_reply(data)
     assert isinstance(answer.jobs, list)
+
+
+def test_error_of_a_missing_value_names_the_request() -> None:
+    answer = parse_reply(b"queue=/q\0id=a\0", "wait")
+    for record, key in ((answer.head, "runtime"), (answer.jobs[0], "state")):
+        with pytest.raises(tej.RemoteCommandFailure, match=f"'wait'.*'{key}'"):
+            record[key]
+    with pytest.raises(tej.RemoteCommandFailure, match="'status'"):
+        parse_reply(b"id=a\0").jobs[0]["state"]
+
+
+def test_warning_of_concurrent_requests_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "tej")
+    connection: Any = SimpleNamespace(warnings=set())
+    answer = parse_reply(b"notice=using Slurm\0warning=no squeue\0")
+    for _ in range(2):
+        log_warning(connection, answer)
+    assert caplog.messages == ["no squeue", "using Slurm"]
 
 
 def test_key_id_begins_a_record() -> None:

@@ -126,3 +126,20 @@ def test_cdpath_leads_to_no_other_directory(tmp_path: Path) -> None:
     )
     assert (stage / "_stdout").read_text() == f"{stage}\n"
     assert (other / "_stdout").read_bytes() == b""
+
+
+def test_functions_hidden_by_an_older_client_are_restored() -> None:
+    """The scripts of a queue may be newer than the client, which hides the functions."""
+    lines = '. "$0"; restore_environment; module x; env | grep "^tej_"'
+    done = subprocess.run(
+        ["bash", "--posix", "-c", lines, SERVER / "lib/user_environment.sh"],
+        env={
+            "PATH": os.environ["PATH"],
+            "tej_kept_functions": "module () \n{ \n    echo $1\n}\nexport -f module\n",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "x\n"

@@ -248,6 +248,8 @@ class TejWorker(
         """Take over flow runs without a live worker, and renew leases."""
         assert self._runs_task_group is not None
         found = await unended_flow_runs(self.client, self._work_pool_name)
+        for ended in self._refusals.keys() - {one.id for one in found}:
+            del self._refusals[ended]
         workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
         for flow_run in found:
             is_pending = flow_run.state_type is StateType.PENDING

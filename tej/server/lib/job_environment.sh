@@ -12,7 +12,7 @@ TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stag
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 # Call restore_environment only if it may have work to do: a variable or a function is
 # hidden, or this shell is bash and may have imported shell options.
-[ -z "${tej_kept-}${tej_kept_functions-}${BASH_VERSION-}" ] || {
+[ -z "${tej_kept-}${tej_functions-}${BASH_VERSION-}" ] || {
     . "$tej_here/lib/user_environment.sh"
     restore_environment
     unset -f hide_environment restore_environment

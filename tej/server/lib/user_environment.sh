@@ -5,9 +5,10 @@
 #
 #   tej_kept             names of the variables
 #   tej_kept_NAME        value of the variable NAME
-#   tej_kept_functions   names of the functions
+#   tej_functions        names of the functions
 #   tej_function_NAME    definition of the function NAME; one variable for all functions could
 #                        exceed 128 KiB, the limit of Linux for a variable
+#   tej_kept_functions   definitions of all functions, if the client has an older tej
 
 # reset_options: reset the shell options that bash imports from SHELLOPTS and BASHOPTS, and
 # stop the export of both variables, so that every shell of tej and of the job has the
@@ -40,8 +41,8 @@ hide_functions() {
         # shellcheck disable=SC3044
         tej_text=$(typeset -f "$tej_name") || continue
         eval "tej_function_$tej_name=\$tej_text"
-        tej_kept_functions="${tej_kept_functions-} $tej_name"
-        export tej_kept_functions "tej_function_$tej_name"
+        tej_functions="${tej_functions-} $tej_name"
+        export tej_functions "tej_function_$tej_name"
         unset -f "$tej_name"
     done
     set +f
@@ -129,11 +130,12 @@ restore_environment() {
         export "${tej_name?}"
         unset "tej_kept_$tej_name"
     done
-    for tej_name in ${tej_kept_functions-}; do
+    eval "${tej_kept_functions-}"
+    for tej_name in ${tej_functions-}; do
         eval "eval \"\$tej_function_$tej_name\""
         # shellcheck disable=SC3045 # only bash gets here
         export -f "${tej_name?}"
         unset "tej_function_$tej_name"
     done
-    unset tej_kept tej_name tej_kept_functions
+    unset tej_kept tej_name tej_functions tej_kept_functions
 }
