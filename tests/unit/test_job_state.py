@@ -495,3 +495,20 @@ def test_session_program_is_found(shell: Shell) -> None:
     command() { case " $have " in *" $2 "*) ;; *) return 1 ;; esac; }
     for have in 'setsid perl' perl ''; do find_session_program; echo "${tej_session%% *}"; done"""
     assert shell(lines, "default").splitlines() == ["setsid", "perl", ""]
+
+
+def test_absence_of_one_job_needs_no_list(shell: Shell) -> None:
+    """A list of all jobs would delay each request in a queue of many jobs."""
+    lines = """list_names() { echo listed; command ls -a "$1/"; }
+    is_absent "$queue/jobs/b" && echo absent
+    is_absent "$queue/none/b" && echo absent
+    is_absent "$queue/jobs/a" || echo present
+    # The status 127 is the status of the shell: its message is not about the job.
+    ls() { echo "sh: /bin/ls: No such file or directory" >&2; return 127; }
+    names=''; list_names() { printf '%s\\n' a b; }
+    is_absent "$queue/jobs/b" || echo unknown
+    ls() { echo "ls: b: Input/output error" >&2; return 2; }
+    is_absent "$queue/jobs/b" || echo unknown
+    list_names() { printf '%s\\n' a; }
+    is_absent "$queue/jobs/b" && echo absent"""
+    assert shell(lines) == "absent\nabsent\npresent\nunknown\nunknown\nabsent\n"

@@ -95,10 +95,17 @@ list_names() {
 }
 
 # is_absent PATH: check whether it is certain that PATH does not exist. `[ -e PATH ]` is also
-# false if the file system reports an error. Therefore the directory of PATH must be readable
-# and not contain the name, or must be absent itself.
+# false if the file system reports an error. Therefore `ls` must report that there is no such
+# file. If `ls` reports something else, the directory of PATH must be readable and not contain
+# the name, or must be absent itself: a list takes much longer in a queue of many jobs.
 is_absent() {
     [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
+    names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
+    # The shell's own message, with the status 126 or 127, would be about `ls`.
+    case $?:$names in
+        0:*) return 1 ;;
+        [12]:*': No such file or directory') return 0 ;;
+    esac
     case $1 in
         */*) set -- "${1##*/}" "${1%/*}" ;;
         *) set -- "$1" . ;;
