@@ -29,7 +29,7 @@ PERSIST = "8h"
     metavar="TIME",
     envvar="TEJ_PERSIST",
     show_envvar=True,
-    help="Close the connection when it was unused for this time: 60, 10m, 8h.  "
+    help="Close the connection when unused for this time: 60, 10m, 8h.  "
     f"[default: {PERSIST}]",
 )
 @host_key_option

@@ -29,7 +29,7 @@ def command(
     accept_new_host_key: bool,
     as_json: bool,
 ) -> int:
-    """Test a runtime, a name or a folder, with short jobs on a server.
+    """Test a runtime, given by name or folder, with short jobs on a server.
 
     The tests use a new queue, which is removed afterwards.  The exit status is 1 if a
     test fails.

@@ -41,7 +41,7 @@ KEYS = """\
 up, down   choose a job
 tab        go to the output, to scroll it
 k          kill the job
-r          start the failed job again, with the same files, found in .
+r          start the failed job again, with the same files, from .
 d          download files of the job to ./ID
 ?          this help
 q          quit; the jobs continue to run"""

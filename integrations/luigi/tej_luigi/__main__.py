@@ -31,8 +31,9 @@ Task = TypeVar("Task", bound=luigi.Task)
 def find_tasks(root: luigi.Task, depth: float) -> dict[luigi.Task, int]:
     """Return a task and its requirements down to `depth`, each with its level.
 
-    The level of a task is larger than the levels of its requirements.  The tasks in a
-    batch have the same depth as the batch.  Requirements come first.
+    The level of a task is larger than the levels of its requirements.  For the limit
+    `depth`, the tasks in a batch count as one level with the batch.  Requirements come
+    first.
     """
     levels: dict[luigi.Task, int] = {}
     visited: dict[luigi.Task, tuple[float, int]] = {}

@@ -60,8 +60,8 @@ class TejBatch(luigi.Task):
                 tasks = list(self.jobs())
             except Exception:
                 if any(not task.complete() for task in self.deps()):
-                    # jobs() may have failed because jobs() reads the output of a
-                    # required task that is not complete.
+                    # jobs() may have failed because it reads the output of a required
+                    # task that is not complete yet.
                     return False
                 raise
             return all(_is_complete(task) for task in tasks)

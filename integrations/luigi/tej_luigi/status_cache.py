@@ -123,9 +123,9 @@ class OpenQueue:
             if self._is_usable(job_id, since):
                 return self._cached[job_id][0]
         if _thread.is_naming:
-            # The id of another task depends on the results of this job. The status of
-            # this job is not requested alone: one request for all jobs follows when the
-            # other ids are known.
+            # The id of another task is being computed, and depends on the results of
+            # this job. The status of this job is not requested now, because one request
+            # for all jobs follows when all ids are known.
             raise tej.Error(f"The state of job '{job_id}' has not been requested yet")
         others = _job_ids(self._key)
         with self._lock:
@@ -178,7 +178,8 @@ class OpenQueue:
                 # No job exists yet, because the first job creates the queue.
                 return dict.fromkeys(job_ids)
             except tej.ConnectionFailed as error:
-                # If the server has never replied, its name may be wrong.
+                # If the server has never replied, its name may be wrong, so the error
+                # is raised.
                 connection = self.queue.connection
                 if not tej.is_temporary(error) or not connection.reached:
                     raise

@@ -195,8 +195,8 @@ class TaskJob(Job[RemoteQueue]):
         """Restart the job if it failed, was killed or is lost.
 
         If the job does not exist, the job is started.  A failed attempt stays on the
-        server with the id ID#N.  The method returns the new status without waiting for
-        the end of the job.
+        server with the id ID#N.  The method returns the new status at once, and does
+        not wait until the job ends.
         """
         with self._task.job_spec() as spec:
             (outcome,) = self.queue.ensure_many([spec], retry=True)

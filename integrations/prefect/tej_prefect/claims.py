@@ -239,8 +239,8 @@ class Claims:
     A claim is renewed until its flow run has ended or `withdraw` is called.  If one
     thread renewed all claims, a server that does not reply would delay the heartbeats
     at the other servers until the claims there expire.  For the same reason, another
-    thread waits for the end of the flow run: a request to an API that does not reply
-    takes minutes.
+    thread asks Prefect's API whether the flow run has ended, because a request takes
+    minutes if the API does not reply.
     """
 
     def __init__(self) -> None:

@@ -82,8 +82,8 @@ def current_run() -> Run:
     attempt = 1 if flow_run is None else max(1, flow_run.run_count)
     if task is not None:
         task_run = task.task_run
-        # Without a check of this event, Ctrl-C would end the flow only after its jobs
-        # have ended.
+        # Prefect sets this event at Ctrl-C. If tej did not check the event, Ctrl-C
+        # would end the flow only after its jobs have ended.
         events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
         return Run(
             task_run.flow_run_id,
@@ -123,7 +123,7 @@ async def in_thread(
     """Call a blocking function in a new thread and return its result.
 
     If the calling task is cancelled and `stop` is not None, `stop` is set, and the call
-    waits for the end of the thread, because the thread may still have to kill a job.
+    waits until the thread ends, because the thread may still have to kill a job.
     """
     outcome: concurrent.futures.Future[Result] = concurrent.futures.Future()
     outcome.set_running_or_notify_cancel()
@@ -251,7 +251,8 @@ class CancellationPoller:
                 thread = threading.Thread(
                     target=self._run, name="tej cancellation poller", daemon=True
                 )
-                # If this process may start no more threads, `start` raises an error.
+                # `_thread` is set only after `start`, because `start` raises an error
+                # if this process may not start more threads.
                 thread.start()
                 self._thread = thread
             self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1

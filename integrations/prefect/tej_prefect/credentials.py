@@ -106,7 +106,7 @@ class TejDestination(CredentialsBlock):
             return parts
         parts = dict(tej.parse_ssh_destination(self.destination))
         if "@" not in self.destination:
-            # Without `user`, ~/.ssh/config decides the user.
+            # Without `user`, the user name comes from ~/.ssh/config.
             parts["username"] = None
         return parts
 

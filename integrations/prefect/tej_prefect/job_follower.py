@@ -1,4 +1,4 @@
-"""Job follower: waits for the end of a flow run's job, and reports the end to Prefect.
+"""Job follower: waits until a flow run's job has ended, and reports the end to Prefect.
 
 The worker follows the jobs that it has submitted, and the jobs of workers that died.
 """
@@ -117,7 +117,9 @@ class JobFollower:
                 # The file system of the queue may be unmounted for a while.
                 now = time.monotonic()
                 if missing_since is None or now - begun > RETRY:
-                    # The queue may have existed since its last absence.
+                    # This is the first failure, or the last attempt lasted longer than
+                    # `RETRY` seconds, so the queue may have existed during that
+                    # attempt. The time limit starts again.
                     missing_since = now
                 if now - missing_since > MISSING_TIMEOUT:
                     return None

@@ -173,7 +173,7 @@ def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) ->
         @flow(on_cancellation=[kill_jobs_on_cancellation])
 
     Use this hook for a flow that starts jobs with `submit_job` and does not always wait
-    for their ends.
+    until the jobs have ended.
     """
     with get_client(sync_client=True) as client:
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
@@ -212,9 +212,9 @@ def _kill_awaited(
 ) -> None:
     """Kill the jobs that a flow run waited for when it was cancelled.
 
-    These jobs are in the claim of the suspended flow run.  Afterwards, the claim is
-    removed, because a user may start a killed job again, and this job must not be
-    killed, for example by a worker that is started later.
+    These jobs are in the claim of the suspended flow run.  The claim is then removed.
+    Otherwise, if a user started a killed job again, a worker that is started later
+    would kill the job again.
     """
     (flow_run_id,) = cancelled
     try:

@@ -93,7 +93,7 @@ def run_jobs(
 
 @task(tags=TAGS, cache_policy=NO_CACHE, task_run_name=name_of_run)
 def submit_job(job: TejJob, *, retry_failed: bool | None = None) -> TejJobRun:
-    """Start or find a job, and return its handle without waiting for its end."""
+    """Start or find a job, and return its handle without waiting until the job ends."""
     return job.with_options(retry_failed=retry_failed).start()
 
 

@@ -213,10 +213,10 @@ class TejWorker(
     async def _propose_crashed_state(
         self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
     ) -> None:
-        """Report a crash, except if the worker has reported the end of the job.
+        """Report a crash, unless this worker has already reported the end of the job.
 
-        The base class reports each exit code that is not 0, a second time and without
-        the reason.  An automation may have retried the flow run meanwhile, and the
+        The base class would report each nonzero exit code a second time, without the
+        reason.  An automation may have retried the flow run in the meantime, and the
         retried flow run must not be set to Crashed.
         """
         if self._reported[flow_run.id]:

@@ -41,8 +41,8 @@ def install(directory: Path | None = None) -> Path:
             f"'{target}' exists and was not installed by tej: rename it"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # VisTrails creates this file when it is first started, but perhaps no user has
-    # started VisTrails yet.
+    # VisTrails creates this file when VisTrails is first started, which may not have
+    # happened yet.
     (folder / "__init__.py").touch()
     new = folder / ".tej_vistrails.new"
     shutil.rmtree(new, ignore_errors=True)

@@ -206,7 +206,7 @@ def define_job(
     }
     environment = words.get("environment", {})
     for key, value in environment.items():
-        # YAML has read `yes` as true, and 1.10 as 1.1.
+        # Without quotes, YAML reads `yes` as true, and 1.10 as 1.1.
         if type(value) not in (str, int):
             raise PipelineError(
                 f"{where}, environment: the value of {key} must be text, not "

@@ -87,7 +87,7 @@ class Job(Module):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.is_job = True
-        # The versions 1.1 and 1.10 would be the same number.
+        # A float is refused, because the versions 1.1 and 1.10 would be the same float.
         if type(cls.version) not in (str, int):
             raise PipelineError(
                 f"The version of module class {cls.__name__} must be text or an "

@@ -200,7 +200,7 @@ def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
 
 
 def exit_status(steps: Mapping[str, Step]) -> int:
-    """Return the exit status: 0, or 1 failed, 3 not submitted, 5 running."""
+    """Return 0 if all jobs succeeded, 1 failed, 3 not submitted, 5 running."""
     found = {step.state for step in steps.values()}
     if found & {StepState.FAILED, StepState.NOT_STARTED}:
         return FAILURE

@@ -92,7 +92,7 @@ class PortType:
 
 
 def _exact_float(value: int) -> float:
-    """Return an equal float, because rounded integers would have equal signatures."""
+    """Return the float that equals `value`; raise TypeError if there is none."""
     with contextlib.suppress(OverflowError):
         if float(value) == value:
             return float(value)

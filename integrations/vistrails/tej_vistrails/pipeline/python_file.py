@@ -35,7 +35,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def _describe_failure(path: Path, error: Exception) -> str:
-    """Return the error of a Python file with its last line that was executed."""
+    """Describe an error in a Python file, with the last line that was executed."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)

@@ -169,7 +169,7 @@ class _Stage:
 
 
 def follow(value: Value) -> Value:
-    """Return a copy of `value` with the outputs that each `Source` refers to."""
+    """Return `value` with each `Source` replaced by the output that it refers to."""
     if isinstance(value, Source):
         return follow(value.module.output_value(value.port))
     if isinstance(value, tuple):
