@@ -11,8 +11,8 @@ import click
 
 from tej.cli import output
 from tej.cli.option_values import (
+    age_or_time,
     duration,
-    moment,
     parse_pairs,
     parse_parameters,
     seconds,
@@ -24,7 +24,7 @@ from tej.queue.job_filters import select
 from tej.server.scripts import BUILT_IN
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from click.shell_completion import CompletionItem
 
@@ -33,7 +33,6 @@ __all__ = [
     "grace",
     "label_filter",
     "list_filters",
-    "moment",
     "parse_pairs",
     "runtime",
     "seconds",
@@ -56,7 +55,7 @@ PARAMETER: dict[str, Any] = {
 }
 """Settings of the option `--param` of commands that select jobs."""
 SINCE: dict[str, Any] = {
-    "type": moment,
+    "type": age_or_time,
     "metavar": "WHEN",
     "help": "Only jobs submitted since WHEN: 3d, 12h, 2026-11-22.",
 }
@@ -131,7 +130,7 @@ def list_filters(function: Function) -> Function:
         failed: bool,
         labels: tuple[str, ...],
         parameters: tuple[str, ...],
-        since: datetime | None,
+        since: datetime | timedelta | None,
         **others: Any,  # noqa: ANN401 (passed on)
     ) -> Any:  # noqa: ANN401
         choose = functools.partial(

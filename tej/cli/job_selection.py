@@ -168,7 +168,7 @@ def _filter_jobs(
     states: tuple[str, ...],
     labels: tuple[str, ...],
     parameters: tuple[str, ...],
-    since: Any,  # noqa: ANN401 (a datetime or None)
+    since: Any,  # noqa: ANN401 (a datetime, a timedelta or None)
     all_: bool,
 ) -> SelectedJobs:
     """Return the jobs that match all filters.

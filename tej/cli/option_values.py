@@ -98,8 +98,8 @@ def duration(text: str) -> timedelta:
     raise click.BadParameter(f"'{text}' is not a time like 2w, 30d, 12h, 90m or 45s")
 
 
-def moment(text: str) -> datetime:
-    """Return the point in time for an age such as 3d, or an ISO 8601 date or time.
+def age_or_time(text: str) -> timedelta | datetime:
+    """Return an age such as 3d, or the time of an ISO 8601 date or time.
 
     A time without a time zone is a local time.
     """
@@ -108,8 +108,8 @@ def moment(text: str) -> datetime:
     except ValueError:
         pass
     try:
-        return datetime.now().astimezone() - duration(text)
-    except (click.BadParameter, OverflowError):
+        return duration(text)
+    except click.BadParameter:
         raise click.BadParameter(
             f"'{text}' is neither an age like 3d nor a date like 2026-11-22"
         ) from None

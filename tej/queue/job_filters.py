@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tej.job.status import JobState, JobStatus
@@ -37,7 +37,7 @@ def select(
     failed: bool = False,
     labels: Mapping[str, str] | None = None,
     parameters: Mapping[str, Collection[str] | None] | None = None,
-    since: datetime | None = None,
+    since: datetime | timedelta | None = None,
 ) -> list[JobStatus]:
     """Return the jobs that match all filters.
 
@@ -51,12 +51,21 @@ def select(
         if (not (states or failed) or _has_state(job, states, failed))
         and all(job.labels.get(key) == value for key, value in wanted)
         and _has_parameters(job, parameters or {})
-        and (since is None or (job.submitted is not None and job.submitted >= since))
+        and (since is None or _was_submitted_since(job, since))
     ]
 
 
 def _has_state(job: JobStatus, states: Collection[str], failed: bool) -> bool:
     return job.state.value in states or (failed and job.failed)
+
+
+def _was_submitted_since(job: JobStatus, since: datetime | timedelta) -> bool:
+    if job.submitted is None:
+        return False
+    if isinstance(since, datetime):
+        return job.submitted >= since
+    # By the server's clock, because the clock of the client may be wrong by days.
+    return job.reported is not None and job.reported - job.submitted <= since
 
 
 def _has_parameters(

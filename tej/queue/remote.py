@@ -522,17 +522,18 @@ class RemoteQueue:
         states: Collection[str] = (),
         failed: bool = False,
         labels: Mapping[str, str] | None = None,
-        since: datetime | None = None,
+        since: datetime | timedelta | None = None,
         sort: str = "id",
         last: int | None = None,
     ) -> JobList:
         """Return the jobs in the queue that match all filters, in sorted order.
 
         A job matches if it has one of `states` (or, if `failed` is true, has failed),
-        has all `labels`, and was submitted at `since` or later.  By default, all jobs
-        match.  `sort` is "id", "name", "submitted", "started", "ended", "duration" or
-        "state".  If the files of a job are damaged, its state is `lost`, and the reason
-        is in its status.  The returned list prints as a table.
+        has all `labels`, and was submitted at `since` or later; a `timedelta` is the
+        largest age, by the server's clock.  By default, all jobs match.  `sort` is
+        "id", "name", "submitted", "started", "ended", "duration" or "state".  If the
+        files of a job are damaged, its state is `lost`, and the reason is in its
+        status.  The returned list prints as a table.
 
         If `last` is given, only the `last` most recently changed jobs are read.  A job
         changes when it is submitted, starts, ends or is downloaded.  In a queue with

@@ -375,7 +375,7 @@ def test_status_2_for_invalid_times(client: Command, queue_path: Path) -> None:
     own = ("local:", "--queue", queue_path)
     for words in (
         ("list", *own, "--since", "-1d"),
-        ("list", *own, "--since", "99999999d"),
+        ("list", *own, "--since", "9999999999d"),
         ("cleanup", *own, "--older-than", "-5d"),
         ("wait", *own, "--id", "any", "--timeout", "nan"),
         ("wait", *own, "--id", "any", "--timeout", "-1"),

@@ -45,3 +45,6 @@ def test_jobs_must_match_all_filters() -> None:
     assert ids(select(jobs, parameters={"p": None, "q": None})) == ""
     assert ids(select(jobs, since=NOW)) == "a"
     assert ids(select(jobs, failed=True, since=NOW - timedelta(2))) == "d"
+    # An age is measured by the clock of the server, which is NOW in these statuses.
+    assert ids(select(jobs, since=timedelta(hours=23))) == "a"
+    assert ids(select(jobs, since=timedelta(days=1))) == "ad"
