@@ -52,6 +52,7 @@ def command(
     if dry_run:
         print_dry_run(queue, jobs, as_json)
         return 0
-    # Existing scripts call `tej cleanup` with a filter and without --yes.
+    # A script is not prompted, because existing scripts call `tej cleanup` with a
+    # filter and without --yes.
     ask = sys.stdin.isatty() and not yes
     return prune(queue, jobs, ask=ask, as_json=as_json)

@@ -32,7 +32,8 @@ class TejConfig(luigi.Config):
     )
     queue: Any = luigi.OptionalParameter(
         default=None,
-        description=f"path of the queue there; default $TEJ_QUEUE or {DEFAULT_QUEUE}",
+        description="path of the queue on the server; "
+        f"default $TEJ_QUEUE or {DEFAULT_QUEUE}",
     )
     runtime: Any = luigi.OptionalParameter(
         default=None,

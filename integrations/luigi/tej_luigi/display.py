@@ -87,7 +87,8 @@ class Display:
                 except Exception as error:
                     words = f"Cannot kill the job: {error}"
                     logger.warning("Scheduler message '%s': %s", KILL, words)
-            # If the scheduler is unreachable, the reply to the message is lost.
+            # If the scheduler is unreachable, the reply is lost, but the task
+            # continues.
             with contextlib.suppress(Exception):
                 message.respond(words)
 
@@ -119,7 +120,8 @@ class Display:
                 self._shown_url = url
 
     def _call(self, method: str, value: object) -> None:
-        # Luigi sets these methods of the task to None after the task has run.
+        # Luigi sets these methods of the task to None after the task has run, so
+        # `report` may be None.
         report = getattr(self._task, method, None)
         if report is None:
             return

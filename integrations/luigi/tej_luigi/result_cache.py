@@ -125,7 +125,8 @@ class ResultFiles:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # The job may have produced a result that is also called `.tej-results.json`.
+        # The file may be a result of the job that has the same name, and then has other
+        # keys.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 

@@ -165,7 +165,8 @@ class JobRun:
         The errors are stored in `errors`.
         """
         for result in self._batch.run():
-            # Luigi marks a task as done unless run() raises an error.
+            # Luigi marks a task as done unless run() raises an error, so every job that
+            # has not succeeded must have an error.
             if not result.succeeded and result.run.key not in self.errors:
                 self.errors[result.run.key] = result.error or Error(
                     f"The end of the job is not known: {result.job or result.run.key}"

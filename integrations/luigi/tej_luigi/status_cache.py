@@ -26,8 +26,8 @@ from tej_luigi.job_attributes import JobAttributes
 
 logger = logging.getLogger("luigi-interface")
 
-# The key is id(task), because equal tasks may exist, and are garbage-collected
-# separately.
+# The key is id(task) and not the task, because two equal tasks may exist at the same
+# time, and are garbage-collected separately.
 _tasks: weakref.WeakValueDictionary[int, JobAttributes] = weakref.WeakValueDictionary()
 
 
@@ -60,12 +60,13 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
     found: list[str] = []
     named: set[int] = set()
     try:
-        # A task may create the tasks that it requires when its id is computed.
+        # The loop is repeated, because the computation of a task's job id may create
+        # the tasks that the task requires.
         while new := [one for one in list(_tasks.values()) if id(one) not in named]:
             named.update(map(id, new))
             for task in new:
-                # Errors are ignored here, because complete() of the invalid task
-                # raises the same error.
+                # Errors are ignored here, because complete() of the task raises the
+                # same error.
                 with contextlib.suppress(Exception):
                     if task.address.key == key:
                         found.append(task.job_id)
@@ -76,7 +77,7 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 
 @contextlib.contextmanager
 def cached_statuses(task: object = None) -> Iterator[None]:
-    """Decide which cached statuses a call of `complete()` in the context may use.
+    """Decide which cached statuses `complete()` may use inside this context.
 
     Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
     call may use all cached statuses.  Luigi calls `complete()` again before a task

@@ -188,7 +188,7 @@ class TaskJob(Job[RemoteQueue]):
         try:
             super().delete()
         finally:
-            # Even after an error, the job may be deleted.
+            # Even if the request failed, the server may have deleted the job.
             self._opened.forget(self.id)
 
     def retry(self) -> JobStatus:

@@ -276,7 +276,7 @@ def wait_for_one(
             nonlocal status, due
             guard.check()
             if status is None and in_flow and time.monotonic() >= due:
-                # The job could not be claimed, because the server did not reply.
+                # The job could not be claimed yet, because the server did not reply.
                 status = _read_status(queue, record.job_id)
                 guard.add({record: status})
                 due = time.monotonic() + PERIOD

@@ -117,7 +117,7 @@ def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
 
 
 def main() -> None:
-    """Upload command: copy a file of a bundle to the directory of the worker."""
+    """Copy a file of a bundle to the worker's directory, as the upload command."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--key", required=True)
@@ -145,8 +145,8 @@ def add_bundle(command: str, spool: Path, folder: Path) -> str:
     if EXECUTE not in command or not (spool / key).is_file():
         return command
     bundle = json.loads((spool / key).read_bytes())
-    # Prefect adds the settings of this process, among them the API's address and key.
-    # Without the settings in the bundle, the flow run uses the settings in the
+    # Prefect adds the settings of this process to the bundle, among them the API's
+    # address and key. Without these settings, the flow run uses the settings in the
     # environment of its job.
     context = bundles._deserialize_bundle_object(bundle["context"])
     context["settings_context"] = {}

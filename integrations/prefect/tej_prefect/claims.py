@@ -269,7 +269,8 @@ class Claims:
             if own is None:
                 own = self._own[key] = _Own(queue, stage, flow_run_id)
                 for step in (self._renew, self._await_end):
-                    # The context contains the settings of Prefect.
+                    # The thread runs in a copy of the context, which contains the
+                    # settings of Prefect.
                     threading.Thread(
                         target=copy_context().run,
                         args=[step, own],

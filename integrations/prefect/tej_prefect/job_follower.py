@@ -167,7 +167,8 @@ class JobFollower:
         if status is None:
             return "the job does not exist"
         words = status.describe()
-        # A flow run's own command may exit with the same code.
+        # The output is checked as well, because a command of the user may exit with the
+        # same code.
         if status.exit_code == STARTED_TWICE and any(
             STARTED_TWICE_MESSAGE in text for _, text in self._last_lines()
         ):

@@ -125,7 +125,8 @@ class JobResult(BaseModel):
         file was not downloaded.
         """
         path = None if self.directory is None else self.directory / name
-        # The directory may contain files of an earlier job with the same id.
+        # Only files in `files` are returned, because the directory may contain files of
+        # an earlier job with the same id.
         if path is None or not any(path in (one, *one.parents) for one in self.files):
             raise tej.DownloadFailed(
                 f"'{name}' of job '{self.job_id}' was not downloaded: add it to "

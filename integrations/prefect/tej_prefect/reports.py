@@ -221,7 +221,8 @@ def emit_end(
         "host": status.host,
     }
     words = (record.destination.place, record.job_id, status.attempt, status.submitted)
-    # Prefect's server ignores an event whose id it has already received.
+    # Each process computes the same event id, because Prefect's server ignores an event
+    # whose id it has already received.
     event_id = uuid5(NAMESPACE_URL, " ".join(map(str, (*words, kind, flow_run_id))))
     _emit(kind, record, payload, related, event_id)
 

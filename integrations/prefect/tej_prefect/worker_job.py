@@ -101,8 +101,8 @@ async def _start_or_find_once(
     if not only_find:
         await renew_lease(worker.client, flow_run)
         while await in_thread(lambda: end_earlier_jobs(queue, flow_run, logger)):
-            # While the worker waited, the earlier job may have completed the flow
-            # run, or a user may have cancelled it.
+            # While the worker waited, the earlier job may have completed the flow run,
+            # or a user may have cancelled the flow run.
             current = await worker.client.read_flow_run(flow_run.id)
             if current.state_type in (*CANCELLED, StateType.COMPLETED):
                 return await in_thread(lambda: newest_job(queue, flow_run))
@@ -308,7 +308,8 @@ def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
             for job in queue.jobs()
             if DELETE_LABEL in job.labels
             and job.state.final
-            # The clock of this machine may differ from the clock of the server.
+            # `reported` is the time of the request by the server's clock. The clock of
+            # this machine is not used, because it may differ.
             and job.ended is not None
             and job.reported is not None
             and job.reported - job.ended > timedelta(float(job.labels[DELETE_LABEL]))

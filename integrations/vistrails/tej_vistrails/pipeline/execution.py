@@ -72,7 +72,8 @@ class Execution:
         try:
             self._submit(retry=retry)
         except tej.JobNotFound:
-            # Another client deleted a job between the two requests.
+            # Another client deleted a job between the two requests, so both are
+            # repeated.
             self._submit(retry=retry)
 
     def _submit(self, *, retry: bool) -> None:

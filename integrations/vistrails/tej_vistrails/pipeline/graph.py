@@ -168,7 +168,8 @@ class Exploration:
                 raise PipelineError(
                     f"The parameters '{other}' and '{name}' are the same port"
                 )
-            # A set has no order, and text is not meant as a list of characters.
+            # A set is refused because it has no order. A text is refused because it
+            # would be read as a list of characters.
             if isinstance(options, str | bytes | Set) or not isinstance(
                 options, Iterable
             ):

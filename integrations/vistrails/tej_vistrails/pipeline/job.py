@@ -123,7 +123,7 @@ class Job(Module):
 
     @classmethod
     def template(cls) -> str:
-        """Return the command before the values of the ports are filled in."""
+        """Return the command with placeholders `{port}` for the values of the ports."""
         if not cls.script:
             return cls.command
         try:

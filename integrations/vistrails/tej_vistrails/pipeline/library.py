@@ -37,11 +37,11 @@ class _LocalModule(ValueModule):
 
 
 class File(_LocalModule):
-    """A local file.  The class also serves as the type of ports that carry files."""
+    """A local file.  The class is also the type of ports for files."""
 
 
 class Directory(_LocalModule):
-    """A local directory, and the type of ports that carry directories."""
+    """A local directory.  The class is also the type of ports for directories."""
 
 
 class Gather(ValueModule):

@@ -213,8 +213,9 @@ def _declare_ports(cls: type[Module]) -> None:
 
 def _declare_port(cls: type[Module], name: str, hint: object) -> None:
     where = f"Port '{name}' of module class {cls.__name__}"
-    # A port of a base class is no longer an attribute of that class, so a subclass may
-    # declare the port again.  Modules use all other attributes of the base classes.
+    # Ports have been removed from the attributes of the base classes, so a subclass may
+    # declare a port again. All other attributes of the base classes are used by
+    # modules, so a port must not replace them.
     if name in _RESERVED or any(name in base.__dict__ for base in cls.__mro__[1:]):
         raise PipelineError(
             f"{where} has a reserved name, which modules use: rename the port"

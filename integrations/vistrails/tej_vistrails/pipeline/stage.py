@@ -137,7 +137,8 @@ class _Stage:
         if value is None:
             return None
         if not port.type.is_path:
-            # A Constant may be an int although the port is a float.
+            # The value is converted, because a Constant may be an int although the port
+            # is a float.
             return self.job.check_value(port, value)
         path = f"inputs/{port.name}"
         if not isinstance(value, tuple):
