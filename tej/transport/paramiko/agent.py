@@ -29,6 +29,8 @@ The socket of a forwarded agent may still accept connections after its owner is 
 class Agent(AgentSSH):
     """Client of an ssh agent that listens on the socket `path`."""
 
+    _socket: socket.socket
+
     def __init__(self, path: str) -> None:
         if sys.platform == "win32":
             raise OSError("Windows has no sockets of ssh agents")
