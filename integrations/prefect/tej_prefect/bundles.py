@@ -1,7 +1,7 @@
 """Flows as bundles: the decorator `@tej_flow` sends a flow's code with its job.
 
-Prefect serializes the flow as a bundle, and stores the bundle with the upload command
-of the work pool.  If the work pool has no upload command, the worker in the flow's own
+Prefect serializes the flow as a bundle, and runs the upload command of the work pool to
+store the bundle.  If the work pool has no upload command, the worker in the flow's own
 process uses this module as the command, and the bundle is uploaded with the job.
 """
 

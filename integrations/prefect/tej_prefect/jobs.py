@@ -317,7 +317,7 @@ class TejJob(JobBlock[JobResult]):
         return self.model_copy(update=update) if update else self
 
     def request(self) -> tej.Run:
-        """Return the job for `tej.Batch`; its `key` is a handle without a job id."""
+        """Return a `tej.Run` of the job, whose `key` is a handle without a job id."""
         handle = TejJobRun(
             self.destination,
             self.job_id or "",

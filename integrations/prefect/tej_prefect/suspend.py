@@ -212,9 +212,9 @@ def _kill_awaited(
 ) -> None:
     """Kill the jobs that a flow run waited for when it was cancelled.
 
-    These jobs are in the claim of the suspended flow run.  The claim is then removed.
-    Otherwise, if a user started a killed job again, a worker that is started later
-    would kill the job again.
+    These jobs are in the claim of the suspended flow run.  After the kill, the claim is
+    removed.  Otherwise, if a user started a killed job again, a worker that is started
+    later would kill the job again.
     """
     (flow_run_id,) = cancelled
     try:

@@ -195,7 +195,7 @@ def tej_task(
 def _run_template(
     directory: str | Path, destination: TejDestination | str, options: dict[str, Any]
 ) -> Callable[..., JobResult]:
-    """Return a function that runs the job of a template with its parameters.
+    """Return a function that renders its parameters into a template and runs the job.
 
     The options of the job are removed from `options`.
     """

@@ -25,7 +25,7 @@ _Mixed = object  # type: Any
 
 
 class AssembleDirectoryMixin(_Mixed):
-    """Mixin for modules with an extra input port per file, named like the file.
+    """Mixin for modules with extra input ports, each named like the file on the port.
 
     The mixin does not inherit from `Module`, because VisTrails requires that a module
     class has exactly one base class that is a module."""

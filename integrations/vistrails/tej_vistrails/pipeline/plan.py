@@ -71,8 +71,8 @@ class Point:
             return Path()
         text = ",".join(format_values(self.parameters))
         name = re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)[:100]
-        # The number distinguishes the names if values differ only in replaced
-        # characters.
+        # The number distinguishes the names if two values differ only in characters
+        # that are replaced in the names.
         return Path(f"{self.number:03}-{name}")
 
 
