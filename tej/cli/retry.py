@@ -66,7 +66,7 @@ class Files:
     "-d",
     "--detach",
     is_flag=True,
-    help="Print only the ids.  Without -d, retry does not wait either.",
+    help="Print only the ids.  `tej retry` never waits for the jobs.",
 )
 @everything
 @resources
