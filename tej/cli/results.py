@@ -110,7 +110,7 @@ def only_result() -> str:
     listed = tuple(current_profile().get("results") or ())
     if len(listed) != 1 or set("*?[") & set(listed[0]):
         raise click.UsageError(
-            "Give --file FILE, the file of each job with the values, such as "
+            "Give --file FILE, the name of the file with the values, such as "
             "metrics.json"
         )
     return str(listed[0])
