@@ -95,6 +95,8 @@ class QueueDoesntExist(Error):
     """
 
     default = "Queue doesn't exist on the server"
+    waited: float = 0.0
+    """Seconds for which a wait has tried again before it raised this error."""
 
 
 class QueueLinkBroken(QueueDoesntExist):

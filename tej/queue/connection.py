@@ -44,8 +44,8 @@ class QueueConnection:
     """Transport, path and options of one queue; sends requests to the queue.
 
     Several threads may use one `QueueConnection` without a lock, because the transport
-    has its own locks.  A request changes only two attributes: it sets `digest` to
-    "any", or `reached` to True.
+    has its own locks.  A request changes only `digest` (to "any"), `reached`,
+    `warnings` and `removed`.
     """
 
     transport: Transport

@@ -1,9 +1,8 @@
 """Waiting for jobs: one `wait` request per queue waits for the jobs of all threads.
 
 The server's `commands/wait` checks the jobs, chooses the interval between two checks,
-and reports each job when the job ends.  If a thread starts to
-wait for another job, or if the connection is lost, the request is sent again with the
-ids of all pending jobs.
+and reports each job when the job ends.  If a thread starts to wait for another job, or
+if the connection is lost, the request is sent again with the ids of all pending jobs.
 """
 
 from __future__ import annotations
@@ -250,6 +249,7 @@ class Watcher:
                     tries, failed_since = 0, now
                 is_over = now - failed_since > OUTAGE_TIMEOUT
                 if isinstance(error, QueueDoesntExist):
+                    error.waited = now - failed_since
                     is_hopeless = self._connection.removed
                 else:
                     # A malformed reply has no exit status.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import anyio
@@ -227,6 +227,24 @@ def test_missing_queue_is_awaited_for_minutes(
     assert wait(local.get_client().job("a"), flow_run(Running())) is None
     waited = clock.now - begun
     assert 0 <= waited - job_follower.MISSING_TIMEOUT <= 2 * retry
+
+
+def test_wait_that_has_tried_for_minutes_is_not_repeated(
+    local: TejDestination, clock: Clock, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = local.get_client()
+    attempts: list[float] = []
+
+    def as_completed(ids: list[str], on_tick: object) -> NoReturn:
+        assert not attempts
+        clock.now += 1e6
+        attempts.append(clock.now)
+        error = tej.QueueDoesntExist("The queue was removed")
+        error.waited = job_follower.MISSING_TIMEOUT + 1
+        raise error
+
+    monkeypatch.setattr(queue, "as_completed", as_completed)
+    assert wait(queue.job("a"), flow_run(Running())) is None
 
 
 @pytest.mark.parametrize("is_lost", [False, True])

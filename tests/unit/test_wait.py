@@ -199,6 +199,10 @@ def test_outage_of_the_server_is_survived_for_a_while(
     server.removed = True
     assert wait(unmounted) == [unmounted]
     server.removed = False
+    assert unmounted.waited == 0
+    monkeypatch.setattr("tej.queue.wait.OUTAGE_TIMEOUT", 0)
+    assert wait(*[unmounted] * 5) == [unmounted]
+    assert unmounted.waited > 0
     monkeypatch.setattr("tej.queue.wait.OUTAGE_TIMEOUT", -1)
     assert wait(outage) == [outage]
     assert wait(unmounted) == [unmounted]

@@ -117,10 +117,9 @@ class JobFollower:
                 # The file system of the queue may be unmounted for a while.
                 now = time.monotonic()
                 if missing_since is None or now - begun > RETRY:
-                    # This is the first failure, or the last attempt lasted longer than
-                    # `RETRY` seconds, so the queue may have existed during that
-                    # attempt. The time limit starts again.
-                    missing_since = now
+                    # The queue may have existed during this attempt, but not in its
+                    # last `error.waited` seconds.
+                    missing_since = now - error.waited
                 if now - missing_since > MISSING_TIMEOUT:
                     return None
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
