@@ -80,7 +80,15 @@ def _after_fork_in_parent() -> None:
     # never read end-of-file when the child exits.
     childs.close()
     _process.to_children.add(mine)
-    threading.Thread(target=_serve, args=(mine,), name="tej relay", daemon=True).start()
+    thread = threading.Thread(
+        target=_serve, args=(mine,), name="tej relay", daemon=True
+    )
+    try:
+        start_thread(thread, "tej relay")
+    except ConnectionFailed:
+        # The child reads end-of-file, and does not wait for a reply.
+        _process.to_children.discard(mine)
+        mine.close()
 
 
 def _after_fork_in_child() -> None:
@@ -119,15 +127,20 @@ def _serve(child: socket.socket) -> None:
                 # This process has too many open files, so the kernel has closed the
                 # received descriptor, and the child reads end-of-file.
                 continue
+            connection = Connection(descriptors[0])
             thread = threading.Thread(
                 target=_serve_request,
-                args=(Connection(descriptors[0]),),
+                args=(connection,),
                 name="tej relay request",
                 daemon=True,
             )
-            with suppress(ConnectionFailed):
-                # If the thread does not start, the socket closes, as above.
+            try:
                 start_thread(thread, "tej relay")
+            except ConnectionFailed:
+                # The child reads end-of-file, as above.
+                connection.close()
+            # The socket must not stay open until the next request.
+            del connection, thread
     except OSError:
         return
     finally:
@@ -274,7 +287,7 @@ def _parent_gone() -> Error:
     # and a parent process that has ended cannot reply.
     return Error(
         "The parent process, whose connection to the server this process used, has "
-        "ended; the jobs continue to run"
+        "ended or cannot start a thread; the jobs continue to run"
     )
 
 
@@ -307,7 +320,8 @@ class RelayTransport(Transport):
 
         connection = _request("run", self._address, program)
         with _shut_down_at_end(connection):
-            threading.Thread(target=send, name="tej relay stdin", daemon=True).start()
+            sender = threading.Thread(target=send, name="tej relay stdin", daemon=True)
+            start_thread(sender, "Connection of the parent process")
             for data in _replies(connection):
                 if isinstance(data, Completed):
                     done = data

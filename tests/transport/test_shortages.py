@@ -136,8 +136,35 @@ def test_burst_of_clients_keeps_shared_connection(
     assert master_pid(sshd, ssh_config) == pid
 
 
-def test_child_survives_lack_of_descriptors_in_parent(
-    monkeypatch: pytest.MonkeyPatch, connect: Connect
+@contextlib.contextmanager
+def no_thread(name: str) -> Iterator[None]:
+    """Let this process start no thread with this name during the `with` block."""
+    start = threading.Thread.start
+
+    def start_others(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_others)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("lack", "at_fork", "words"),
+    [
+        (few_descriptors(0), False, [b"ConnectionFailed", b"1"]),
+        (no_thread("tej relay request"), False, [b"ConnectionFailed", b"1"]),
+        (no_thread("tej relay"), True, [b"Error", b"Error"]),
+    ],
+)
+def test_child_does_not_wait_for_a_parent_at_its_limits(
+    monkeypatch: pytest.MonkeyPatch,
+    connect: Connect,
+    lack: contextlib.AbstractContextManager[None],
+    at_fork: bool,
+    words: list[bytes],
 ) -> None:
     local = connect("local:")
     queue: Any = SimpleNamespace(transport=local)
@@ -146,23 +173,23 @@ def test_child_survives_lack_of_descriptors_in_parent(
     relay.serve_children(lambda _: queue)
     order, ordered = os.pipe()
     done, report = os.pipe()
-    pid = os.fork()
+    with lack if at_fork else contextlib.nullcontext():
+        pid = os.fork()
     if not pid:
-        words: list[str] = []
-        for _ in range(2):
+        for _ in words:
             os.read(order, 1)
             try:
-                words.append(relay.RelayTransport(()).run("printf 1").stdout.decode())
+                said = relay.RelayTransport(()).run("printf 1").stdout
             except BaseException as error:
-                words.append(type(error).__name__)
-            os.write(report, words[-1].encode())
+                said = type(error).__name__.encode()
+            os.write(report, said)
         os._exit(0)
     try:
-        with few_descriptors(0):
+        with contextlib.nullcontext() if at_fork else lack:
             os.write(ordered, b"1")
-            assert os.read(done, 99) == b"ConnectionFailed"
+            assert os.read(done, 99) == words[0]
         os.write(ordered, b"2")
-        assert os.read(done, 99) == b"1"
+        assert os.read(done, 99) == words[1]
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
