@@ -39,7 +39,11 @@ class Connection(ABC):
 
     @abstractmethod
     def tunnel(self, listen: Address, target: Address) -> None:
-        """Forward connections that arrive at `listen` on the server to `target`."""
+        """Forward connections that arrive at `listen` on the server to `target`.
+
+        Raises ConnectionFailed if the server refuses or the connection is lost, and
+        OSError if a limit of this process is reached.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -196,6 +196,8 @@ class MasterConnection(Connection):
         except Refused as error:
             raise ConnectionFailed(str(error)) from error
         except OSError as error:
+            if is_shortage(error):
+                raise
             raise self._failure(error) from error
         self._tunnels[listen] = target
 

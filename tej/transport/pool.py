@@ -26,7 +26,7 @@ from tej.transport.pool_tunnels import Tunnels
 from tej.transport.process_io import Output, Process, serve
 from tej.transport.program_start import ProgramConsumed, Start
 from tej.transport.settings import Settings
-from tej.transport.shortage import local_failure
+from tej.transport.shortage import translating_local_errors
 
 logger = logging.getLogger("tej")
 
@@ -101,18 +101,19 @@ class PooledTransport(Transport):
 
     def tunnel(self, listen: Address, target: Address) -> None:
         slot = self._slots[0]
-        connection = self._connected(slot)
-        try:
-            connection.tunnel(listen, target)
-        except ConnectionFailed as error:
-            if not connection.alive:
-                self._discard(slot, connection)
-                raise
-            raise ConnectionFailed(
-                f"{connection.where} refuses to listen on {listen[0] or '*'}:"
-                f"{listen[1]}: the port is taken, or AllowTcpForwarding is off "
-                f"({error})"
-            ) from error
+        with translating_local_errors(str(self._destination)):
+            connection = self._connected(slot)
+            try:
+                connection.tunnel(listen, target)
+            except ConnectionFailed as error:
+                if not connection.alive:
+                    self._discard(slot, connection)
+                    raise
+                raise ConnectionFailed(
+                    f"{connection.where} refuses to listen on {listen[0] or '*'}:"
+                    f"{listen[1]}: the port is taken, or AllowTcpForwarding is off "
+                    f"({error})"
+                ) from error
         self._tunnels.add(listen, target)
 
     def disable_prompts(self) -> None:
@@ -133,11 +134,10 @@ class PooledTransport(Transport):
         while True:
             slot = self._take()
             try:
-                try:
+                # After such an error, the connection works, and other processes may use
+                # it.
+                with translating_local_errors(str(self._destination)):
                     started = self._start(slot, start)
-                except OSError as error:
-                    # The connection works, and other processes may use it.
-                    raise local_failure(str(self._destination), error) from error
                 if started is not None:
                     with self._changed:
                         self.runs += 1

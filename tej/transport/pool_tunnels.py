@@ -47,7 +47,7 @@ class Tunnels:
         for listen, target in lost.items():
             try:
                 connection.tunnel(listen, target)
-            except ConnectionFailed as error:
+            except (ConnectionFailed, OSError) as error:
                 logger.info("The tunnel from port %d is not open: %s", listen[1], error)
             else:
                 with self._lock:

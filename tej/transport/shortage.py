@@ -6,13 +6,19 @@ may succeed later.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
+from collections.abc import Iterator
 
 from tej.errors import ConnectionFailed
 
 SHORTAGES = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
+    (
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN),
+        # More descriptors have been sent through sockets than the receivers have read.
+        errno.ETOOMANYREFS,
+    )
 )
 
 
@@ -21,15 +27,20 @@ def is_shortage(error: OSError) -> bool:
     return error.errno in SHORTAGES
 
 
-def local_failure(where: str, error: OSError) -> ConnectionFailed:
-    """Return the error for a session that this machine could not open."""
-    hint = ""
-    if error.errno == errno.EMFILE:
-        hint = "; raise the limit with `ulimit -n`, or close files"
-    return ConnectionFailed(
-        f"This machine cannot open a session on {where}: "
-        f"{error.strerror or error}{hint}"
-    )
+@contextlib.contextmanager
+def translating_local_errors(where: str) -> Iterator[None]:
+    """Translate an OSError of this machine into ConnectionFailed."""
+    try:
+        yield
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EMFILE:
+            hint = "; raise the limit with `ulimit -n`, or close files"
+        file = f": '{error.filename}'" if error.filename else ""
+        raise ConnectionFailed(
+            f"This machine cannot open a session on {where}: "
+            f"{error.strerror or error}{file}{hint}"
+        ) from error
 
 
 def start_thread(thread: threading.Thread, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from servers.sshd import Sshd
@@ -20,7 +21,7 @@ from servers.sshd import Sshd
 import tej.queue.fork_relay as relay
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
-from tej.transport import Transport, openssh_mux
+from tej.transport import Transport, openssh, openssh_mux
 from tej.transport.openssh_config import read_config
 from tej.transport.openssh_master import socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient
@@ -86,6 +87,21 @@ def test_lack_of_descriptors_keeps_shared_connection(
     assert not any(error.permanent for error in errors)
     assert master_pid(sshd, ssh_config) == pid
     assert ssh.run("printf 1").stdout == b"1"
+
+
+def test_brief_lack_of_descriptors_keeps_shared_connection(
+    sshd: Sshd, ssh: Transport, ssh_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = master_pid(sshd, ssh_config)
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openssh, "MuxClient", fail)
+        with pytest.raises(ConnectionFailed, match="cannot open a session on .*open f"):
+            ssh.tunnel(("localhost", 1), ("localhost", 1))
+    assert master_pid(sshd, ssh_config) == pid
 
 
 @pytest.mark.parametrize("number", [1, 2])
