@@ -75,6 +75,7 @@ run_job() {
         check_job_list
     }
     if [ -n "$jobs_reports_signals" ] && can_start_directly; then
+        reserve_list
         # shellcheck disable=SC2086 # split into words
         start_directly $words &
         await_background

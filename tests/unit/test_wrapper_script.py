@@ -149,8 +149,9 @@ def test_only_usual_commands_are_started_directly(shell: Shell) -> None:
     for text in '' '#!/absent' '#! /bin/sh' echo; do echo "$text" >"$job/stage/run"; say; done
     : >"$queue/profile"; say; rm "$queue/profile"; spec='token=t login=1 end'; say
     echo module=gcc >"$job/resources"; read_resources; say; rm "$job/resources"; read_resources
-    is_prepared=''; say; tej_kept=' A'; say; tej_kept='' tej_kept_functions=' f'; say"""
-    assert shell(lines, "default") == "./run a.b -x=1\n" + "." * 21
+    is_prepared=''; say; tej_kept=' A'; say; tej_kept='' tej_kept_functions=' f'; say
+    tej_kept_functions='' tej_functions=' f'; say"""
+    assert shell(lines, "default") == "./run a.b -x=1\n" + "." * 22
 
 
 def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
@@ -167,3 +168,13 @@ def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
         *("125", "started", "lost"),
         *("125", "spec", "stage"),
     ]
+
+
+def test_signal_to_a_directly_started_script_needs_no_free_disk(shell: Shell) -> None:
+    lines = f"""{WRAPPER}{DIRECT} get_host; read_clock; jobs_reports_signals=1
+    printf '#!/bin/sh\\nkill -s TERM $$\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
+    echo 'tej_run ./run' >"$job/command"; cd "$job"; run_job; echo "$end"
+    read -r _ _ pid _ <started; [ "$pid" != $$ ]; wc -c <.jobs"""
+    end, size = shell(lines, "default").splitlines()
+    assert end == "signal 15"
+    assert int(size) > 400

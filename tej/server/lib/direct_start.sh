@@ -5,13 +5,13 @@
 #
 # A job is started directly only if the result is the same as with exec_job.sh: the command is
 # the name of an executable script and literal arguments, and no profile, environment module or
-# hidden variable (user_environment.sh) changes the environment of the job. Other commands need
+# hidden variable or function (user_environment.sh) changes the environment of the job. Other commands need
 # a shell without the functions and variables of tej.
 
 # can_start_directly: check whether start_directly can start $job, whose resources were read.
 # Sets $words to the script and its arguments.
 can_start_directly() {
-    [ -n "$is_prepared" ] && [ -z "$r_module${tej_kept-}${tej_kept_functions-}" ] || return 1
+    [ -n "$is_prepared" ] && [ -z "$r_module${tej_kept-}${tej_functions-}${tej_kept_functions-}" ] || return 1
     [ ! -e "$queue/profile" ] || return 1
     [ -n "$spec" ] || read_spec
     case $spec in

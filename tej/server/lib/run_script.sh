@@ -190,7 +190,7 @@ run_in_background() {
 }
 
 # await_background: wait for the last background command. Sets $end to `exit N` or `signal N`.
-# Requires jobs_reports_signals.
+# Requires jobs_reports_signals. reserve_list must be called before the command is started.
 await_background() {
     { wait "$!"; } 2>/dev/null
     status=$?
