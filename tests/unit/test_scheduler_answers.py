@@ -61,6 +61,12 @@ def test_ids_belong_to_the_cluster_of_the_queue(shell: Shell) -> None:
     ]
 
 
+def test_cluster_of_a_waiting_job_must_be_recorded(shell: Shell) -> None:
+    lines = """read_resources; check_directives; scheduler_options; why=''
+    mv() { return 1; }; tej_kept_SLURM_CLUSTERS=gpu; runtime_defer || echo "${why%%/*}" """
+    assert shell(lines) == "cannot write to '\n"
+
+
 def test_listing_for_other_jobs_ends_no_job_of_another_cluster(shell: Shell) -> None:
     lines = """squeue() { case "$*" in *'-M gpu2'*) echo '7|PENDING|None|x|y' ;; esac; }
     runtime_ask 'slurm 5'; runtime_ask 'slurm 5 slurm 7;gpu2'
@@ -591,6 +597,20 @@ def test_only_temporary_refusals_are_retried(
 ) -> None:
     lines = f"""why="pbs: {message}"; if is_busy; then echo retry; fi"""
     assert shell(lines, "pbs") == "retry\n" * is_retried
+
+
+def test_waiting_job_is_kept_if_the_controller_was_silent(shell: Shell) -> None:
+    """The controller may answer the query that follows the failed submission."""
+    lines = """own_cluster=home; squeue() { :; }; has_waited=1
+    scontrol() { [ -e scheduler/listing ] && echo 'ClusterName = home'; }
+    sbatch() { echo "$said" >&2; return 1; }
+    say() { if runtime_start; then echo started; elif runtime_may_retry; then echo kept; else echo refused; fi
+        local_cluster=''; echo "$listing_result"; rm -f scheduler/listing; }
+    query_again() { local_cluster=home; ids='' max_age=0 now=''; renew_listing; }
+    say; local_cluster=home said='Unable to contact slurm controller (connect failure)'; say
+    local_cluster=home said='invalid partition'; say"""
+    kept = ["kept", "answer"]
+    assert shell(lines).splitlines() == [*kept, *kept, "refused", "answer"]
 
 
 def test_busy_controller_is_queried_again_later(shell: Shell) -> None:

@@ -40,7 +40,13 @@ runtime_check() {
 # scheduler can refuse submissions from compute nodes. Therefore a job that is refused
 # on a compute node waits for the next client.
 runtime_may_retry() {
-    [ -n "${in_scheduler_job-}" ] || is_busy || [ "${listing_result:-answer}" != answer ]
+    [ -n "${in_scheduler_job-}" ] || is_busy || is_unreachable || [ "${listing_result:-answer}" != answer ]
+}
+
+# is_unreachable: check whether the error message in $why means that Slurm's controller did not
+# answer. The controller may have answered the query that followed the submission.
+is_unreachable() {
+    case $why in *'controller does not answer'* | *'ontact slurm controller'*) ;; *) return 1 ;; esac
 }
 
 # note_requeue: write the fact `requeue` if the user has allowed the scheduler to run

@@ -91,7 +91,10 @@ slurm_begin() {
 }
 
 runtime_defer() {
-    ! names_cluster || [ -z "$user_clusters" ] || put clusters "$user_clusters"
+    ! names_cluster || [ -z "$user_clusters" ] || put clusters "$user_clusters" || {
+        why="cannot write to '$job'"
+        return 1
+    }
 }
 
 scheduler_submit() {
