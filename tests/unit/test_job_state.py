@@ -512,3 +512,11 @@ def test_absence_of_one_job_needs_no_list(shell: Shell) -> None:
     list_names() { printf '%s\\n' a; }
     is_absent "$queue/jobs/b" && echo absent"""
     assert shell(lines) == "absent\nabsent\npresent\nunknown\nunknown\nabsent\n"
+
+
+def test_attempt_is_not_absent_because_no_job_has_its_id(shell: Shell) -> None:
+    """The ids of attempts are not in the list of the jobs."""
+    lines = """mkdir -p attempts/b/1; find_absent a b#1 b#2 $(seq 10)
+    ls() { echo "ls: Input/output error" >&2; return 2; }
+    for item in a b#1 b#2 7 10; do if find_job "$item"; then echo "$item"; fi; done"""
+    assert shell(lines).split() == ["a", "b#1", "b#2"]

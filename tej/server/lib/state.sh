@@ -40,7 +40,7 @@ absent_ids=' ' # ids of jobs that certainly do not exist, each after a blank
 
 # find_absent ID...: if many of the jobs have no directory, find the jobs that certainly do not
 # exist, so that find_job need not start a process for each of them. Further words that are
-# not ids do no harm.
+# not ids do no harm. Ids of attempts are skipped, because attempts are not in $jobs.
 find_absent() {
     absent_ids=' ' count=0
     for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
@@ -48,7 +48,7 @@ find_absent() {
     # The line `//` shows that the list of the directory is complete.
     absent_ids=" $(
         { list_names "$jobs" && print_words // "$@"; } | awk '
-            is_id && !($0 in exists) { printf "%s ", $0 }
+            is_id && !/#/ && !($0 in exists) { printf "%s ", $0 }
             $0 == "//" { is_id = 1 }
             !is_id { exists[$0] }'
     )"
