@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import anyio
@@ -348,6 +348,16 @@ def test_claim_is_written_until_it_is_withdrawn(
     made: Any = Claims()
     made._renew = made._await_end = lambda own: own.is_read.set()
     one, other = uuid4(), uuid4()
+
+    def fail(_: threading.Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            made.add(one, queue, "/", ["a"])
+    # Without its threads, the claim would expire.
+    assert made._own == {}
     made.add(one, queue, "/", ["a", "b"])
     made.add(one, queue, "/", ["a"])
     made.add(one, queue, "/", ["c"])

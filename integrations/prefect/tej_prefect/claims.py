@@ -268,15 +268,13 @@ class Claims:
             own = self._own.get(key)
             if own is None:
                 own = self._own[key] = _Own(queue, stage, flow_run_id)
-                for step in (self._renew, self._await_end):
-                    # The thread runs in a copy of the context, which contains the
-                    # settings of Prefect.
-                    threading.Thread(
-                        target=copy_context().run,
-                        args=[step, own],
-                        name="tej claim",
-                        daemon=True,
-                    ).start()
+                try:
+                    self._start_threads(own)
+                except RuntimeError:
+                    # This process may start no more threads. The next call of `add`
+                    # tries again, because a claim without threads would expire.
+                    del self._own[key]
+                    raise
             own.jobs |= dict.fromkeys(job_ids)
         own.is_read.wait(PERIOD)
         with own.lock:
@@ -284,6 +282,16 @@ class Claims:
             # all calls, and the other threads have nothing left to write.
             if not own.written.issuperset(job_ids):
                 own.write()
+
+    def _start_threads(self, own: _Own) -> None:
+        for step in (self._renew, self._await_end):
+            # Each thread gets a copy of the context, which contains Prefect's settings.
+            threading.Thread(
+                target=copy_context().run,
+                args=[step, own],
+                name="tej claim",
+                daemon=True,
+            ).start()
 
     def withdraw(self, flow_run_id: UUID) -> None:
         """Remove all claims of a flow run."""
