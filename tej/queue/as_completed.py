@@ -13,6 +13,7 @@ from tej.queue.remote import RemoteQueue, renamed
 from tej.queue.status_requests import get_statuses
 from tej.queue.wait import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
+from tej.transport.shortage import start_thread
 
 End = JobStatus | Exception | None
 """The final status of a job, None if the job does not exist, or the exception that
@@ -141,11 +142,12 @@ def _merge(
         except BaseException as error:
             arrived.put(error)
 
-    for item in by_queue.items():
-        threading.Thread(target=watch, args=item, daemon=True).start()
     left = len(by_queue)
     due = 0.0
     try:
+        for item in by_queue.items():
+            thread = threading.Thread(target=watch, args=item, daemon=True)
+            start_thread(thread, item[0].destination_string)
         while left:
             if on_tick is not None and time.monotonic() >= due:
                 on_tick()

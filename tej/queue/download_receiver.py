@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from tej.errors import DownloadFailed, Error
 from tej.job.file_names import printable, to_local
 from tej.queue.file_patterns import FilePattern, OptionalFile, check_name
+from tej.transport.shortage import start_thread
 from tej.wire.extraction import Unpacker
 from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer
@@ -167,7 +168,7 @@ class Unpacking:
             target=self._unpack, name="tej download", daemon=True
         )
         self.put = self._feed.put
-        self._thread.start()
+        start_thread(self._thread, "Download")
 
     def _unpack(self) -> None:
         try:

@@ -16,6 +16,7 @@ from tej.job.job_id import check_job_reference
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
+from tej.transport.shortage import start_thread
 from tej.wire.framing import MarkerSplitter
 from tej.wire.records import parse_integer, parse_status
 from tej.wire.replies import malformed_reply, parse_reply
@@ -205,7 +206,8 @@ class LogThread:
         self._logs = logs
         self._wake = wake
         self._closed = threading.Event()
-        threading.Thread(target=self._read, name="tej logs", daemon=True).start()
+        thread = threading.Thread(target=self._read, name="tej logs", daemon=True)
+        start_thread(thread, "Output of a job")
 
     def close(self) -> None:
         """Make the thread end when it receives the next data."""

@@ -21,6 +21,9 @@ from servers.sshd import Sshd
 import tej.queue.fork_relay as relay
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
+from tej.queue import as_completed
+from tej.queue.download_receiver import Download, Unpacking
+from tej.queue.logs import LogThread
 from tej.transport import Transport, openssh, openssh_mux
 from tej.transport.openssh_config import read_config
 from tej.transport.openssh_master import socket_path, stop_master
@@ -123,6 +126,50 @@ def test_lack_of_threads_is_connection_failed(
         with pytest.raises(ConnectionFailed, match="another thread"):
             transport.run("true")
     assert transport.run("printf 1").stdout == b"1"
+
+
+def test_lack_of_threads_ends_only_one_request(tmp_path: Path) -> None:
+    logs: Any = None
+    with no_thread("tej logs"), pytest.raises(ConnectionFailed):
+        LogThread(logs)
+    download = Download(["x"], None, tmp_path, recursive=False, flatten=False)
+    with no_thread("tej download"), pytest.raises(ConnectionFailed):
+        Unpacking(download)
+
+
+def test_lack_of_threads_ends_the_waits_that_have_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watching, ended = threading.Event(), threading.Event()
+
+    def ends(_: object, ids: list[str], deadline: None, check: Any) -> Iterator[Any]:
+        watching.set()
+        with contextlib.suppress(BaseException):
+            while True:
+                check()
+                time.sleep(0.01)
+        ended.set()
+        yield from ()
+
+    class Queue(SimpleNamespace):
+        __hash__ = object.__hash__
+        destination_string = "server"
+
+    by_queue: Any = {Queue(number=number): ["a"] for number in range(2)}
+    start = threading.Thread.start
+
+    def start_one(thread: threading.Thread) -> None:
+        if watching.is_set():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+        watching.wait(60)
+
+    monkeypatch.setattr(as_completed, "_ends_in", ends)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_one)
+        with pytest.raises(ConnectionFailed, match="^server: .*another thread"):
+            next(as_completed._merge(by_queue, None, None))
+    assert ended.wait(60)
 
 
 def test_burst_of_clients_keeps_shared_connection(
