@@ -39,8 +39,8 @@ may_exist() {
 absent_ids=' ' # ids of jobs that certainly do not exist, each after a blank
 
 # find_absent ID...: if many of the jobs have no directory, find the jobs that certainly do not
-# exist, so that find_job need not start a process for each of them. Further words that are
-# not ids do no harm. Ids of attempts are skipped, because attempts are not in $jobs.
+# exist, so that find_job need not start a process for each of them. Ids of attempts are
+# skipped, because attempts are not in $jobs.
 find_absent() {
     absent_ids=' ' count=0
     for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
