@@ -46,7 +46,7 @@ def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
     free.setup()
     directory = job_directory(folder)
     failures = {}
-    for processes in (4, 7, 30):
+    for processes in (2, 4, 7, 30):
         job_id = f"with-{processes}"
         try:
             limited(folder, processes).submit(job_id, directory)
@@ -60,7 +60,7 @@ def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
                 "the end of the job",
             )
             assert free.status(job_id).state is tej.JobState.FINISHED
-    assert 4 in failures
+    assert 2 in failures
     assert 30 not in failures
     for words in failures.values():
         assert "could not be started" in words
@@ -69,7 +69,7 @@ def test_submission_that_cannot_fork_fails_and_says_why(folder: Path) -> None:
 
 def test_setup_that_cannot_fork_blames_no_path(folder: Path) -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="fork") as caught:
-        limited(folder, 3).setup()
+        limited(folder, 1).setup()
     assert "bytes" not in str(caught.value)
 
 

@@ -520,3 +520,11 @@ def test_attempt_is_not_absent_because_no_job_has_its_id(shell: Shell) -> None:
     ls() { echo "ls: Input/output error" >&2; return 2; }
     for item in a b#1 b#2 7 10; do if find_job "$item"; then echo "$item"; fi; done"""
     assert shell(lines).split() == ["a", "b#1", "b#2"]
+
+
+def test_file_that_a_job_has_just_made_is_readable(shell: Shell) -> None:
+    lines = """is_absent() { : >"$1"; return 1; }
+    is_unreadable "$queue/jobs/a/stage/_stdout" || echo readable
+    is_absent() { return 1; }
+    is_unreadable "$queue/jobs/a/stage/x" && echo unreadable"""
+    assert shell(lines) == "readable\nunreadable\n"

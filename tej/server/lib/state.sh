@@ -118,6 +118,12 @@ is_absent() {
     fi
 }
 
+# is_unreadable PATH: check whether PATH is neither visible nor certainly absent. The last test
+# is for a file that a job makes in the meantime.
+is_unreadable() {
+    [ ! -e "$1" ] && [ ! -h "$1" ] && ! is_absent "$1" && [ ! -e "$1" ] && [ ! -h "$1" ]
+}
+
 # can_list DIRECTORY: check whether DIRECTORY can be entered and listed. If the shell cannot
 # read a directory, all of the files in it seem to be missing.
 can_list() {
