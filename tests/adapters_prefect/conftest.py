@@ -78,6 +78,16 @@ def short_periods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tej_prefect.reports.OUTPUT_PERIOD", 0.2)
 
 
+@pytest.fixture(autouse=True)
+def no_later_claim() -> Iterator[None]:
+    """Forget the claims of the test: their threads would send requests in later tests."""
+    yield
+    # Prefect may be missing when this file is imported.
+    from tej_prefect.claims import claims
+
+    claims._reset()
+
+
 @pytest.fixture
 def queue_path(tmp_path: Path) -> Iterator[Path]:
     """Yield the path of the queue; check that no process is left afterwards."""
