@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from command_process import run_command
 from facts import make_ended_job, script_of
+from faults.faulty_servers import Doubles
 from jobs import Gate, is_alive, processes_of, wait_until, wait_until_printed
 
 import tej
@@ -295,3 +296,27 @@ def test_half_removed_queue_is_readable_or_reported(
             verb()
         except (tej.QueueDoesntExist, tej.JobNotFound):
             assert part in ("version", "jobs")
+
+
+def test_requests_for_one_job_do_not_list_the_queue(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, doubles: Doubles
+) -> None:
+    """A list takes long in a queue of many jobs."""
+    queue.submit("first", job("true"))
+    log = queue_path.parent / "log"
+    doubles.add(
+        "ls",
+        f'case "$*" in *"{queue_path}/jobs"*) echo "$*" >>"{log}" ;; esac\n'
+        'exec "$real" "$@"',
+    )
+    queue.submit("second", job("true"))
+    assert set(queue.wait(["first", "second"])) == {"first", "second"}
+    assert queue.status("first").succeeded
+    with pytest.raises(tej.JobNotFound):
+        queue.status("third")
+    queue.kill("first")
+    queue.delete("first")
+    lines = log.read_text().splitlines() if log.exists() else []
+    assert [line for line in lines if not line.startswith("-d ")] == []
+    assert queue.jobs()
+    assert log.read_text().splitlines()[-1].startswith("-a ")
