@@ -24,7 +24,7 @@ class JobHandle(Protocol):
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A directory and how to run it: the input of `submit_many` and `ensure_many`."""
+    """A directory, how to run it as a job, and the properties of the job."""
 
     directory: str | os.PathLike[str] = ""
     script: str | None = None

@@ -381,18 +381,11 @@ class RemoteQueue:
     ) -> str:
         """Upload a directory and start it as a job; return the job's id.
 
-        By default, `job_id` is `<directory>_<user>_<unique>`.  `script` is a file in
-        the directory (default `start.sh`), optionally with arguments, or a shell
-        command.  `resources` are passed to the queue's runtime.  If the runtime cannot
-        provide the resources, RemoteCommandFailure is raised.  `login` sources the
-        login profile before the job starts.  `everything` also uploads the files of
-        development tools, such as `.git`.  `ignore` contains patterns of files that are
-        not uploaded, in addition to `.tejignore`.  `after` and `inputs` are jobs that
-        must succeed before this job starts, and files that the server copies from them
-        (see `JobSpec`).  `on_end` is a shell command that the server runs when the job
-        has ended.  `shared` are paths in the directory that jobs share instead of a
-        copy (see `JobSpec`).  `progress` is called with the number of bytes of each
-        piece that is sent.
+        By default, `job_id` is `<directory>_<user>_<unique>`.  The other arguments
+        except `progress` are the fields of `JobSpec`, which contains their
+        documentation.  If the queue's runtime cannot provide the `resources`,
+        RemoteCommandFailure is raised.  `progress` is called with the number of bytes
+        of each piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
         request is repeated, but the job is never started twice.  InvalidJobDirectory
@@ -446,10 +439,9 @@ class RemoteQueue:
         same job id, whichever user submits the job.  The directory is uploaded only if
         no job with this id exists.  `retry` restarts a job that failed, was killed or
         is lost.  The failed attempt is archived with its files as `ID#1`.  The other
-        arguments are documented in `submit`.
+        arguments and exceptions are documented in `submit`.
 
-        Raises JobAlreadyExists if the job `job_id` has another signature.  The other
-        exceptions are documented in `submit`.
+        Raises JobAlreadyExists if the job `job_id` has another signature.
         """
         spec = job_spec.JobSpec(
             *(directory, script, job_id, name, labels or {}, environment or {}),

@@ -32,6 +32,20 @@ def two(users: Users) -> tuple[User, User]:
     return users.add(), users.add()
 
 
+@pytest.fixture
+def shared_by(
+    users: Users, two: tuple[User, User], queue_of: QueueOf, group: str
+) -> Callable[[str], list[tej.RemoteQueue]]:
+    """Return a function that opens a queue of a group for each of its two users.
+
+    The argument of the function is the umask of the users.
+    """
+    for user in two:
+        add_to_group(user, group)
+    path = directory_of(two[0], users.folder / "q", 0o2775, group)
+    return lambda umask: [queue_of(one, path, umask, trust_queue=True) for one in two]
+
+
 def test_queue_of_another_user_is_not_executed(
     users: Users, two: tuple[User, User], queue_of: QueueOf, job: Make, tmp_path: Path
 ) -> None:
@@ -195,20 +209,13 @@ def test_shared_group_is_refused_at_setup(
 
 @pytest.mark.parametrize("umask", ["002", "077"])
 def test_trusted_group_queue_works_for_two_users(
-    users: Users,
-    two: tuple[User, User],
-    queue_of: QueueOf,
-    group: str,
+    shared_by: Callable[[str], list[tej.RemoteQueue]],
     job: Make,
     tmp_path: Path,
     umask: str,
 ) -> None:
-    alice, bob = two
-    for user in two:
-        add_to_group(user, group)
-    path = directory_of(alice, users.folder / "q", 0o2775, group)
-    hers = queue_of(alice, path, umask, trust_queue=True)
-    his = queue_of(bob, path, umask, trust_queue=True)
+    hers, his = shared_by(umask)
+    path = Path(hers.queue)
     hers.setup()
     files = {"folder/input": os.urandom(4_000_000)}
     script = "echo hello; mkdir made; : >made/file"
@@ -228,24 +235,15 @@ def test_trusted_group_queue_works_for_two_users(
 
 
 def test_hidden_processes_of_another_user_are_not_lost(
-    users: Users,
-    two: tuple[User, User],
-    queue_of: QueueOf,
-    group: str,
-    job: Make,
+    shared_by: Callable[[str], list[tej.RemoteQueue]], job: Make
 ) -> None:
-    alice, bob = two
-    for user in two:
-        add_to_group(user, group)
-    path = directory_of(alice, users.folder / "q", 0o2775, group)
-    hers = queue_of(alice, path, "002", trust_queue=True)
-    his = queue_of(bob, path, "002", trust_queue=True)
+    hers, his = shared_by("002")
     # Only its token identifies this process, and only root and Alice can read the token.
     escape = "setsid sh -c 'echo >../escaped; exec sleep 900' &\n"
     escape += "until [ -s ../escaped ]; do sleep 0.02; done\n"
     hers.submit("ended", job(escape, name="ended"))
     hers.submit("a", job(f"{escape}exec sleep 900"))
-    facts = path / "jobs" / "a"
+    facts = Path(hers.queue, "jobs", "a")
     wait_until((facts / "escaped").exists, "the process has started")
     for fact, word in (("native_id", 4), ("started", 2)):
         os.kill(int((facts / fact).read_text().split()[word]), signal.SIGKILL)

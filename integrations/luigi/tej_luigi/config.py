@@ -49,7 +49,7 @@ class TejConfig(luigi.Config):
     )
     fresh: Any = luigi.FloatParameter(
         default=30.0,
-        description="seconds for which the status of a finished job is cached",
+        description="seconds for which the status of a successful job is cached",
     )
     results_directory: Any = luigi.Parameter(
         default="results", description="local directory for fetched results"
