@@ -16,7 +16,7 @@ from prefect.states import Cancelled, Completed, Running, Scheduled
 
 import tej
 from tej_prefect import claims
-from tej_prefect.context import CancellationPoller
+from tej_prefect.cancellation_poller import CancellationPoller
 from tej_prefect.flow_run_cancellation import KillCounts, kill_unclaimed
 from tests.adapters_prefect import flows
 from tests.adapters_prefect.flow_processes import (

@@ -42,7 +42,6 @@ from tej_prefect.bundles import UNPACKS_FILES, add_bundle
 from tej_prefect.job_follower import JobFollower
 from tej_prefect.job_result import JobRecord
 from tej_prefect.reports import emit_end
-from tej_prefect.worker import WORKER_NAME_LABEL, names_of_live
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tej_prefect.worker_job import (
     delete_old_jobs,
@@ -52,6 +51,7 @@ from tej_prefect.worker_job import (
     related_to,
     submit,
 )
+from tej_prefect.worker_takeover import WORKER_NAME_LABEL, names_of_live
 from tests.adapters_prefect.events import automation, wait_for_events
 from tests.adapters_prefect.flow_processes import (
     FLOWS,

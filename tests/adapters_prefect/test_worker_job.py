@@ -47,9 +47,9 @@ from tej_prefect import (
 )
 from tej_prefect.bundles import EXECUTE, lacks_bundle
 from tej_prefect.job_follower import JobFollower
-from tej_prefect.worker import OrphanFinder
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tej_prefect.worker_job import needs_process
+from tej_prefect.worker_takeover import OrphanFinder
 from tests.adapters_prefect.flow_processes import flow_run_in
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

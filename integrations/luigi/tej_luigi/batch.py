@@ -10,7 +10,8 @@ import luigi
 import tej
 from tej import Batch, JobAlreadyExists, JobFailed
 from tej_luigi.display import Display
-from tej_luigi.run import JobRun, describe_failures
+from tej_luigi.failure_report import describe_failures
+from tej_luigi.run import JobRun
 from tej_luigi.status_cache import cached_statuses
 from tej_luigi.task import TejTask
 

@@ -11,7 +11,6 @@ import asyncio
 import concurrent.futures
 import functools
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
@@ -26,7 +25,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import MissingContextError, ObjectNotFound
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
@@ -58,8 +57,6 @@ PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 PAGE = 200
 """Maximum number of objects in one reply of the API."""
-POLL_PERIOD = 2.0
-"""Seconds between two polls of Prefect's API."""
 
 
 @dataclass(frozen=True)
@@ -219,98 +216,3 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
         )
         return []
     return [one.id for one in runs if one.state_type in CANCELLED]
-
-
-class CancellationPoller:
-    """Polls the states of the flow runs that wait for jobs in this process.
-
-    Prefect reports a cancellation only to the main thread of a deployment's process.
-    Therefore tasks in other threads and flows without a deployment have to poll the
-    API.  The polling thread runs while at least one flow run is watched.
-    """
-
-    def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._changed = threading.Condition()
-        self._watched: dict[UUID, int] = {}
-        self._families: dict[UUID, list[UUID]] = {}
-        self._cancelled: set[UUID] = set()
-        self._thread: threading.Thread | None = None
-
-    def watch(self, flow_run_id: UUID) -> None:
-        """Poll this flow run until `unwatch` was called as often as `watch`."""
-        if self._pid != os.getpid():
-            # After a fork the thread does not exist in this process, and the lock may
-            # be locked by a thread of the parent process.
-            self._reset()
-        with self._changed:
-            if self._thread is None:
-                thread = threading.Thread(
-                    target=self._run, name="tej cancellation poller", daemon=True
-                )
-                # `_thread` is set only after `start`, because `start` raises an error
-                # if this process may not start more threads.
-                thread.start()
-                self._thread = thread
-            self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
-
-    def unwatch(self, flow_run_id: UUID) -> None:
-        """Undo one call of `watch`; when all calls are undone, the polling stops."""
-        with self._changed:
-            self._watched[flow_run_id] -= 1
-            if not self._watched[flow_run_id]:
-                del self._watched[flow_run_id]
-                self._families.pop(flow_run_id, None)
-                self._cancelled.discard(flow_run_id)
-                self._changed.notify_all()
-
-    def is_cancelled(self, flow_run_id: UUID) -> bool:
-        """Return whether the flow run or a parent was cancelled at the last poll."""
-        return flow_run_id in self._cancelled
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait(POLL_PERIOD)
-                if not self._watched or is_exiting():
-                    self._thread = None
-                    return
-                watched = [*self._watched]
-            try:
-                self._poll(watched)
-            except Exception as error:
-                logger.info(
-                    "The states of flow runs were not read from Prefect's API: %s",
-                    error,
-                )
-
-    def _poll(self, watched: Iterable[UUID]) -> None:
-        with get_client(sync_client=True) as client:
-            families = {one: self._family(client, one) for one in watched}
-            found = read_all(client, (one for ids in families.values() for one in ids))
-        cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
-        with self._changed:
-            # During the request to the API, the flow run may have been retried, or
-            # `unwatch` may have been called.
-            self._cancelled = {
-                flow_run_id
-                for flow_run_id, ids in families.items()
-                if flow_run_id in self._watched and cancelled.intersection(ids)
-            }
-
-    def _family(self, client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
-        if flow_run_id not in self._families:
-            try:
-                members = [one.id for one in family(client, flow_run_id)]
-            except ObjectNotFound:
-                # A deleted flow run must not end the poll of the other flow runs.
-                members = [flow_run_id]
-            self._families[flow_run_id] = members
-        return self._families[flow_run_id]
-
-
-poller = CancellationPoller()
-"""The only cancellation poller of this process."""

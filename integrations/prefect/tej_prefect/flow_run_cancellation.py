@@ -20,6 +20,7 @@ from prefect.exceptions import Abort, TerminationSignal
 from prefect.states import Cancelled
 
 import tej
+from tej_prefect.cancellation_poller import poller
 from tej_prefect.claims import claims, wanted_by_others
 from tej_prefect.context import (
     CANCELLED,
@@ -27,12 +28,14 @@ from tej_prefect.context import (
     cancelled_ancestors,
     current_run,
     family,
-    poller,
     run_logger,
 )
 from tej_prefect.credentials import TejDestination
 from tej_prefect.job_result import UNENDED_STATES, JobRecord, by_queue
 
+CANCEL_GRACE = 45.0
+"""Seconds after which a worker kills the job of a cancelled or retried flow run if the
+job has not ended."""
 LEAVE_LABEL = {"on-cancel": "leave"}
 """Label of jobs that a cancellation leaves running."""
 

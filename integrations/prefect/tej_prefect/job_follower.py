@@ -16,8 +16,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.base import BaseWorker
 
 import tej
-from tej_prefect.context import CANCELLED, in_thread, poller
+from tej_prefect.cancellation_poller import poller
+from tej_prefect.context import CANCELLED, in_thread
 from tej_prefect.credentials import TejDestination
+from tej_prefect.flow_run_cancellation import CANCEL_GRACE
 from tej_prefect.job_result import PENDING, JobRecord
 from tej_prefect.reports import JobOutput, emit_end
 from tej_prefect.worker_configuration import (
@@ -26,7 +28,6 @@ from tej_prefect.worker_configuration import (
     TejWorkerConfiguration,
 )
 from tej_prefect.worker_job import (
-    CANCEL_GRACE,
     RETRY,
     is_superseded,
     needs_process,

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,16 +20,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateName,
-    FlowRunFilterStateType,
-    Operator,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, StateType, Worker, WorkPool
+from prefect.client.schemas.objects import FlowRun, StateType, WorkPool
 from prefect.exceptions import (
     InfrastructureNotAvailable,
     InfrastructureNotFound,
@@ -39,32 +30,30 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 import tej
 from tej_prefect.bundles import with_storage
-from tej_prefect.context import PAGE, in_thread
+from tej_prefect.concurrency_lease import renew_lease
+from tej_prefect.context import in_thread
 from tej_prefect.context import logger as worker_logger
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.job_follower import JobFollower
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (
-    AWAITING_RETRY,
-    UNENDED,
     check_place,
     delete_old_jobs,
     is_of_attempt,
-    needs_process,
-    renew_lease,
     start_or_find,
+)
+from tej_prefect.worker_takeover import (
+    WORKER_NAME_LABEL,
+    OrphanFinder,
+    names_of_live,
+    unended_flow_runs,
 )
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
 """Seconds between two reconciliations."""
 DELETE_PERIOD = 3600.0
 """Seconds between two deletions of old jobs."""
-WORKER_NAME_LABEL = "prefect.worker.name"
-"""Label of a flow run with the name of the worker that submitted the run."""
-MISSED_HEARTBEATS = 3
-"""Number of missed heartbeats after which a worker is considered dead, as in Prefect
-itself."""
 
 
 class TejWorkerResult(BaseWorkerResult):
@@ -351,78 +340,3 @@ async def _load(name: str) -> TejDestination:
     block = await TejDestination.aload(name)
     assert isinstance(block, TejDestination)
     return block
-
-
-async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowRun]:
-    """Return the flow runs of a work pool for which `needs_process` is true."""
-    states = FlowRunFilterState(
-        operator=Operator.or_,  # type: ignore[call-arg]
-        type=FlowRunFilterStateType(any_=UNENDED),
-        name=FlowRunFilterStateName(any_=[AWAITING_RETRY, "Paused"]),
-    )
-    found: list[FlowRun] = []
-    while True:
-        page = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=states),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[work_pool])),
-            limit=PAGE,
-            offset=len(found),
-        )
-        found += page
-        if len(page) < PAGE:
-            return [one for one in found if needs_process(one)]
-
-
-class OrphanFinder:
-    """Finds the flow runs that no live worker continues, for one worker."""
-
-    def __init__(self, worker_name: str) -> None:
-        self._worker_name = worker_name
-        self._pending: set[UUID] = set()
-        """Pending flow runs without a live worker at the last call of `find`."""
-
-    def find(
-        self, flow_runs: Iterable[FlowRun], live_workers: Collection[str]
-    ) -> list[FlowRun]:
-        """Return the flow runs that the worker must take over.
-
-        `flow_runs` are the unended flow runs that the worker does not follow.
-        """
-        orphans: list[FlowRun] = []
-        seen, self._pending = self._pending, set()
-        for flow_run in flow_runs:
-            owner = flow_run.labels.get(WORKER_NAME_LABEL)
-            # A flow run without a deployment cannot be taken over, because only the
-            # process that called the flow has the bundle.
-            has_caller = owner is None and flow_run.deployment_id is None
-            is_owned = owner in live_workers and owner != self._worker_name
-            if is_owned or has_caller:
-                continue
-            if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
-                # A live worker may be submitting the flow run, and may not have set
-                # the worker's label yet.
-                self._pending.add(flow_run.id)
-            else:
-                orphans.append(flow_run)
-        return orphans
-
-
-def names_of_live(workers: Iterable[Worker]) -> set[str]:
-    """Return the names of the workers of a pool whose heartbeats are recent.
-
-    All heartbeat times come from the API's clock.  The time of the newest heartbeat is
-    used as the current time, because the calling worker also sends heartbeats.  The
-    status of a worker is not used, because the API may report a dead worker as online.
-    """
-    beats = {
-        one.name: (one.last_heartbeat_time, one.heartbeat_interval_seconds or 30)
-        for one in workers
-        if one.last_heartbeat_time is not None
-    }
-    newest = max((beat for beat, _ in beats.values()), default=None)
-    return {
-        name
-        for name, (beat, interval) in beats.items()
-        if newest is not None
-        and (newest - beat).total_seconds() < MISSED_HEARTBEATS * interval
-    }

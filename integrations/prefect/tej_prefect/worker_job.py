@@ -9,7 +9,6 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import RelatedResource
 from prefect.events.related import object_as_related_resource
@@ -18,9 +17,11 @@ from prefect.workers.base import BaseWorker
 
 import tej
 from tej_prefect.bundles import lacks_bundle
+from tej_prefect.concurrency_lease import renew_lease
 from tej_prefect.context import CANCELLED, in_thread
 from tej_prefect.context import logger as worker_logger
 from tej_prefect.credentials import TejDestination
+from tej_prefect.flow_run_cancellation import CANCEL_GRACE
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
 from tej_prefect.reports import emit_start
 from tej_prefect.worker_configuration import TejWorkerConfiguration
@@ -28,14 +29,9 @@ from tej_prefect.worker_configuration import TejWorkerConfiguration
 if TYPE_CHECKING:
     from prefect.logging.loggers import PrefectLogAdapter
 
-CANCEL_GRACE = 45.0
-"""Seconds after which the job of a cancelled or retried flow run is killed if it has
-not ended."""
 UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 AWAITING_RETRY = "AwaitingRetry"
 """Name of the state of a flow run that failed and will be retried."""
-LEASE = 300.0
-"""Duration of a renewed concurrency lease in seconds, as in Prefect's engine."""
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
 SUBMIT_TIMEOUT = 600.0
@@ -344,23 +340,3 @@ def needs_process(flow_run: FlowRun) -> bool:
     if state.type is StateType.PAUSED:
         return not state.state_details.pause_reschedule
     return state.type in UNENDED
-
-
-async def renew_lease(client: PrefectClient, flow_run: FlowRun) -> None:
-    """Renew the deployment's concurrency lease of a pending flow run.
-
-    Prefect renews the lease only while the flow itself runs.  A lease that expires
-    while the job waits in a scheduler's queue would cancel the flow run.
-    """
-    state = flow_run.state
-    lease = state and state.state_details.deployment_concurrency_lease_id
-    if not lease:
-        return
-    try:
-        await client.renew_concurrency_lease(lease, LEASE)
-    except Exception as error:
-        worker_logger.warning(
-            "The concurrency lease of flow run %s was not renewed: %s",
-            flow_run.id,
-            error,
-        )

@@ -19,9 +19,9 @@ from tej_vistrails.pipeline.options import (
     say,
 )
 from tej_vistrails.pipeline.plan import Plan, PlannedJob, format_values
-from tej_vistrails.pipeline.plan_states import state_of
 from tej_vistrails.pipeline.report import write_report
 from tej_vistrails.pipeline.ro_crate import write_crate
+from tej_vistrails.pipeline.step_state import state_of
 
 _timeout = click.option(
     "--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time."

@@ -10,7 +10,7 @@ from html import escape
 from tej_vistrails.pipeline.graph import Pipeline
 from tej_vistrails.pipeline.module import Module
 from tej_vistrails.pipeline.plan import Plan
-from tej_vistrails.pipeline.plan_states import Step, StepState
+from tej_vistrails.pipeline.step_state import Step, StepState
 
 COLOURS = {
     StepState.FAILED: "#c62828",

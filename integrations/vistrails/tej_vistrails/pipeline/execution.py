@@ -17,15 +17,13 @@ from pathlib import Path
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
-from tej_vistrails.pipeline.plan import Plan, PlannedJob
-from tej_vistrails.pipeline.plan_states import (
+from tej_vistrails.pipeline.jobs_to_submit import (
     Statuses,
-    Step,
-    StepState,
     jobs_in_use,
     jobs_to_submit,
-    state_of,
 )
+from tej_vistrails.pipeline.plan import Plan, PlannedJob
+from tej_vistrails.pipeline.step_state import Step, StepState, state_of
 
 MAX_FAILURES = 20
 """Maximum number of failures that are printed, or shown in a report."""

@@ -18,7 +18,7 @@ from tej_vistrails.pipeline.document import load
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.execution import MAX_FAILURES, Execution
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
-from tej_vistrails.pipeline.plan_states import Step, StepState
+from tej_vistrails.pipeline.step_state import Step, StepState
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SUCCESS, FAILURE, ABSENT, RUNNING = 0, 1, 3, 5

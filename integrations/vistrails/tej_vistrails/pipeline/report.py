@@ -24,7 +24,7 @@ from tej_vistrails.pipeline.drawing import (
 )
 from tej_vistrails.pipeline.execution import MAX_FAILURES, Execution
 from tej_vistrails.pipeline.plan import Point, format_values
-from tej_vistrails.pipeline.plan_states import Step, StepState
+from tej_vistrails.pipeline.step_state import Step, StepState
 
 IMAGES = {
     ".png": "image/png",

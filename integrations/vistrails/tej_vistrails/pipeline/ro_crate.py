@@ -20,8 +20,8 @@ from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.execution import Execution
 from tej_vistrails.pipeline.module import JobOutput
 from tej_vistrails.pipeline.plan import Plan
-from tej_vistrails.pipeline.plan_states import Step, StepState, has_succeeded
 from tej_vistrails.pipeline.stage import follow
+from tej_vistrails.pipeline.step_state import Step, StepState, has_succeeded
 
 METADATA = "ro-crate-metadata.json"
 _CRATE = "https://w3id.org/ro/crate/1.1"
