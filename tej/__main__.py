@@ -38,8 +38,8 @@ def main() -> None:
         if not is_interrupt(error):
             raise
         print("Interrupted", file=sys.stderr)
-        # If Ctrl-C interrupts `exec` of a string, as in the definition of a dataclass,
-        # `python -m` ends with SIGINT instead of 130, until another string is executed.
+        # If Ctrl-C interrupted `exec` of a string, which dataclasses use, `python -m`
+        # ends by SIGINT and not with status 130, unless `exec` runs another string.
         exec("")
         sys.exit(130)
     finally:

@@ -96,7 +96,7 @@ class QueueDoesntExist(Error):
 
     default = "Queue doesn't exist on the server"
     waited: float = 0.0
-    """Seconds for which a wait has tried again before it raised this error."""
+    """Seconds for which a wait retried before it raised this error."""
 
 
 class QueueLinkBroken(QueueDoesntExist):
@@ -149,7 +149,7 @@ class JobStillRunning(Error):
 
 
 class JobFailed(Error):
-    """The job has a non-zero exit code, was ended by a signal or killed, or is lost.
+    """The job exited with a non-zero code, ended by a signal, was killed or is lost.
 
     `job_id`, `state`, `exit_code`, `signal` and `host` are the values in the job's
     status.  `stderr` is the end of the job's stderr, at most 20 lines and 4 KiB.

@@ -1,9 +1,9 @@
-"""Completion in bash: destinations such as user@host, and directories among words.
+"""Completion in bash, for words such as user@host and for directories.
 
 bash splits the command line at `@`, `:` and `=` before it calls the completion of a
 command, so `local:` and `user@host` arrive as several words.  The script in this module
-sends the whole line instead.  click's script for bash also drops all words if one of
-them is a directory.
+sends the whole line instead.  click's script for bash also drops all other completions
+if one of them is a directory.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def command(
 ) -> int:
     """Delete old jobs with a filter, like `tej prune`.
 
-    In a script, a filter is sufficient, and --yes is not needed.  Without a filter,
-    nothing is removed, except with --yes, which removes the queue like `tej destroy`.
+    A script that gives a filter does not need --yes.  Without a filter, --yes removes
+    the whole queue like `tej destroy`; without --yes, nothing is removed.
     """
     if older_than is None and keep_last is None and not (failed or states or labels):
         if not (yes or dry_run):

@@ -237,7 +237,7 @@ def open_queue(
     creates: bool,
     connects_early: bool = False,
 ) -> RemoteQueue:
-    """Return the queue of the settings in effect.
+    """Return the queue that the settings in effect describe.
 
     The runtime in the settings is used only if the command may create a queue.  If
     `connects_early` is true, the transport logs in while the queue is imported.
@@ -258,8 +258,8 @@ def open_queue(
         terminal=sys.stdin.isatty(),
         accept_new_host_key=accept_new_host_key,
     )
-    # The import of the queue is slow. `ssh` reads its configuration during the first
-    # half of the import, and logs in during the second half.
+    # Importing the modules of the queue takes long. `ssh` reads its configuration
+    # during the first of the imports, and logs in during the second.
     transport.prepare()
     try:
         import_module("tej.queue.connection")
@@ -303,7 +303,7 @@ def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
 
 
 def current_directory() -> str:
-    """Return ".", the directory of a job if none is given.
+    """Return ".", the default directory of a job.
 
     Raises click.UsageError in the home directory, because sending all of its files
     would take a long time, and is rarely intended.

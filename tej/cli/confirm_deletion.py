@@ -37,7 +37,7 @@ def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
 
 
 def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
-    """Prompt whether to delete the jobs, and return whether the user agrees.
+    """Ask the user whether to delete the jobs; return True if the user agrees.
 
     Raises click.UsageError if standard input is not a terminal.
     """
@@ -49,10 +49,11 @@ def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
 
 
 def confirm(action: str, loss: str, way_out: str = "") -> bool:
-    """Prompt whether to execute `action` on `loss`; return whether the user agrees.
+    """Ask the user to confirm a deletion; return True if the user agrees.
 
-    If standard input is not a terminal, raises click.UsageError with `way_out` at the
-    end of its message.
+    `action` is the verb, such as "delete", and `loss` describes the jobs.  If standard
+    input is not a terminal, raises click.UsageError with `way_out` at the end of its
+    message.
     """
     if not sys.stdin.isatty():
         raise click.UsageError(

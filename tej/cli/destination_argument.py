@@ -26,8 +26,7 @@ class Context(NamedTuple):
     has_default: bool
     """Whether a profile or TEJ_DESTINATION sets the destination."""
     profiles: Collection[str] = ()
-    """Names of the profiles.  A profile's name in place of the destination selects the
-    profile."""
+    """Names of the profiles; a profile's name can be used as the destination."""
     selects_jobs: bool = False
     """Whether an option, such as --id or --failed, selects the jobs."""
 
@@ -135,7 +134,7 @@ def split_words(
 
 
 def _is_first_before_directory(words: tuple[str, ...], context: Context) -> bool:
-    """Return whether the first of [DESTINATION] [DIRECTORY] is a destination."""
+    """Return whether the first word is a destination, and not a directory."""
     if len(words) != 1:
         return len(words) > 1
     (word,) = words
@@ -155,7 +154,7 @@ def _is_first_before_directory(words: tuple[str, ...], context: Context) -> bool
 
 
 def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
-    """Return whether the first of [DESTINATION] [JOBS...] is a destination."""
+    """Return whether the first word is a destination, and not a job."""
     if context.selects_jobs:
         job = words[0] if words and words[0].startswith("@") else "".join(words[1:2])
         if job:
@@ -174,7 +173,7 @@ def _is_first_before_jobs(words: tuple[str, ...], context: Context) -> bool:
 
 
 def _is_first_before_files(words: tuple[str, ...], context: Context) -> bool:
-    """Return whether the first of [DESTINATION] [FILES...] is a destination."""
+    """Return whether the first word is a destination, and not a job or a file."""
     if not words or words[0].startswith("@"):
         return False
     if not context.has_default or looks_like_destination(words[0]):

@@ -50,7 +50,7 @@ def destroy(
 
 
 def is_agreed(queue: RemoteQueue) -> bool:
-    """Prompt whether to remove the queue, and return whether the user agrees.
+    """Ask the user whether to remove the queue; return True if the user agrees.
 
     Raises click.UsageError if standard input is not a terminal.
     """

@@ -98,7 +98,7 @@ def print_job(queue: RemoteQueue, job: PreparedJob, *, is_new: bool) -> None:
     output.say_line(f"Command:      {job.command.canonical}")
     print_files(sent_files(job), job.size)
     for path in (*job.left_out, *job.ignored):
-        why = "a tool's" if path in job.left_out else "ignored"
+        why = "tool file" if path in job.left_out else "ignored"
         output.say_line(f"Not sent:     {path} ({why}, {in_bytes(tree_size(path))})")
     if job.spec.environment:
         output.say_line(f"Environment:  {' '.join(sorted(job.spec.environment))}")

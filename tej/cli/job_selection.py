@@ -137,7 +137,7 @@ def job_selection(
 
 
 def _split_files(words: list[str], has_job: bool) -> tuple[list[str], list[str]]:
-    """Return the job among the words of `tej download`, and the files.
+    """Split the words of `tej download` into the job and the files.
 
     If `has_job` is true, the first word is the job.  Without files, the files
     listed under `results` in the profile are fetched.

@@ -63,8 +63,8 @@ def command(
 ) -> int:
     """Delete ended jobs that match all filters, with their files.
 
-    Jobs that have not ended or have left processes are never deleted.  At a terminal,
-    asks for confirmation, with the number and size of the jobs.
+    Jobs that have not ended, or have left processes running, are never deleted.  At a
+    terminal, prompts for confirmation, with the number and size of the jobs.
     """
     if (
         older_than is None

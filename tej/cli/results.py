@@ -103,9 +103,9 @@ def command(
 
 
 def only_result() -> str:
-    """Return the only file in the `results` of the profile.
+    """Return the file that the setting `results` of the profile names.
 
-    Raises click.UsageError if the profile has no results, several, or a pattern.
+    Raises click.UsageError unless `results` has exactly one entry, which is no pattern.
     """
     listed = tuple(current_profile().get("results") or ())
     if len(listed) != 1 or set("*?[") & set(listed[0]):
@@ -220,7 +220,10 @@ def plot(rows: list[list[str]], axes: tuple[str, str], png: str | None) -> None:
 
 
 def save_png(points: list[Point], axes: tuple[str, str], file: str) -> None:
-    """Draw the points to a PNG file; raise click.UsageError without matplotlib."""
+    """Draw the points to a PNG file.
+
+    Raises click.UsageError if matplotlib is not installed.
+    """
     try:
         figure = import_module("matplotlib.figure").Figure()
     except ImportError:

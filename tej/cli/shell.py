@@ -57,8 +57,8 @@ def login_script(job: JobStatus) -> str:
             f"tej_job=$(squeue -h {option}-j {shlex.quote(number)} -o '%A %T'"
             " 2>/dev/null | grep ' RUNNING$' | sort -n | head -n 1)",
             "case $(srun --help 2>/dev/null),$tej_job in",
-            ",*) printf 'srun is not on the PATH: not on the job node\\n' ;;",
-            "*,) printf 'Slurm does not run the job now: not on the job node\\n' ;;",
+            ",*) printf 'No srun on the PATH: this shell is not on the job node\\n' ;;",
+            "*,) printf 'The job is not running: this shell is not on its node\\n' ;;",
             f"*--overlap*) {step} --overlap {shell} ;;",
             f"*) {step} {shell} ;;",
             "esac",

@@ -55,9 +55,9 @@ class _Patterns(Protocol):
 class LeftOut(enum.Enum):
     """Reason why a file is not sent."""
 
-    BY_USER = "by .tejignore or `ignore`"
-    BY_DEFAULT = "as a tool's"
-    CONFIGURATION = "as a configuration of tej"
+    BY_USER = "matches .tejignore or `ignore`"
+    BY_DEFAULT = "tool file"
+    CONFIGURATION = "configuration of tej"
 
 
 class IgnoreRules:

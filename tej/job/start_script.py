@@ -54,7 +54,7 @@ def find_command(
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
-    check_text(text, "a script, nor a command")
+    check_text(text, "a script or a command")
     if windows:
         text = _replace_backslashes(directory, text)
     if _lies_in(directory, text):
@@ -89,7 +89,7 @@ def find_command_in(entries: Iterable[Entry], script: str | None) -> Command:
     Raises InvalidJobDirectory for the same reasons, and if the script is a link.
     """
     text = DEFAULT_SCRIPT if script is None else script
-    check_text(text, "a script, nor a command")
+    check_text(text, "a script or a command")
     found = {entry.path: entry for entry in entries}
     word = _first_word(text)
     for name in (text, word):

@@ -163,7 +163,7 @@ class PreparedJob:
 
     @cached_property
     def plan(self) -> Plan:
-        """How the job's files are composed from objects in the content store."""
+        """The objects of the content store from which the job's files are made."""
         return plan(self.entries, self.command.script)
 
     def pack(self, *, from_objects: bool = False, by_id: bool = False) -> PackedJob:

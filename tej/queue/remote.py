@@ -226,7 +226,7 @@ class RemoteQueue:
         if profile.get("destination") is None:
             raise InvalidConfiguration(
                 "No profile is given, and no configuration file sets a default; "
-                "`tej config` shows them"
+                "`tej config` lists the files and profiles"
                 if profile.name is None
                 else f"Profile '{profile.name.value}' has no destination"
             )
@@ -310,8 +310,8 @@ class RemoteQueue:
         """Limit the number of running jobs; 0 removes the limit.
 
         Jobs above the limit are `queued`, and start in the order of their submission.
-        If the queue's runtime is a scheduler, the limit applies to the jobs that the
-        scheduler has, and further jobs are not yet submitted to the scheduler.  Raises
+        If the queue's runtime is a scheduler, at most `max_running` jobs at a time are
+        submitted to the scheduler, whether they run or are pending there.  Raises
         ValueError if `max_running` is negative.
         """
         queue_requests.set_limit(self.connection, max_running)

@@ -228,8 +228,10 @@ class Watcher:
                 self._fail(error)
             except ConnectionFailed as error:
                 if self._is_outdated:
-                    # If the login ignores SIGTERM, the server ends `wait` by SIGKILL.
-                    # If the connection is lost, the next request fails, too.
+                    # This client ended the request itself, for a new list of jobs.
+                    # SIGKILL may have ended the program on the server, which looks
+                    # like a lost connection.  If the connection is really lost, the
+                    # next request fails, too.
                     continue
                 logger.info("%s; still waiting", error)
                 failed_since = None

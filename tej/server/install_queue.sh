@@ -115,7 +115,7 @@ select_runtime() {
             [ -z "$why" ] || silent="${silent:+$silent; }$why"
         done
         [ -z "$silent" ] ||
-            warn "$silent: the jobs of this queue will run without it, under the runtime 'default'; to use it later, create another queue (--queue PATH)"
+            warn "$silent: the jobs of this queue will run without a scheduler (runtime 'default'); to use the scheduler later, create another queue (--queue PATH)"
         runtime=default
         return
     }

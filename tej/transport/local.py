@@ -112,7 +112,7 @@ class _LocalProcess(PipeProcess):
         if status < 0:
             raise ConnectionFailed(
                 f"The program on local: was ended by {signal.Signals(-status).name}; "
-                "it is unknown how much of its work it did"
+                "it may have done only a part of its work"
             )
         return status
 

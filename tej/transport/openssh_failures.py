@@ -190,7 +190,7 @@ def _key_advice(config: SshConfig, text: str, methods: Sequence[str]) -> list[st
         # In BatchMode, ssh cannot prompt for the passphrase of the accepted key, and
         # continues with the next key without a message.
         return [
-            "It accepts a key that ssh could not use here: if the key has a "
+            "The server accepts a key that ssh could not use here: if the key has a "
             f"passphrase, run ssh-add, or `tej connect {_address(config)}` at a "
             "terminal."
         ]

@@ -113,7 +113,7 @@ def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
 
 
 class _Relay(threading.Thread):
-    """Thread that collects the last part of ssh's stderr, and shows it if `show`.
+    """Thread that collects the last part of ssh's stderr, and may also show it.
 
     The ControlMaster in the background inherits the pipe and may keep the pipe open for
     hours.  The thread therefore does not wait for end-of-file.  When the foreground

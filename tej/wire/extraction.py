@@ -157,7 +157,8 @@ class Unpacker:
     def _check_inside(self, target: Path, directory: Path) -> None:
         try:
             inside = directory.resolve().is_relative_to(self.root.resolve())
-        except RuntimeError:  # for circular links, before Python 3.13
+        except RuntimeError:
+            # Before Python 3.13, resolve() raises this error for circular links.
             inside = False
         if not inside or target.name == "..":
             raise DownloadFailed(
@@ -182,7 +183,7 @@ class Unpacker:
             if not self.windows:
                 raise
             raise _LeftOut(
-                f"'{printable(name)}' is a link, which Windows did not create: {error}"
+                f"Windows did not create the link '{printable(name)}': {error}"
             ) from error
 
 

@@ -158,7 +158,7 @@ def parse_integer(word: str | None) -> int | None:
 def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -> str:
     """Return the description of a job as one line.
 
-    The line ends with the word `end`, by which the server checks that it is complete.
+    The line ends with the word `end`, so that the server detects an incomplete line.
     """
     words = [f"token={token}"]
     words += [

@@ -105,7 +105,7 @@ class Reply:
         if not self.begun:
             data = self._after_marker(data)
         if data.startswith(self._marker) and not any(self._parts):
-            # This marker is the one of stderr.
+            # The program writes this second marker to stderr.
             raise redirection("stderr to stdout (`exec 2>&1`)", self._verb)
         if self._take is None:
             self._keep(data)

@@ -138,8 +138,8 @@ def test_shell_needs_a_terminal(full: Callable) -> None:
         # An array task, and a job on another cluster.
         ("12_3", "15 RUNNING", "srun --jobid=15 --pty --overlap /bin/echo -l"),
         ("12;b", "12 RUNNING", "srun -M b --jobid=12 --pty --overlap /bin/echo -l"),
-        ("12", "12 SUSPENDED", "Slurm does not run the job now"),
-        ("12", None, "srun is not on the PATH"),
+        ("12", "12 SUSPENDED", "The job is not running"),
+        ("12", None, "No srun on the PATH"),
     ],
 )
 def test_shell_of_running_slurm_job_overlaps(

@@ -281,7 +281,7 @@ def test_login_fails_after_three_wrong_passwords(
     login: Callable[..., Transport],
 ) -> None:
     asked = Asked("wrong", "wronger", "wrongest", PASSWORD)
-    with pytest.raises(AuthenticationFailed, match="a password typed"):
+    with pytest.raises(AuthenticationFailed, match="a typed password"):
         login(*PASSWORDS_ONLY, ask=asked).run("true")
     assert len(asked.prompts) == 3
 

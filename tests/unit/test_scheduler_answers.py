@@ -386,7 +386,7 @@ def test_refused_kill_stays_recorded(shell: Shell) -> None:
         "not told",
         "on file",
         "cancelled 5",
-        "kill requested by me, but it has not ended yet; slurm 5: Priority",
+        "kill requested by me, but the job has not ended yet; slurm 5: Priority",
     ]
 
 
@@ -398,7 +398,7 @@ def test_refused_kill_is_the_note_of_the_job(shell: Shell) -> None:
     set -- 0 me a; . "$here/commands/kill" """
     reply = shell(lines).split("\0")
     notes = [word for word in reply if word.startswith("note=")]
-    note = "kill requested by me, but it has not ended yet; slurm 5: RUNNING"
+    note = "kill requested by me, but the job has not ended yet; slurm 5: RUNNING"
     assert notes == [f"note={note}"]
 
 
@@ -688,7 +688,11 @@ def test_waiting_job_is_not_submitted_patiently(shell: Shell) -> None:
         ("", "slurm", "slurm"),
         ("pbs", "slurm", "slurm"),
         ("slurm", "pbs", "pbs"),
-        ("pbs", "", "warning: pbs is down: the jobs of this queue will run without it"),
+        (
+            "pbs",
+            "",
+            "warning: pbs is down: the jobs of this queue will run without a scheduler",
+        ),
         ("", "", "default"),
     ],
 )

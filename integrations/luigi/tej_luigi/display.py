@@ -80,7 +80,7 @@ class Display:
                 return
             words = "Killed"
             if str(message).strip().lower() != KILL:
-                words = f"Unknown message; the only one is '{KILL}'"
+                words = f"Unknown message; send '{KILL}' to kill the jobs"
             else:
                 try:
                     kill()

@@ -125,8 +125,8 @@ class ResultFiles:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # The file may be a result of the job that has the same name, and then has other
-        # keys.
+        # If a result of the job has the name of this file, it replaces the file, and
+        # the keys differ.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 

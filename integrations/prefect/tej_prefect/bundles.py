@@ -33,8 +33,9 @@ UNPACKS_FILES = hasattr(execute, "ZipExtractor")
 UPLOAD = "tej_prefect.bundles"
 EXECUTE = "prefect.bundles.execute"
 STAGE = '"$tej_stage"/'
-"""The job's directory, as written in the job's script, which may change the current
-directory."""
+"""Shell text for the job's directory.
+
+It is an absolute path, because the job's script may change the current directory."""
 
 
 class TejFlow(InfrastructureBoundFlow[P, R]):

@@ -149,7 +149,8 @@ class JobFollower:
 
     def _kill_if_cancelled(self) -> None:
         """Kill the job of a cancelled flow run if its grace period is over."""
-        # If the flow run was cancelled and then retried, this job is still killed.
+        # `_kill_at` stays set if the flow run is retried after its cancellation,
+        # because the retry starts a new job.
         if self._kill_at is None and not poller.is_cancelled(self._flow_run.id):
             return
         now = time.monotonic()

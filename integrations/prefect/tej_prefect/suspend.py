@@ -168,7 +168,7 @@ def _kill_cancelled() -> None:
 
 
 def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) -> None:
-    """Kill the jobs of a cancelled flow run whose destinations are stored blocks.
+    """Kill a cancelled flow run's jobs at destinations that are stored as blocks.
 
         @flow(on_cancellation=[kill_jobs_on_cancellation])
 

@@ -1,13 +1,13 @@
 # Records of many ended jobs: one awk reads the facts of all jobs, because the shell's `read`
-# needs a system call for each byte. `status` sources this file if it has many jobs.
+# needs a system call for each byte. `status` sources this file if a request has many jobs.
 # shellcheck shell=sh
 #
 # awk prints the record of a job only if the record follows from the facts below alone, in
 # the same way as in read_facts and print_job (state.sh). All other jobs are left to the
-# shell: jobs that have not ended, have left processes, have a fact that is damaged or rare
+# shell: jobs that have not ended, have left processes running, have a damaged fact or a rare fact
 # (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO in its
-# directory is left to the shell, too, because awk would block when it opens the FIFO. Most of
-# the time goes into opening files, so awk prefers the second line of `finished` (copy_facts in
+# directory is left to the shell, too, because awk would block when it opens the FIFO. Opening
+# files takes most of the time, so awk prefers the second line of `finished` (copy_facts in
 # run_detached.sh) to the facts that this line repeats.
 
 # print_ended ID...: print the records of jobs that have ended, and set $others to the ids

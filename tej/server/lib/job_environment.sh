@@ -17,7 +17,7 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
     restore_environment
     unset -f hide_environment restore_environment
 }
-# With -v, because bash would remove the function tej_run if there were no such variable.
+# Without -v, bash would remove the function tej_run if no variable has this name.
 unset -v tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
     tej_together tej_read_spec tej_now tej_start
 # Python buffers several kilobytes of output if stdout is a file.

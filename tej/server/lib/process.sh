@@ -14,7 +14,7 @@ get_host() {
     [ -z "${host-}" ] || return 0
     boot='' space=-
     if [ -n "$proc" ]; then
-        # Mounted with the option `subset=pid`, /proc has no directory `sys`.
+        # If /proc is mounted with the option `subset=pid`, it has no directory `sys`.
         if [ -r $proc/sys/kernel/hostname ]; then read -r host <$proc/sys/kernel/hostname; else host=$(uname -n); fi
         [ ! -r $proc/sys/kernel/random/boot_id ] || read -r boot <$proc/sys/kernel/random/boot_id
         # Strip the brackets of `pid:[N]`, which are a pattern in the shell.

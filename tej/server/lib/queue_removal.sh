@@ -26,7 +26,7 @@ keep_queue() {
 }
 
 # check_listed DIRECTORY: open the queue to new jobs again and quit if DIRECTORY cannot be
-# listed. For the shell, DIRECTORY would then be empty, and the queue would be removed with its
+# listed. The shell would treat DIRECTORY as empty, and the queue would be removed with its
 # running jobs.
 check_listed() {
     can_list "$1" || is_absent "$1" ||

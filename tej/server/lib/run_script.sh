@@ -28,8 +28,8 @@ can_list_job() {
     [ -n "$(ls "$job/" 2>/dev/null)" ]
 }
 
-# is_removed: check whether the job, whose directory cannot be read, was removed: no job has its
-# id, or another job has it. Enters the directory again if its path can be read.
+# is_removed: check whether the job, whose directory cannot be read, was removed: its id belongs
+# to no job or to another job. Enters the directory again if its path can be read.
 is_removed() {
     native=''
     { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null

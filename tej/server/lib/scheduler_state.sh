@@ -307,7 +307,7 @@ record_killed() {
 # the job's state calls retry_kill. The fact `ending` contains the last step of the
 # kill.
 retry_kill() {
-    note="kill requested${by:+ by $by}, but it has not ended yet${note:+; $note}"
+    note="kill requested${by:+ by $by}, but the job has not ended yet${note:+; $note}"
     [ "$listing_result" = answer ] && [ -n "$nid" ] || return 0
     ending_time=0 ending=''
     [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"

@@ -14,7 +14,7 @@
 
 # find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if it is certain
 # that the job does not exist. If the job may exist, but its directory cannot be read,
-# read_facts says that its state is unknown. If ID has the form NAME#N, it identifies the N-th
+# read_facts sets the state to unknown. If ID has the form NAME#N, it identifies the N-th
 # archived attempt of the job NAME.
 find_job() {
     id=$1 job=$jobs/$1
@@ -24,9 +24,9 @@ find_job() {
     [ -d "$job" ] || may_exist
 }
 
-# may_exist: check whether the job $job, which is not a directory for the shell, may exist. The
-# directory is listed as a last resort, because this starts a process. If the queue has
-# disappeared, a file system may be unmounted for a while.
+# may_exist: check whether the job $job may exist although the shell finds no directory at this
+# path. The parent directory is listed only as a last resort, because a list starts a process. If
+# the queue has disappeared, its file system may be unmounted for a while.
 may_exist() {
     if [ -e "$job" ]; then
         [ -d "$job" ]
@@ -80,8 +80,8 @@ need_job() {
     }
 }
 
-# check_jobs: quit if the jobs of the queue cannot be listed. For the shell, the queue then seems
-# to be empty.
+# check_jobs: quit if the jobs of the queue cannot be listed, because the shell would treat the
+# queue as empty.
 check_jobs() {
     why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || is_absent "$jobs" ||
         quit 20 "The jobs of '$queue' cannot be read: ${why##*: }"
@@ -119,7 +119,7 @@ is_absent() {
 }
 
 # is_unreadable PATH: check whether PATH is neither visible nor certainly absent. The last test
-# is for a file that a job makes in the meantime.
+# finds a file that a job has created in the meantime.
 is_unreadable() {
     [ ! -e "$1" ] && [ ! -h "$1" ] && ! is_absent "$1" && [ ! -e "$1" ] && [ ! -h "$1" ]
 }
@@ -197,7 +197,7 @@ read_native_id() {
 }
 
 # derive_unended_state: set $state of a job whose end is not recorded, from the facts that
-# read_facts has read. Sets $state to `?` if only the runtime can tell.
+# read_facts has read. Sets $state to `?` if only the runtime knows the state.
 derive_unended_state() {
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
         # The job's directory may have been moved while the facts were read, and another

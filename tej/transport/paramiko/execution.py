@@ -150,7 +150,7 @@ class Execution(Process):
             failure = ConnectionFailed(f"{where} refuses to run programs")
         else:
             failure = ConnectionFailed(
-                f"The program on {where} was ended by a signal; it is unknown "
-                "how much of its work it did"
+                f"The program on {where} was ended by a signal; it may have "
+                "done only a part of its work"
             )
         return failure

@@ -41,7 +41,7 @@ def _words(error: BaseException, where: str) -> str:
             )
         error = error.__context__
     if isinstance(error, (socket.gaierror, UnicodeError)):
-        reason = getattr(error, "strerror", "no host has such a name")
+        reason = getattr(error, "strerror", "no host has this name")
         return (
             f"{where} cannot be found: {reason}; "
             "check the host name, or its entry in ~/.ssh/config"
@@ -49,7 +49,7 @@ def _words(error: BaseException, where: str) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"{where} refuses connections; is sshd running there, on that port?"
     if isinstance(error, TimeoutError):
-        return f"{where} does not answer in time; is it up, and the network?"
+        return f"{where} does not answer in time; are the server and the network up?"
     if isinstance(error, EOFError):
         return f"The connection to {where} was lost"
     reason = error.strerror if isinstance(error, OSError) else None

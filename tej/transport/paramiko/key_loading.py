@@ -52,7 +52,7 @@ def load_with_passphrase(
             try:
                 return load(passphrase)
             except ValueError:
-                logger.debug("%s: a wrong passphrase", name)
+                logger.debug("%s: wrong passphrase", name)
         raise KeyUnusable(f"no correct passphrase for {name} was given")
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyUnusable(f"{name} cannot be used: {error}") from error

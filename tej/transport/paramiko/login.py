@@ -191,7 +191,7 @@ class _Login:
                     yield self._interactive_attempt("answers typed")
             if not self.prompted:
                 for _ in range(PROMPTS):
-                    yield self._password_attempt("a password typed", self.settings.ask)
+                    yield self._password_attempt("a typed password", self.settings.ask)
         if self.allowed is None:
             yield _Attempt("none", "nothing", self._nothing)
 

@@ -53,7 +53,7 @@ class Job(Module):
     """
 
     command: ClassVar[str] = ""
-    """Lines of shell, which end at the first command that fails (`set -e`)."""
+    """Shell commands; the job ends at the first command that fails (`set -e`)."""
     script: ClassVar[str] = ""
     """File that contains the command, relative to the file of the class."""
     uploads: ClassVar[tuple[str, ...]] = ()

@@ -8,7 +8,7 @@ The stage has these files, which are all part of the signature:
 - `inputs/PORT` plus the suffix of the file's name, such as `inputs/table.csv`: the file
   or directory that is the value of a port.  For a list: `inputs/PORT/000`, `001`, ...
 
-The server places the outputs of other jobs there when the job starts.
+The server copies the outputs of other jobs to `inputs/` before the job starts.
 """
 
 from __future__ import annotations
