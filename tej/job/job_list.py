@@ -1,4 +1,4 @@
-"""`JobList`: a list of job statuses that prints as a table, also in a notebook."""
+"""`JobList`: a list of job statuses that prints as a table, in notebooks as HTML."""
 
 from __future__ import annotations
 
