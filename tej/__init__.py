@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from tej.job.status import JobState, JobStatus
     from tej.queue.as_completed import as_completed
     from tej.queue.batch import Batch, run_many
-    from tej.queue.defaults import DEFAULT_TEJ_DIR
+    from tej.queue.default_queue import DEFAULT_TEJ_DIR
     from tej.queue.download import Downloaded
     from tej.queue.fetch_results import fetch_results, is_temporary
     from tej.queue.file_patterns import FilePattern, OptionalFile
@@ -161,7 +161,7 @@ _HOMES = {
     "tej.job.status": {"JobState", "JobStatus"},
     "tej.queue.batch": {"Batch", "run_many"},
     "tej.queue.as_completed": {"as_completed"},
-    "tej.queue.defaults": {"DEFAULT_TEJ_DIR"},
+    "tej.queue.default_queue": {"DEFAULT_TEJ_DIR"},
     "tej.queue.download": {"Downloaded"},
     "tej.queue.fetch_results": {"fetch_results", "is_temporary"},
     "tej.queue.file_patterns": {"FilePattern", "OptionalFile"},

@@ -2,7 +2,7 @@
 
 from tej.destination import destination_as_string, parse_ssh_destination
 from tej.job.job_id import make_unique_name
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 from tej.queue.server_log import ServerLogger
 

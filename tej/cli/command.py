@@ -20,7 +20,7 @@ from tej.cli.job_completion import complete_words
 from tej.cli.password_prompt import ask_for_secret
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.cli.sectioned_option import SHARED, Option
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
     from tej.config import Profile

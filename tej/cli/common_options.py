@@ -19,7 +19,7 @@ from tej.cli.option_values import (
 )
 from tej.destination import LOCAL
 from tej.job.status import JobState
-from tej.queue.defaults import DEFAULT_GRACE
+from tej.queue.grace_period import DEFAULT_GRACE
 from tej.queue.job_filters import select
 from tej.server.scripts import BUILT_IN
 

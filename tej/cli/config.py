@@ -11,7 +11,7 @@ from tej.cli.command import json_option
 from tej.cli.profile import profile_option
 from tej.config.profile import Setting
 from tej.destination import Destination
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 
 
 @make_command("config", example="tej config -p lab")

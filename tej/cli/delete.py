@@ -7,6 +7,7 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.confirm_deletion import is_confirmed, yes_option
+from tej.cli.exit_status import DECLINED
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
@@ -36,7 +37,7 @@ def command(
     loss = jobs.statuses.values()
     if context.params["all_"] and not yes and not is_confirmed(queue, loss):
         output.say("Nothing was deleted", err=True)
-        return 1
+        return DECLINED
     report = output.JobReport(as_json)
     # If a job was submitted again after the filters were applied, the new job has not
     # matched the filters and is kept.

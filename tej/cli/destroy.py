@@ -8,6 +8,7 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.common_options import grace
 from tej.cli.confirm_deletion import confirm, describe_loss, yes_option
+from tej.cli.exit_status import DECLINED
 from tej.queue.remote import RemoteQueue
 
 kill_option = click.option(
@@ -40,7 +41,7 @@ def destroy(
         return 0
     if not yes and not is_agreed(queue):
         output.say("Nothing was removed", err=True)
-        return 1
+        return DECLINED
     queue.cleanup(kill, grace=grace)
     if as_json:
         output.print_json({"queue": place, "removed": True})

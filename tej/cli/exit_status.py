@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tej import errors
@@ -28,6 +28,10 @@ LIMIT_REACHED = 124
 """Exit status of `run` and `wait` if the job exceeded a limit, as from timeout(1)."""
 TEJ_FAILED = 125
 """Exit status of `run` and `wait` if tej itself failed, and not the job."""
+WAIT_TIMED_OUT = TEJ_FAILED
+"""Exit status of `wait` if the jobs have not ended within `--timeout`."""
+DECLINED = 1
+"""Exit status of a deletion that the user has not confirmed."""
 
 
 def exit_status(error: errors.Error) -> int:
@@ -36,6 +40,15 @@ def exit_status(error: errors.Error) -> int:
         if isinstance(error, kind):
             return status
     return 1
+
+
+def of_error(error: errors.Error, command: str) -> int:
+    """Return the exit status of a command that has failed with an error.
+
+    `run` and `wait` have the exit status of the job, so a failure of tej itself must
+    have an exit status of its own.
+    """
+    return TEJ_FAILED if command in ("run", "wait") else exit_status(error)
 
 
 def of_job(status: JobStatus) -> int:
@@ -56,3 +69,11 @@ def of_job(status: JobStatus) -> int:
     if status.state is JobState.KILLED and status.exit_code == 0:
         return TEJ_FAILED
     return int(status.result)
+
+
+def of_jobs(statuses: Iterable[JobStatus]) -> int:
+    """Return the exit status of `wait` for jobs that have ended.
+
+    The exit status is the first that is not 0.
+    """
+    return next((code for code in map(of_job, statuses) if code), 0)

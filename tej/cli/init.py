@@ -14,7 +14,7 @@ from tej.cli.command import json_option
 from tej.cli.common_options import warn_of_expansion
 from tej.cli.config import as_toml
 from tej.destination import Destination
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 
 
 @make_command("init", example="tej init lab me@login.example.org --result 'out/*.csv'")

@@ -12,7 +12,7 @@ from tej.cli.exit_status import INTERRUPTED
 from tej.cli.profile import current_profile
 from tej.config.profile import COMMAND_LINE
 from tej.job.status import JobStatus
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 

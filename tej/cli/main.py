@@ -11,7 +11,7 @@ import click
 
 from tej import errors
 from tej.cli import output
-from tej.cli.exit_status import INTERRUPTED, SIGPIPE, TEJ_FAILED, exit_status
+from tej.cli.exit_status import INTERRUPTED, SIGPIPE, of_error
 from tej.command_list import COMMANDS, OTHER_NAMES, help_page
 from tej.version import __version__
 
@@ -123,10 +123,8 @@ def main(arguments: list[str] | None = None) -> None:
         status = INTERRUPTED
     except errors.Error as error:
         _report(words, str(error), type(error).__name__, None)
-        # `run` and `wait` return the exit status of the job, so a failure of tej itself
-        # must have an exit status of its own.
         verb = next((word for word in words if not word.startswith("-")), "")
-        status = TEJ_FAILED if verb in ("run", "wait") else exit_status(error)
+        status = of_error(error, verb)
     sys.exit(status if isinstance(status, int) else 0)
 
 

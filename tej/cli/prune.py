@@ -12,6 +12,7 @@ from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.common_options import duration, label_filter, parse_pairs, state_filter
 from tej.cli.confirm_deletion import count_jobs, describe_loss, is_confirmed, yes_option
+from tej.cli.exit_status import DECLINED
 from tej.errors import JobStillRunning
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
@@ -110,7 +111,7 @@ def prune(
     """
     if jobs and ask and not is_confirmed(queue, jobs):
         output.say("Nothing was deleted", err=True)
-        return 1
+        return DECLINED
     errors = queue.delete_many(jobs)
     deleted = [job for job in jobs if errors[job.job_id] is None]
     if as_json:

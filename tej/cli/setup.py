@@ -7,7 +7,7 @@ import click
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.common_options import runtime, warn_of_expansion
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 
 

@@ -14,7 +14,7 @@ from tej import errors
 from tej.cli import output
 from tej.cli.command import queue_command
 from tej.cli.common_options import seconds
-from tej.cli.exit_status import TEJ_FAILED, of_job
+from tej.cli.exit_status import WAIT_TIMED_OUT, of_jobs
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.notify import notify
 from tej.job.summary import summarize
@@ -84,9 +84,8 @@ def command(
         output.print_json({"jobs": documents, **why})
     if late is not None:
         output.say(str(late), err=True)
-        return TEJ_FAILED
-    codes = [of_job(ended[one]) for one in dict.fromkeys(ids)]
-    return next((code for code in codes if code), 0)
+        return WAIT_TIMED_OUT
+    return of_jobs(ended[one] for one in dict.fromkeys(ids))
 
 
 def describe_end(ended: Mapping[str, JobStatus]) -> str:

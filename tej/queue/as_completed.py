@@ -11,7 +11,7 @@ from tej.job.status import JobStatus
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue, renamed
 from tej.queue.status_requests import get_statuses
-from tej.queue.wait import TICK
+from tej.queue.tick import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.transport.shortage import start_thread
 

@@ -33,7 +33,7 @@ from tej.queue.run_result import (
     fail,
     fail_unless_failed,
 )
-from tej.queue.wait import TICK
+from tej.queue.tick import TICK
 from tej.queue.wait_timeout import wait_timeout
 
 FAILURES_WITH_STDERR = 5

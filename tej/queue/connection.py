@@ -23,7 +23,7 @@ from tej.errors import (
     RemoteCommandFailure,
 )
 from tej.job.job_id import check_job_reference
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 from tej.queue.retry_policy import Retries, with_retries
 from tej.queue.script_upgrade import prefer_own_scripts, upgrade_scripts
 from tej.queue.server_log import NOTICE, ServerLogger

@@ -27,7 +27,7 @@ from tej.queue.run_result import (
     RunResult,
     fail_unless_failed,
 )
-from tej.queue.wait import TICK
+from tej.queue.tick import TICK
 
 logger = logging.getLogger("tej")
 

@@ -26,7 +26,8 @@ from typing import Any
 from tej.errors import ConnectionFailed, Error
 from tej.job.status import JobStatus
 from tej.queue.remote import RemoteQueue
-from tej.queue.wait import TICK, Watcher
+from tej.queue.tick import TICK
+from tej.queue.wait_request import Watcher
 from tej.transport import Completed, Sink, Transport
 from tej.transport.shortage import start_thread
 

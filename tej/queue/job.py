@@ -11,9 +11,9 @@ from tej.job.escaping import escape_line
 from tej.job.status import JobStatus
 from tej.queue import delete_request, kill_request, status_requests
 from tej.queue.connection import QueueConnection
-from tej.queue.defaults import DEFAULT_GRACE
+from tej.queue.grace_period import DEFAULT_GRACE
 from tej.queue.lazy_module import LazyModule
-from tej.queue.wait import Watcher
+from tej.queue.wait_request import Watcher
 
 
 class JobQueue(Protocol):

@@ -26,12 +26,13 @@ from tej.job.job_id import check_job_id
 from tej.job.status import JobState, JobStatus
 from tej.queue import delete_request, kill_request, status_requests
 from tej.queue.connection import QueueConnection, run_script
-from tej.queue.defaults import DEFAULT_GRACE, DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
+from tej.queue.grace_period import DEFAULT_GRACE
 from tej.queue.job import Job
 from tej.queue.lazy_module import LazyModule
 from tej.queue.retry_policy import Retries
 from tej.queue.server_log import ServerLogger
-from tej.queue.wait import Watcher
+from tej.queue.wait_request import Watcher
 from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from tej.destination import Destination
-from tej.queue.defaults import DEFAULT_TEJ_DIR
+from tej.queue.default_queue import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 
 _queues: dict[Hashable, RemoteQueue] = {}

@@ -75,6 +75,7 @@ WAIT = (
         " find_attended",
         "commands/wait",
     )
+    + functions("set_next_full", "lib/wait_interval.sh")
     + """
 try() { if "$@"; then echo yes; else echo no; fi; }
 add() { mkdir -p "jobs/$1"; echo "token=t$1 end" >"jobs/$1/spec"; }

@@ -1,4 +1,4 @@
-"""Default values of a queue, which the help of the commands prints.
+"""Default path of a queue on the server, which the help of the commands prints.
 
 The module imports nothing, so that the command line can parse its options before it
 imports the modules that send requests.
@@ -6,5 +6,3 @@ imports the modules that send requests.
 
 DEFAULT_TEJ_DIR = "~/.tej"
 """Path of the queue on the server."""
-DEFAULT_GRACE = 10
-"""Number of seconds between SIGTERM and SIGKILL in a kill."""

@@ -20,7 +20,7 @@ from tej import (
     RemoteCommandFailure,
     Retries,
 )
-from tej.queue.wait import Watcher
+from tej.queue.wait_request import Watcher
 from tej.queue.wait_timeout import ended_among
 
 
@@ -200,10 +200,10 @@ def test_outage_of_the_server_is_survived_for_a_while(
     assert wait(unmounted) == [unmounted]
     server.removed = False
     assert unmounted.waited == 0
-    monkeypatch.setattr("tej.queue.wait.OUTAGE_TIMEOUT", 0)
+    monkeypatch.setattr("tej.queue.wait_request.OUTAGE_TIMEOUT", 0)
     assert wait(*[unmounted] * 5) == [unmounted]
     assert unmounted.waited > 0
-    monkeypatch.setattr("tej.queue.wait.OUTAGE_TIMEOUT", -1)
+    monkeypatch.setattr("tej.queue.wait_request.OUTAGE_TIMEOUT", -1)
     assert wait(outage) == [outage]
     assert wait(unmounted) == [unmounted]
 

@@ -1,8 +1,10 @@
 """Waiting for jobs: one `wait` request per queue waits for the jobs of all threads.
 
-The server's `commands/wait` checks the jobs, chooses the interval between two checks,
-and reports each job when the job ends.  If a thread starts to wait for another job, or
-if the connection is lost, the request is sent again with the ids of all pending jobs.
+The server's `commands/wait` checks the jobs, and reports each job when the job ends.
+The server also chooses the interval between two checks (`lib/wait_interval.sh`).
+
+If a thread starts to wait for another job, or if the connection is lost, the request is
+sent again with the ids of all pending jobs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.queue.retry_policy import STABLE
 from tej.queue.status_requests import get_statuses
+from tej.queue.tick import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.transport.shortage import start_thread
 from tej.wire.framing import RecordSplitter
@@ -38,10 +41,6 @@ GATHER = 0.05
 
 OUTAGE_TIMEOUT = 600.0
 """Number of seconds for which a wait that has begun survives failures on the server."""
-
-TICK = 1.0
-"""Number of seconds between two calls of `on_tick`.  Ctrl-C takes effect within TICK
-seconds."""
 
 
 class Waiter:

@@ -1,0 +1,7 @@
+"""Grace period of a kill, which the help of the commands prints.
+
+The module imports nothing, like default_queue.py.
+"""
+
+DEFAULT_GRACE = 10
+"""Number of seconds between SIGTERM and SIGKILL in a kill."""

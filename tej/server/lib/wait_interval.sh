@@ -1,0 +1,19 @@
+# Interval of a wait: the time between two checks of the jobs in commands/wait.
+# shellcheck shell=sh
+
+pause=0.1          # seconds until the next check for `finished`; grows to 0.5
+derive_every=20    # checks between two full derivations of the state of up to 100 jobs
+keepalive_every=30 # checks between two keep-alives for the client
+
+# lengthen_pause: increase $pause. A short job has often ended after the first pauses.
+lengthen_pause() {
+    case $pause in 0.1) pause=0.2 ;; *) pause=0.5 ;; esac
+}
+
+# set_next_full COUNT UNATTENDED: set $next_full to the number of the next check that derives
+# the state of all COUNT jobs. The derivation takes about a millisecond for each of the
+# UNATTENDED jobs, and find_attended takes 0.1 milliseconds for each job. Therefore $next_full
+# is later if there are more jobs.
+set_next_full() {
+    next_full=$((checks + derive_every * (1 + $1 / 500 + $2 / 100)))
+}
