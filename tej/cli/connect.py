@@ -44,8 +44,8 @@ def command(
     """Log in to a server once, for all commands that follow.
 
     `ssh` prompts for passwords and codes at the terminal.  All tej commands of this
-    user then share the connection, until it has been unused for the given time or `tej
-    disconnect` closes it.
+    user then share the connection.  The connection closes when it has been unused for
+    the given time, or when you run `tej disconnect`.
     """
     refuse_on_windows()
     from tej.transport.openssh_login import log_in

@@ -133,7 +133,7 @@ def print_texts(
     empty: str,
     as_json: bool,
 ) -> int:
-    """Print a text about each job; return the highest exit status.
+    """Print text about each job; return the highest exit status.
 
     `fetch` returns the text of a job, `key` is the key of the text in JSON, and `empty`
     is the message for a job without text.

@@ -42,8 +42,8 @@ def command(
 ) -> None:
     """Upload a directory and start it as a job; print the job's id.
 
-    The default directory is the current one.  Only the id goes to stdout, so
-    that id=$(tej submit ...) gets it.
+    The default directory is the current one.  Only the id is printed to stdout, so that
+    id=$(tej submit ...) stores the id in a variable.
     """
     if dry_run:
         print_plan(queue, spec, is_signed=reuse or retry, as_json=as_json)

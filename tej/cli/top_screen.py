@@ -56,7 +56,7 @@ class Update(Message):
 
 
 class Box(ModalScreen[str | None]):
-    """A dialog box with a text; if `value` is given, with a field to edit the value.
+    """A dialog box with a message, and a field to edit `value` if `value` is given.
 
     The result is the edited value, or "y" if the user pressed y, or else None.
     """

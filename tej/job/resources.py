@@ -220,10 +220,10 @@ def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:
 
 
 def parse_size(size: int | str) -> int:
-    """Convert a size to bytes: a number of bytes, or a text such as `500M` or `1.5G`.
+    """Convert a size to bytes: a number of bytes, or a string such as `500M` or `1.5G`.
 
-    A text without a unit is refused, because Slurm would read it as megabytes and other
-    programs as bytes.
+    A string without a unit is refused, because Slurm would read the number as
+    megabytes, and other programs as bytes.
     """
     if isinstance(size, int):
         return size

@@ -140,9 +140,9 @@ class QueueConnection:
     ) -> Reply:
         """Send a request without retries, and return the reply.
 
-        If the server reports outdated scripts, they are upgraded, and the request is
-        sent again.  `stdin` is passed to the repeated request, too, so the program must
-        not read its standard input before it has checked the scripts.
+        If the server reports outdated scripts, tej upgrades the scripts and sends the
+        request again.  `stdin` is passed to the repeated request, too, so the program
+        must not read its standard input before it has checked the scripts.
         """
 
         def program() -> Program:
@@ -229,8 +229,8 @@ class QueueConnection:
 def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:
     """Log the warning and the notice of a new queue in the server's reply, if any.
 
-    If several threads create a queue at the same time, each reply contains them; they
-    are logged once.
+    If several threads create a queue at the same time, each reply contains the warning
+    and the notice, which are logged once.
     """
     for key, level in (("warning", logging.WARNING), ("notice", NOTICE)):
         words = answer.head.get(key)
@@ -240,7 +240,7 @@ def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:
 
 
 def submitter() -> str:
-    """Return user@host of this client; the server stores it with jobs and kills."""
+    """Return user@host of this client, which the server stores with jobs and kills."""
     return f"{local_user()}@{socket.gethostname()}"
 
 

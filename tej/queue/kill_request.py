@@ -1,4 +1,4 @@
-"""Kill of jobs: sends the request, and reports jobs that still run after it.
+"""Kill of jobs: sends the request, and reports jobs that survived it.
 
 The server's `commands/kill` sends the signals.
 """

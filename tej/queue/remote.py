@@ -280,8 +280,8 @@ class RemoteQueue:
     def server_logger(self) -> ServerLogger:
         """Return a new logger for the standard error of one program on the server.
 
-        The lines are logged to the logger `tej.server`.  Override this method to treat
-        them in another way.
+        The lines are logged to the logger `tej.server`.  Override this method to handle
+        the lines in another way.
         """
         return ServerLogger()
 

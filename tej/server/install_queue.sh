@@ -100,8 +100,8 @@ carry_over() {
 # select_runtime RUNTIME DIGEST: set $runtime to RUNTIME if the server supports it. If
 # RUNTIME is `auto`, set $runtime to the runtime of the server's scheduler, or to
 # `default` if the server has no scheduler. If schedulers are installed, but none of them
-# answers, `auto` selects `default`, because on many workstations only the programs of a
-# scheduler are installed, and sends a warning, because the server may be a login node.
+# answers, `auto` selects `default`, because many workstations have only the programs of a
+# scheduler. `auto` then also sends a warning, because the server may be a login node.
 select_runtime() {
     runtime=$1 silent=''
     [ "$runtime" != auto ] || {

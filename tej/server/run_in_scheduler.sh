@@ -85,7 +85,7 @@ leave_array() {
 }
 
 # watch_session: a background process that writes the heartbeat. When a signal is sent to
-# the whole session, it also creates the file .heard.SIGNAL. The runner must not forward a
+# the whole session, this process also creates the file .heard.SIGNAL. The runner must not forward a
 # recorded signal, because the script has received the signal directly.
 watch_session() {
     begin_sleeps

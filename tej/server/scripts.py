@@ -36,7 +36,7 @@ _SENT = frozenset(
 
 
 class Scripts(NamedTuple):
-    """A set of scripts to install on a server: their texts, by relative path."""
+    """A set of scripts to install on a server: their contents, by relative path."""
 
     files: dict[str, str]
     digest: str

@@ -48,7 +48,7 @@ def describe(status: JobStatus, line: str = "") -> str:
 
 
 def parse_progress(text: str) -> int | None:
-    """Return the percentage in a text such as `42`, `42.5%` or `21/50`.
+    """Return the percentage in a string such as `42`, `42.5%` or `21/50`.
 
     Return None if the text has another form.
     """

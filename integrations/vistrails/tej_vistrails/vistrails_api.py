@@ -33,7 +33,7 @@ except ImportError as error:
 
 def waits(monitor):
     # type: (Any) -> bool
-    """Return True if a module waits for its job, False if the job suspends it.
+    """Return True if a module waits for its job, False if it is suspended instead.
 
     The condition is the same as in VisTrails' `JobMonitor.checkJob`, but
     `checkJob` requests the status of a job only every ten minutes."""

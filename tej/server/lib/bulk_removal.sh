@@ -6,7 +6,7 @@ claimed='' # ids of the claimed jobs that are not removed yet
 batches=0  # number of batches that were removed
 
 # claim_if_simple ID SINCE: claim the job for remove_claimed if it can be removed in a batch:
-# the job has ended, nothing outside its directory belongs to it, and its record must not be
+# the job has ended, nothing outside its directory belongs to it, and its record need not be
 # printed. Returns 1 if the job cannot be removed in a batch.
 claim_if_simple() {
     case $1 in *'#'*) return 1 ;; esac

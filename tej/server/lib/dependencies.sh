@@ -202,8 +202,8 @@ is_restarting() {
 # $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
-    # If the token differs, jobs/ID belongs to another submission. The submission of ENTRY
-    # is then not published yet, or `tej retry` has archived it as an attempt.
+    # If the token differs, jobs/ID belongs to another submission. The job of ENTRY
+    # is then not published yet, or `tej retry` has archived the job as an attempt.
     has_token "${1%%.*}" || return 0
     if [ -s "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents
@@ -300,8 +300,8 @@ copy_input() {
             TEJ_JOB_TOKEN=${dep_token%% *}
             export TEJ_JOB_TOKEN
             mkdir -p "${dep_target%/*}" || exit 1
-            # --reflink (GNU) shares the blocks of both files until one of the files is
-            # changed, if the file system supports it.
+            # If the file system supports it, --reflink (GNU) lets both files share their blocks
+            # until one of the files is changed.
             cp --reflink=auto -RHp "$dep_source" "$dep_target" 2>/dev/null && exit
             [ ! -e "$dep_target" ] || remove "$dep_target"
             cp -RHp "$dep_source" "$dep_target"

@@ -109,7 +109,7 @@ load_listing() {
 }
 
 # look_up ID NAME: set $listed_state to the STATE and $reason to the WORDS of the job in
-# the listing. $listed_state is `silent` if the scheduler did not answer. It is `unknown`
+# the listing. $listed_state is `silent` if the scheduler did not answer, and `unknown`
 # if the listed name belongs to another submission, because the scheduler has then reused
 # the id. If the listing does not contain the job, $listed_state is `unknown` if the
 # listing is complete (scheduler_listed_all), and '' otherwise.

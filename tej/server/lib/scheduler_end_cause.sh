@@ -10,7 +10,7 @@ find_cause() {
     case $listed_state,$reason in
         unknown,* | over, | over,'exit status '*) ;;
         ended,*)
-            # Slurm may report a job that it killed because of its memory as FAILED.
+            # Slurm may report FAILED for a job that it killed because of the memory limit.
             logged=$(cause_in_log)
             case $logged in limit* | cut*) listed_state=${logged%%|*} reason=${logged#*|} ;; esac
             return 0

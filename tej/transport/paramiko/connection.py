@@ -91,10 +91,10 @@ class ParamikoConnection(Connection):
             sock.close()
 
     def abandon(self) -> None:
-        # The parent's threads do not exist in the child, but the locks that they had
-        # locked are still locked.  The channels are marked as closed, because otherwise
-        # the garbage collector would make them send a message over the parent's
-        # connection.
+        # The parent's threads do not exist in the child, but the locks that those
+        # threads held are still locked.  The channels are marked as closed, because
+        # otherwise the garbage collector would make them send a message over the
+        # parent's connection.
         for channel in self.channels:
             channel.lock = threading.Lock()
             channel.closed = True

@@ -168,7 +168,7 @@ class Exploration:
                 raise PipelineError(
                     f"The parameters '{other}' and '{name}' are the same port"
                 )
-            # A set is refused because it has no order. A text is refused because it
+            # A set is refused because it has no order. A string is refused because it
             # would be read as a list of characters.
             if isinstance(options, str | bytes | Set) or not isinstance(
                 options, Iterable

@@ -75,7 +75,7 @@ code { font-size: 12px; }
 def write_report(execution: Execution, path: str | Path) -> Path:
     """Write the report of a pipeline or an exploration to an HTML file.
 
-    The outputs that are images or texts are downloaded.
+    The outputs that are images or text files are downloaded.
     """
     steps = execution.steps()
     failures = dict(itertools.islice(execution.failures(steps), MAX_FAILURES))

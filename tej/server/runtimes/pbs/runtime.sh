@@ -236,7 +236,7 @@ scheduler_submit() {
             case $dialect$shell in
                 openpbs)
                     # With `-- PROGRAM`, the program is the top process of the job. qsub
-                    # then ignores directives in the script, so they become arguments.
+                    # then ignores directives in the script, so tej passes them as arguments.
                     split_lines
                     # shellcheck disable=SC2046 # split into options
                     set -- $(copy_directives | split_directives) "$@"

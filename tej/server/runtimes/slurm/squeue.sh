@@ -64,8 +64,8 @@ on_cluster() {
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
 # called with ids, because it prints no jobs at all if one of the ids no longer exists.
 # -r prints each task of a job array on a line of its own. The path of the batch script is
-# the last field, because job names may contain `|`. The header is printed, because without it
-# the empty output of a site's own squeue that fails would mean that the user has no jobs.
+# the last field, because job names may contain `|`. The header is printed, so that
+# the empty output of a site's own squeue that has failed does not count as a list without jobs.
 slurm_queue() {
     patiently squeue -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
