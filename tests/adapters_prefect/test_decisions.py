@@ -446,7 +446,7 @@ def test_unclaimed_running_jobs_are_killed(
     assert queue.calls == [("kill", "a", "c")] or queue.calls == [("kill", "c", "a")]
     assert (counts.killed, counts.stopping, counts.left) == (1, 1, 2)
     assert counts.is_complete
-    assert stages[0][0] in {f"/q/jobs/{one}/stage" for one in "abc"}
+    assert stages[0][0] in {f"/q/jobs/{one}/stage" for one in "abce"}
     guard = guard_of(None)
     assert guard.kill([records[-1]]).killed == 1
     assert stages[1] == ("/q/jobs/d/stage", [])

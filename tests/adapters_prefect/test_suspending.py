@@ -155,7 +155,7 @@ def test_kill_of_cancelled_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> N
     complete = iter([False, True])
     killed: list[str] = []
 
-    def kill(flow_run_id: UUID, *_: object) -> KillCounts:
+    def kill(flow_run_id: UUID, *_: object, **__: object) -> KillCounts:
         killed.append(names[flow_run_id])
         return KillCounts(is_complete=next(complete))
 

@@ -21,7 +21,12 @@ from prefect.states import Cancelled
 
 import tej
 from tej_prefect.cancellation_poller import poller
-from tej_prefect.claims import claims, wanted_by_others
+from tej_prefect.claims import (
+    claims,
+    suspended_jobs,
+    unclaim_suspended,
+    wanted_by_others,
+)
 from tej_prefect.context import (
     CANCELLED,
     Run,
@@ -89,28 +94,41 @@ def kill_unclaimed(
     job_ids: Iterable[str],
     cancelled: Collection[UUID],
     counts: KillCounts,
+    *,
+    suspended: UUID | None = None,
 ) -> None:
     """Kill the jobs, except those that flow runs outside of `cancelled` have claimed.
 
-    If the claims of other flow runs cannot be read, all jobs are left running.
+    If the claims of other flow runs cannot be read, all jobs are left running.  If
+    `suspended` is the id of a flow run that was cancelled while it was suspended, only
+    the jobs that this flow run has claimed are killed.  Its claim is then removed:
+    otherwise, if a user started a killed job again, a worker that is started later
+    would kill the job again.
     """
     logger = run_logger()
     ids = [*job_ids]
     try:
-        statuses = queue.statuses(ids)
-        running = {
-            job_id: status
-            for job_id, status in statuses.items()
-            if status is not None and not status.state.final
+        known = {
+            id_: one for id_, one in queue.statuses(ids).items() if one is not None
         }
-        if not running:
+        if not known:
             return
-        ours = _unclaimed(queue, running, cancelled, counts)
-        for job_id, killed in queue.kill_many(ours).items():
-            if killed is not None and not killed.was.final:
-                logger.info("Job %s: %s", job_id, killed.status.describe())
-                counts.killed += killed.status.state.final
-                counts.stopping += not killed.status.state.final
+        stage = str(next(iter(known.values())).directory)
+        if suspended is not None:
+            claimed = suspended_jobs(queue, stage, suspended)
+            if not claimed.intersection(ids):
+                return
+            known = {id_: one for id_, one in known.items() if id_ in claimed}
+        running = [id_ for id_, one in known.items() if not one.state.final]
+        if running:
+            ours = _unclaimed(queue, stage, running, cancelled, counts)
+            for job_id, killed in queue.kill_many(ours).items():
+                if killed is not None and not killed.was.final:
+                    logger.info("Job %s: %s", job_id, killed.status.describe())
+                    counts.killed += killed.status.state.final
+                    counts.stopping += not killed.status.state.final
+        if suspended is not None and counts.is_complete:
+            unclaim_suspended(queue, stage, suspended)
     except tej.QueueDoesntExist:
         return
     except tej.Error as error:
@@ -122,13 +140,13 @@ def kill_unclaimed(
 
 def _unclaimed(
     queue: tej.RemoteQueue,
-    running: Mapping[str, tej.JobStatus],
+    stage: str,
+    running: Collection[str],
     cancelled: Collection[UUID],
     counts: KillCounts,
 ) -> list[str]:
     """Return the jobs that no other flow run has claimed; count the other jobs."""
     logger = run_logger()
-    stage = str(next(iter(running.values())).directory)
     try:
         others = wanted_by_others(queue, stage, cancelled)
     except tej.Error:
@@ -140,7 +158,7 @@ def _unclaimed(
         reason = "the claims on them could not be checked with Prefect's API"
         counts.leave(len(running), reason)
         return []
-    for job_id in running.keys() & others.keys():
+    for job_id in others.keys() & {*running}:
         logger.info("Job %s is left running: %s", job_id, others[job_id])
         counts.leave(1, f"claimed by {others[job_id]}")
     return [job_id for job_id in running if job_id not in others]

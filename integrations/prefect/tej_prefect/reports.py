@@ -24,9 +24,7 @@ from tej_prefect.context import Run, run_logger, stored_name
 from tej_prefect.job_result import PENDING, JobRecord, by_queue
 
 if TYPE_CHECKING:
-    from logging import Logger, LoggerAdapter
-
-    AnyLogger = Logger | LoggerAdapter[Logger]
+    from tej_prefect.context import AnyLogger
 
 JOBS_KEY = "tej-jobs"
 AWAITED_KEY = "tej-awaited"

@@ -9,7 +9,7 @@ suspended.  A resumed flow starts from its beginning and finds its jobs.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
@@ -28,7 +28,7 @@ from prefect.exceptions import NotPausedError
 from prefect.flow_runs import resume_flow_run, suspend_flow_run
 
 import tej
-from tej_prefect.claims import claim_suspended, suspended_jobs, unclaim_suspended
+from tej_prefect.claims import claim_suspended, unclaim_suspended
 from tej_prefect.context import PAGE, current_run, read_all, run_logger, stored_name
 from tej_prefect.credentials import load_destination
 from tej_prefect.flow_run_cancellation import KillCounts, kill_unclaimed
@@ -40,9 +40,6 @@ PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""
 RECENT = timedelta(days=1)
 """Age after which `reconcile` ignores the cancellation of a flow run."""
-
-Kill = Callable[[tej.RemoteQueue, Collection[str], Collection[UUID], KillCounts], None]
-"""Function that kills jobs of cancelled flow runs, like `kill_unclaimed`."""
 
 _killed: set[UUID] = set()
 """Tables of cancelled flow runs whose jobs this process has killed or left running."""
@@ -163,7 +160,7 @@ def _kill_cancelled() -> None:
         state = flow_run.state
         if state is None or state.timestamp < since or table.id in _killed:
             continue
-        if _kill_rows(flow_run.id, _rows_of(table), _kill_awaited).is_complete:
+        if _kill_rows(flow_run.id, _rows_of(table), suspended=True).is_complete:
             _killed.add(table.id)
 
 
@@ -182,9 +179,12 @@ def kill_jobs_on_cancellation(flow: object, flow_run: FlowRun, state: object) ->
 
 
 def _kill_rows(
-    flow_run_id: UUID, rows: Iterable[Row], kill: Kill = kill_unclaimed
+    flow_run_id: UUID, rows: Iterable[Row], *, suspended: bool = False
 ) -> KillCounts:
-    """Kill a cancelled flow run's jobs, except those claimed by other flow runs."""
+    """Kill a cancelled flow run's jobs, except those claimed by other flow runs.
+
+    `suspended` is whether the flow run was cancelled while it was suspended.
+    """
     counts = KillCounts()
     killed: list[Row] = []
     for row in rows:
@@ -198,42 +198,11 @@ def _kill_rows(
         if queue is None:
             counts.miss(len(job_ids))
         else:
-            kill(queue, job_ids, [flow_run_id], counts)
+            claimant = flow_run_id if suspended else None
+            kill_unclaimed(queue, job_ids, [flow_run_id], counts, suspended=claimant)
     if counts != KillCounts():
         run_logger().info("Flow run %s was cancelled: %s", flow_run_id, counts)
     return counts
-
-
-def _kill_awaited(
-    queue: tej.RemoteQueue,
-    job_ids: Collection[str],
-    cancelled: Collection[UUID],
-    counts: KillCounts,
-) -> None:
-    """Kill the jobs that a flow run waited for when it was cancelled.
-
-    These jobs are in the claim of the suspended flow run.  After the kill, the claim is
-    removed.  Otherwise, if a user started a killed job again, a worker that is started
-    later would kill the job again.
-    """
-    (flow_run_id,) = cancelled
-    try:
-        known = [one for one in queue.statuses(job_ids).values() if one is not None]
-        if not known:
-            return
-        stage = str(known[0].directory)
-        claimed = suspended_jobs(queue, stage, flow_run_id)
-        awaited = [one for one in job_ids if one in claimed]
-        if not awaited:
-            return
-        kill_unclaimed(queue, awaited, cancelled, counts)
-        if counts.is_complete:
-            unclaim_suspended(queue, stage, flow_run_id)
-    except tej.QueueDoesntExist:
-        return
-    except tej.Error as error:
-        run_logger().warning("The jobs at %r were not killed: %s", queue, error)
-        counts.miss(len(job_ids))
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
