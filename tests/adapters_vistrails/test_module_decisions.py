@@ -14,11 +14,9 @@ import pytest
 from tej_vistrails.client import ClientError, QueueAddress
 
 MODULES = [
-    "queue_module",
     "remote_job",
     "file_modules",
     "job_modules",
-    "submit_modules",
 ]
 LOST = ClientError("ConnectionFailed", "silent")
 REFUSED = ClientError("AuthenticationFailed", "refused")
@@ -192,7 +190,7 @@ def case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Case:
 
 
 def submit(case: Case, **ports: Any) -> Any:
-    return case.make("submit_modules", "SubmitShellJob", source="echo%20a", **ports)
+    return case.make("job_modules", "SubmitShellJob", source="echo%20a", **ports)
 
 
 def test_missing_job_is_started(case: Case) -> None:
@@ -386,7 +384,7 @@ def test_directory_has_the_files_of_the_ports(case: Case, tmp_path: Path) -> Non
 
     def make(*names: str, **ports: Any) -> Any:
         ports = {"script": "run", **paths, **ports}
-        module = case.make("submit_modules", "SubmitJob", **ports)
+        module = case.make("job_modules", "SubmitJob", **ports)
         module.input_ports_order = names
         return module
 
@@ -431,7 +429,7 @@ def test_download_has_one_file_or_a_directory(case: Case) -> None:
 def test_queue_has_its_parts(case: Case) -> None:
     def address(**ports: Any) -> Any:
         ports = {"hostname": "host", "queue": "q", **ports}
-        return case.run(case.make("queue_module", "Queue", **ports)).outputs["queue"]
+        return case.run(case.make("job_modules", "Queue", **ports)).outputs["queue"]
 
     assert vars(address()) == vars(QueueAddress("host", "q"))
     made = address(

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional, Sequence, Tuple
 
-    from .queue_module import Port
+    from .vistrails_api import Port
 
 JOB = "(org.vistrails.extra.tej:Job)"
 

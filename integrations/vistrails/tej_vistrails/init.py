@@ -7,9 +7,7 @@ Python 2.7 and in Python 3.
 from __future__ import absolute_import, division
 
 from .file_modules import Download, DownloadDirectory, DownloadFile, MakeDirectory
-from .job_modules import BaseSubmitJob, Job
-from .queue_module import Queue
-from .submit_modules import SubmitJob, SubmitShellJob
+from .job_modules import BaseSubmitJob, Job, Queue, SubmitJob, SubmitShellJob
 
 _modules = [
     Queue,

@@ -1,4 +1,4 @@
-"""Base of the modules that start jobs, and the module that looks up an existing job.
+"""Modules for jobs: a queue, an existing job, and the modules that start a job.
 
 VisTrails' job records may be outdated.  Each execution therefore requests the status of
 the job from the server.
@@ -8,12 +8,13 @@ VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 
 from __future__ import absolute_import, division
 
+import io
+import os
 import shlex
 import sys
 
-from .client import ClientError
-from .file_modules import JOB
-from .queue_module import Queue
+from .client import ClientError, QueueAddress
+from .file_modules import JOB, AssembleDirectoryMixin
 from .remote_job import (
     RemoteJob,
     await_end,
@@ -26,20 +27,66 @@ from .vistrails_api import (
     Module,
     ModuleError,
     ModuleSettings,
+    PathObject,
     fail,
     warn,
 )
+
+try:
+    from urllib import unquote as unquote_to_bytes  # type: ignore[attr-defined]
+except ImportError:
+    from urllib.parse import unquote_to_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple
 
     from .client import Document
-    from .queue_module import Port
+    from .vistrails_api import Port
 
 ID_PREFIX = "vistrails_module_"
 STDERR_LINES = 20
 """Maximum number of lines of a job's stderr in the error of its module."""
+
+
+class Queue(Module):
+    """Module that specifies a queue of jobs on a server.
+
+    `hostname` is a host, an alias of ~/.ssh/config, `local:`, or a full destination
+    `[user@]host[:port]`.  The ports `username` and `port` are added to a host that does
+    not contain these parts.  `queue` is the path of the queue on the server.  If the
+    queue does not exist, the first job creates it with the runtime `setup_runtime`.  If
+    the queue exists, its runtime must be one of the comma-separated names in
+    `need_runtime`.
+    """
+
+    _settings = ModuleSettings()
+    _input_ports = [
+        ("hostname", "(basic:String)"),
+        ("username", "(basic:String)", {"optional": True}),
+        ("port", "(basic:Integer)", {"optional": True, "defaults": "['22']"}),
+        ("queue", "(basic:String)", {"optional": True, "defaults": "['~/.tej']"}),
+        ("setup_runtime", "(basic:String)", {"optional": True}),
+        ("need_runtime", "(basic:String)", {"optional": True}),
+    ]  # type: List[Port]
+    _output_ports = [("queue", "(org.vistrails.extra.tej:Queue)")]  # type: List[Port]
+
+    def compute(self):
+        # type: () -> None
+        destination = self.get_input("hostname")
+        username, port = self.force_get_input("username"), self.force_get_input("port")
+        if username:
+            destination = "%s@%s" % (username, destination)
+        if port is not None:
+            destination = "%s:%s" % (destination, port)
+        needed = self.force_get_input("need_runtime", "").split(",")
+        address = QueueAddress(
+            destination,
+            self.get_input("queue"),
+            self.force_get_input("setup_runtime") or None,
+            tuple(sorted(name.strip() for name in needed if name.strip())),
+        )
+        self.set_output("queue", address)
 
 
 class Job(Module):
@@ -249,6 +296,64 @@ class BaseSubmitJob(JobMixin, Module):
         record = self.job_monitor().getJob(self.signature)
         if record is not None and not record.finished:
             record.mark()
+
+
+class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
+    """Module that submits a directory and the files on its extra ports as a job.
+
+    Each extra port has the name of its file in the job.  `script` is the file to run,
+    or a command.
+    """
+
+    _settings = ModuleSettings()
+    _input_ports = [
+        ("job", "(basic:Directory)", {"optional": True}),
+        ("script", "(basic:String)", {"optional": True, "defaults": "['start.sh']"}),
+    ]  # type: List[Port]
+
+    def work(self):
+        # type: () -> Tuple[str, List[str]]
+        base = self.force_get_input("job")
+        if base is None and not self.input_ports_order:
+            raise fail(
+                self, "A job needs a directory on the port 'job', or ports with files"
+            )
+        if base is not None and not os.path.isdir(base.name):
+            raise fail(self, "'%s' is not a directory" % base.name)
+        return self.assemble_directory(base), ["--script", self.get_input("script")]
+
+
+class SubmitShellJob(BaseSubmitJob):
+    """Module that submits a shell script as a job.
+
+    `source` is the percent-encoded text of the script.
+    """
+
+    _settings = ModuleSettings()
+    _input_ports = [("source", "(basic:String)")]  # type: List[Port]
+    _output_ports = [
+        ("stderr", "(basic:File)"),
+        ("stdout", "(basic:File)"),
+    ]  # type: List[Port]
+
+    def work(self):
+        # type: () -> Tuple[str, List[str]]
+        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljob_")
+        directory = os.path.join(pool.name, "SubmitShellJob")
+        os.mkdir(directory)
+        with io.open(os.path.join(directory, "start.sh"), "wb") as script:
+            script.write(unquote_to_bytes(self.get_input("source")))
+        return directory, []
+
+    def set_results(self):
+        # type: () -> None
+        super(SubmitShellJob, self).set_results()
+        job = self.job
+        assert job is not None
+        pool = self.interpreter.filePool.create_directory(prefix="vt_tmp_shelljobout_")
+        job.client.download(job.job_id, ["_stdout", "_stderr"], pool.name)
+        for port in ("stdout", "stderr"):
+            self.set_output(port, PathObject(os.path.join(pool.name, "_" + port)))
 
 
 def check_ended(module, job, status):

@@ -10,7 +10,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Dict, Tuple, Union
+
+    Port = Union[Tuple[str, Any], Tuple[str, Any, Dict[str, Any]]]
 
 try:
     from vistrails.core import debug

@@ -20,14 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import tej
-from tej_vistrails.pipeline.document_parser import KEYS, check_keys, read_document
+from tej_vistrails.pipeline.document_parser import (
+    KEYS,
+    check_keys,
+    import_file,
+    read_document,
+)
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job, PythonScript
 from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
 from tej_vistrails.pipeline.module import Module, Source
 from tej_vistrails.pipeline.port_types import Output, PortType, infer_type
-from tej_vistrails.pipeline.python_file import import_file
 
 _LOCAL = {"File": File, "Directory": Directory}
 
