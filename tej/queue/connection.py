@@ -31,7 +31,7 @@ from tej.server.scripts import Scripts
 from tej.transport import Transport
 from tej.version import __version__
 from tej.wire import replies, requests
-from tej.wire.replies import Outdated, ParsedReply, Reply, parse_reply
+from tej.wire.replies import NO_QUEUE, Outdated, ParsedReply, Reply, parse_reply
 from tej.wire.requests import Program
 
 logger = logging.getLogger("tej")
@@ -45,7 +45,7 @@ class QueueConnection:
 
     Several threads may use one `QueueConnection` without a lock, because the transport
     has its own locks.  A request changes only `digest` (to "any"), `reached`,
-    `warnings` and `removed`.
+    `warnings`, `last_seen` and `removed`.
     """
 
     transport: Transport
@@ -77,6 +77,9 @@ class QueueConnection:
     port are right."""
     warnings: set[str] = field(default_factory=set)
     """Warnings and notices of the server that were logged."""
+    last_seen: float | None = None
+    """Time of the last reply from the queue, in seconds since 1970; None if the queue
+    has not replied yet, or if this client has removed the queue since."""
     removed: bool = False
     """Whether this client has removed the queue since the last reply of the queue."""
 
@@ -102,6 +105,7 @@ class QueueConnection:
         """
         reply = Reply(program, take)
         log = self.make_logger()
+        last_seen = self.last_seen
         begun = last = time.monotonic()
 
         def receive(data: bytes) -> None:
@@ -127,9 +131,30 @@ class QueueConnection:
         try:
             replies.check(program, reply, done)
         except (JobNotFound, JobAlreadyExists, QueueDoesntExist) as error:
+            if type(error) is QueueDoesntExist:
+                self.check_missing_queue(last_seen)
             raise self.explain(error) from None
         self.removed = False
         return reply
+
+    def check_missing_queue(self, last_seen: float | None) -> None:
+        """Raise RemoteCommandFailure if the queue has been there before.
+
+        Call this method if the server reports that there is no queue.  A file system
+        may be unmounted for a while, so it is unknown which jobs exist.  `last_seen` is
+        the value of `self.last_seen` from before the request: another thread may have
+        created the queue since.
+        """
+        if last_seen is None or self.last_seen is None:
+            return
+        time_of_day = time.strftime("%H:%M:%S", time.localtime(last_seen))
+        raise RemoteCommandFailure(
+            f"Queue {self.path} on {self.destination} was there at {time_of_day}, and "
+            "is missing now: is its file system mounted? If it was removed, create "
+            f"a new one with `tej setup {self.destination}{self._queue_option()}` "
+            "(or `RemoteQueue.setup`)",
+            ret=NO_QUEUE,
+        )
 
     def run_verb(
         self,
@@ -156,18 +181,28 @@ class QueueConnection:
             )
 
         try:
-            return self.run(program(), stdin, take)
+            return self._run_in_queue(program(), stdin, take)
         except Outdated as found:
             if prefer_own_scripts(self, found.digest, found.version):
                 upgrade_scripts(self, found.digest)
         try:
-            return self.run(program(), stdin, take)
+            return self._run_in_queue(program(), stdin, take)
         except Outdated as found:
             raise RemoteCommandFailure(
                 f"The scripts of queue {self.path} are damaged, or another client "
                 "has just replaced them: repeat the command",
                 verb,
             ) from found
+
+    def _run_in_queue(
+        self,
+        program: Program,
+        stdin: Iterable[bytes],
+        take: Callable[[bytes], object] | None,
+    ) -> Reply:
+        reply = self.run(program, stdin, take)
+        self.last_seen = time.time()
+        return reply
 
     def request(self, verb: str, *arguments: str) -> ParsedReply:
         """Send a request, with retries, and return the parsed reply.
@@ -219,11 +254,13 @@ class QueueConnection:
         return error
 
     def _where_to_look(self) -> str:
-        queue = "" if self.path == DEFAULT_TEJ_DIR else f" --queue {self.path}"
         return (
             f"It was not found in queue {self.path} on {self.destination}; "
-            f"`tej list {self.destination}{queue}` shows the jobs there"
+            f"`tej list {self.destination}{self._queue_option()}` shows the jobs there"
         )
+
+    def _queue_option(self) -> str:
+        return "" if self.path == DEFAULT_TEJ_DIR else f" --queue {self.path}"
 
 
 def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -49,6 +50,7 @@ def set_up(
     answer = parse_reply(connection.run(program).data, "setup")
     log_warning(connection, answer)
     logger.info("Queue at %s", answer.head["queue"])
+    connection.last_seen = time.time()
     if max_running is not None:
         set_limit(connection, max_running)
     return PurePosixPath(answer.head["queue"])
@@ -116,7 +118,7 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             # although its reply was lost.
             if not failures:
                 raise
-        connection.removed = True
+        connection.removed, connection.last_seen = True, None
         return True
 
     return connection.with_retries(attempt)

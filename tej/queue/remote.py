@@ -94,8 +94,13 @@ class RemoteQueue:
     version of tej cannot use.
 
     If the queue does not exist, `setup` and the methods that submit jobs create the
-    queue.  Other requests except `shell` raise QueueDoesntExist.  Requests for one job,
-    such as `logs` or `kill`, raise JobNotFound if the job does not exist.
+    queue.  Other requests except `shell` raise QueueDoesntExist.  If this object has
+    used the queue before, and has not removed it, the file system of the queue may be
+    unmounted; all these requests except `setup` then raise RemoteCommandFailure, and
+    create no queue.
+
+    Requests for one job, such as `logs` or `kill`, raise JobNotFound if the job does
+    not exist.
     """
 
     JOB_DONE = JobState.FINISHED.value

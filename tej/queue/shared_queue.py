@@ -14,9 +14,9 @@ from tej.queue.default_queue import DEFAULT_TEJ_DIR
 from tej.queue.remote import RemoteQueue
 
 _queues: dict[Hashable, RemoteQueue] = {}
-_reached: set[Hashable] = set()
-"""Identities of the queues whose servers had replied to the parent process when this
-process was forked."""
+_inherited: dict[Hashable, tuple[bool, float | None]] = {}
+"""`reached` and `last_seen` of each connection of the parent process at the time when
+this process was forked."""
 _lock = threading.Lock()
 _relay: ModuleType | None = None
 """The module tej.queue.fork_relay, or None if `share_with_children` was not called."""
@@ -40,7 +40,10 @@ def shared_queue(
         found = _queues.get(identity)
         if found is None:
             found = RemoteQueue(destination, queue, **options)
-            found.connection.reached = identity in _reached
+            connection = found.connection
+            connection.reached, connection.last_seen = _inherited.get(
+                identity, (False, None)
+            )
             if _relay is not None and _relay.has_parent():
                 found = _relay.relay_queue(found, (destination, queue, options))
             _queues[identity] = found
@@ -92,7 +95,8 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
     # Queues that this process has inherited would open new connections.  After the
     # cache is emptied, new queues are created that use the connections of the parent.
-    _reached.update(key for key, one in _queues.items() if one.connection.reached)
+    for key, one in _queues.items():
+        _inherited[key] = one.connection.reached, one.connection.last_seen
     _queues.clear()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -173,10 +174,11 @@ class Submission:
 
     def _send_request(self, jobs: Sequence[PreparedJob]) -> bytes:
         """Send one request, answer the server's questions, and return its reply."""
+        last_seen = self._connection.last_seen
 
         def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
             if question == "install":
-                return self._installation(words)
+                return self._installation(words, last_seen)
             needed = _values(words, b"need")
             wanted = [job for job in jobs if job.job_id in needed]
             sparse = b"sparse=1" in words
@@ -210,6 +212,7 @@ class Submission:
             trusted=self._connection.trust_queue,
         )
         self._connection.run(program, dialogue.answers(), dialogue.take)
+        self._connection.last_seen = time.time()
         return b"\0".join(dialogue.words)
 
     def _pack(
@@ -241,10 +244,15 @@ class Submission:
             if self._progress is not None:
                 self._progress(len(piece))
 
-    def _installation(self, words: list[bytes]) -> list[bytes]:
-        """Return the answer to "ask=install": the installer, or none if unneeded."""
-        have = parse_reply(b"\0".join(words)).head.get("have", "none 0")
-        digest, _, version = have.partition(" ")
+    def _installation(self, words: list[bytes], last_seen: float | None) -> list[bytes]:
+        """Return the answer to "ask=install": the installer, or none if unneeded.
+
+        Raises RemoteCommandFailure if the queue is missing and has been there before.
+        """
+        head = parse_reply(b"\0".join(words)).head
+        digest, _, version = head.get("have", "none 0").partition(" ")
+        if digest == "none" and "has_jobs" not in head:
+            self._connection.check_missing_queue(last_seen)
         line = requests.KEEP_INSTALLED_SCRIPTS
         if prefer_own_scripts(self._connection, digest, version):
             line = requests.installation(

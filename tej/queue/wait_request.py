@@ -286,7 +286,9 @@ class Watcher:
         def report(records: bytes) -> None:
             answer = parse_reply(records, "wait")
             head.update(answer.head)
-            self._has_begun |= "queue" in head
+            if "queue" in head:
+                self._has_begun = True
+                self._connection.last_seen = time.time()
             for record in answer.jobs:
                 status = None
                 if "state" in record:

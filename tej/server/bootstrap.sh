@@ -153,11 +153,32 @@ find_queue() {
 # check_absent PATH: quit if it is unknown whether PATH exists: an error of the file system also
 # makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be set up again.
 check_absent() {
-    tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null) && return 0
-    case $tej_error in
-        *': No such file or directory') ;;
+    tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
+    # The shell's own message, with the status 126 or 127, would be about `ls`.
+    case $?:$tej_error in
+        0:* | [12]:*': No such file or directory') ;;
         *) quit 20 "'$1' cannot be read on the server: ${tej_error##*: }" ;;
     esac
+}
+
+# check_mounted: quit if the path $queue, at which no queue was found, is on a file system of
+# /etc/fstab that is not mounted. The queue may be there: if it were set up again in the empty
+# mount point, its jobs would be started a second time.
+check_mounted() {
+    [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
+    tej_dir=$PWD path=$queue
+    until cd -P "${path:-/}" 2>/dev/null || [ -z "$path" ]; do path=${path%/*}; done
+    path=$PWD
+    cd "$tej_dir" || quit 20 "The server cannot enter '$tej_dir'"
+    while read -r device mount_point _ || [ -n "$device" ]; do
+        mount_point=${mount_point%/}
+        case $device/$mount_point in '#'* | */) continue ;; esac
+        case $path/ in "$mount_point"/*) ;; *) continue ;; esac
+        mounted=''
+        while read -r _ mounted _ && [ "$mounted" != "$mount_point" ]; do :; done </proc/mounts
+        [ "$mounted" = "$mount_point" ] ||
+            quit 20 "There is no queue at '$queue', because the file system '$mount_point' is not mounted on the server: mount it, or use 'tej setup' to create a queue without it"
+    done </etc/fstab
 }
 
 # read_version: read $queue/version. Sets $protocol, $runtime, $scripts, $scripts_version.
@@ -221,8 +242,10 @@ load_queue() {
 # open_queue PATH DIGEST: find the queue at PATH and load its scripts. Quits if no queue
 # exists at PATH.
 open_queue() {
-    find_queue "$1" || quit 10 "There is no queue at '$queue'"
-    read_version || quit 10 "There is no queue at '$queue'"
+    find_queue "$1" && read_version || {
+        check_mounted
+        quit 10 "There is no queue at '$queue'"
+    }
     if ! load_queue "$2"; then
         printf '%s %s\n' "${scripts:-none}" "${scripts_version:-0}"
         quit 14
@@ -234,7 +257,13 @@ open_queue() {
 # it.
 open_or_install() {
     scripts='' scripts_version='' runtime=''
-    if find_queue "$1" && read_version && load_queue "$2"; then return; fi
+    if find_queue "$1" && read_version; then
+        ! load_queue "$2" || return 0
+    else
+        check_mounted
+    fi
+    # With its jobs, a queue has not vanished, although its file `version` is missing.
+    [ ! -d "$queue/jobs" ] || printf '%s\0' has_jobs=1
     printf '%s\0' "have=${scripts:-none} ${scripts_version:-0}" "ask=install"
     IFS= read -r tej || quit 20 "The connection was lost before the queue was set up"
     eval "$tej"

@@ -20,11 +20,13 @@ from tej.transport.base import Completed
 from tej.transport.program_start import NO_PROGRAM
 from tej.wire.requests import Program
 
+NO_QUEUE = 10
+"""Exit status of a request to a queue that does not exist."""
 ERRORS: Mapping[int, type[errors.Error]] = {
     3: errors.JobNotFound,
     4: errors.JobAlreadyExists,
     5: errors.JobStillRunning,
-    10: errors.QueueDoesntExist,
+    NO_QUEUE: errors.QueueDoesntExist,
     11: errors.QueueLinkBroken,
     12: errors.QueueExists,
     13: errors.QueueExists,

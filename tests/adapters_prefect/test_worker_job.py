@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
@@ -538,6 +539,11 @@ def test_kill_says_whether_job_was_killed(
     kill(f"{local.place}:{run.job_id}")
     assert run.status().state == "killed"
     with pytest.raises(InfrastructureNotFound):
+        kill(f"{local.place}:{run.job_id}")
+    # The file system of the queue may be unmounted.
+    path = Path(local.queue)
+    path.rename(path.with_name("away"))
+    with pytest.raises(tej.RemoteCommandFailure, match="missing now"):
         kill(f"{local.place}:{run.job_id}")
 
 

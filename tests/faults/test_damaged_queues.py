@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,21 @@ from pathlib import Path
 import pytest
 from command_process import run_command
 from facts import make_ended_job, script_of
-from faults.faulty_servers import Doubles
-from jobs import Gate, is_alive, processes_of, wait_until, wait_until_printed
+from faults.faulty_servers import Doubles, Within, mounted, open_queue
+from jobs import (
+    Gate,
+    is_alive,
+    processes_of,
+    wait_until,
+    wait_until_ended,
+    wait_until_printed,
+)
 
 import tej
 from tej import JobState
 
 Make = Callable[..., Path]
+Require = Callable[[str], None]
 
 WHILE_RUNNING = (
     "spec",
@@ -294,8 +303,62 @@ def test_half_removed_queue_is_readable_or_reported(
     ):
         try:
             verb()
-        except (tej.QueueDoesntExist, tej.JobNotFound):
+        except (tej.RemoteCommandFailure, tej.JobNotFound):
             assert part in ("version", "jobs")
+
+
+def test_vanished_queue_is_not_created_again(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    """Its file system may be unmounted, and all jobs would be started again."""
+    folder = job("true")
+    first = queue.ensure(folder)
+    wait_until_ended(queue, first.id)
+    wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
+    away = queue_path.rename(queue_path.with_name("away"))
+    queue_path.mkdir()
+    for request in (
+        lambda: queue.ensure(folder),
+        lambda: queue.submit("other", folder),
+        lambda: queue.statuses([first.id]),
+        queue.jobs,
+    ):
+        with pytest.raises(tej.RemoteCommandFailure, match=r"was there at .* mounted"):
+            request()
+    assert not any(queue_path.iterdir())
+    queue_path.rmdir()
+    away.rename(queue_path)
+    assert not queue.ensure(folder).is_new
+    # A queue that this client has removed is created again.
+    queue.cleanup()
+    assert queue.ensure(folder).is_new
+    wait_until_ended(queue, first.id)
+    wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
+    queue_path.rename(away)
+    queue.setup()
+    assert queue.jobs() == []
+
+
+def test_queue_on_an_unmounted_file_system_is_not_missing(
+    require: Require, tmp_path: Path, job: Make
+) -> None:
+    require("unshare")
+    place, fstab = tmp_path / "scratch", tmp_path / "fstab"
+    place.mkdir()
+    fstab.write_text(f"none /\n# /dev/a {tmp_path} ext4\n/dev/b {place}/ ext4")
+    bind = shlex.quote(f'mount --bind {fstab} /etc/fstab && exec "$@"')
+    server = Within(f"unshare --mount sh -c {bind} sh")
+    queue = open_queue(place / "queue", server)
+    for request in (queue.jobs, lambda: queue.submit("a", job("true"))):
+        with pytest.raises(tej.RemoteCommandFailure, match=f"'{place}' is not mounted"):
+            request()
+    assert not any(place.iterdir())
+    with pytest.raises(tej.QueueDoesntExist):
+        open_queue(tmp_path / "queue", server).jobs()
+    with mounted("-t", "tmpfs", "none", place), pytest.raises(tej.QueueDoesntExist):
+        queue.jobs()
+    queue.setup()
+    assert queue.jobs() == []
 
 
 def test_requests_for_one_job_do_not_list_the_queue(

@@ -32,12 +32,18 @@ def test_path_that_cannot_be_checked_is_not_absent(path: str, tmp_path: Path) ->
     assert run("find_queue none || echo absent", tmp_path) == (0, "absent\n")
 
 
-def test_queue_is_not_set_up_again_after_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(2, "Input/output error"), (127, "No such file or directory")],
+)
+def test_queue_is_not_set_up_again_after_an_error(
+    tmp_path: Path, status: int, error: str
+) -> None:
     """Otherwise, the queue could get another runtime while its jobs run."""
-    lines = "queue=$PWD; ls() { echo 'ls: x: Input/output error' >&2; return 2; }; "
+    lines = f"queue=$PWD; ls() {{ echo 'ls: x: {error}' >&2; return {status}; }}; "
     lines += "read_version || echo 'not set up'"
     assert run(lines, tmp_path) == (
         20,
-        f"'{tmp_path}/version' cannot be read on the server: Input/output error\n",
+        f"'{tmp_path}/version' cannot be read on the server: {error}\n",
     )
     assert run("queue=$PWD; read_version || echo 'not set up'", tmp_path)[0] == 0

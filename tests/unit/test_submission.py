@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from tej import ConnectionFailed, JobAlreadyExists, JobNotFound
+from tej import (
+    ConnectionFailed,
+    JobAlreadyExists,
+    JobNotFound,
+    RemoteCommandFailure,
+)
+from tej.queue.connection import QueueConnection
 from tej.queue.submission import (
     BATCH_BYTES,
     BATCH_JOBS,
@@ -16,6 +22,7 @@ from tej.queue.submission import (
     Submission,
     _batches,
 )
+from tej.server.scripts import Scripts
 
 
 def batches(
@@ -59,6 +66,24 @@ def test_refused_job_keeps_its_place() -> None:
 def submission(mode: str = "ensure") -> Any:
     connection: Any = SimpleNamespace(explain=lambda error: error)
     return Submission(connection, mode)
+
+
+def test_only_a_queue_seen_before_the_request_has_vanished() -> None:
+    """During the request, another thread may have created the queue."""
+    connection = QueueConnection(
+        transport=None,  # type: ignore[arg-type]
+        path="/q",
+        destination="lab",
+        user="u",
+        runtime="default",
+        scripts=Scripts({}, "d"),
+    )
+    connection.check_missing_queue(None)
+    connection.check_missing_queue(1.0)
+    connection.last_seen = 2.0
+    connection.check_missing_queue(None)
+    with pytest.raises(RemoteCommandFailure):
+        connection.check_missing_queue(1.0)
 
 
 def test_found_job_must_have_the_same_signature() -> None:

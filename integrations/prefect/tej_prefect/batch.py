@@ -237,7 +237,7 @@ def _run(
 
 
 def _is_deleted(core: tej.RunResult) -> bool:
-    return isinstance(core.error, tej.JobNotFound | tej.QueueDoesntExist)
+    return type(core.error) in (tej.JobNotFound, tej.QueueDoesntExist)
 
 
 def _result(core: tej.RunResult) -> JobResult:

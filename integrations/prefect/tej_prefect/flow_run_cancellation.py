@@ -104,6 +104,9 @@ def kill_unclaimed(
     the jobs that this flow run has claimed are killed.  Its claim is then removed:
     otherwise, if a user started a killed job again, a worker that is started later
     would kill the job again.
+
+    If the queue is missing, its file system may be unmounted, and the jobs may be
+    running.
     """
     logger = run_logger()
     ids = [*job_ids]
@@ -129,9 +132,10 @@ def kill_unclaimed(
                     counts.stopping += not killed.status.state.final
         if suspended is not None and counts.is_complete:
             unclaim_suspended(queue, stage, suspended)
-    except tej.QueueDoesntExist:
-        return
     except tej.Error as error:
+        if suspended is not None and type(error) is tej.QueueDoesntExist:
+            # The jobs may have been removed with their queue long ago.
+            return
         logger.warning(
             "Jobs at %r could not be killed: %s (%s)", queue, error, ", ".join(ids)
         )
@@ -301,9 +305,10 @@ class CancellationGuard:
         try:
             queue = self.submitting.get_client()
             jobs = queue.jobs(states=UNENDED_STATES, labels=labels)
-        except tej.QueueDoesntExist:
-            return
         except tej.Error as error:
+            if type(error) is tej.QueueDoesntExist:
+                # The submission was interrupted before it created the queue.
+                return
             self.logger.warning(
                 "Jobs with the labels %s may continue to run: %s", labels, error
             )

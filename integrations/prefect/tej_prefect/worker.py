@@ -191,6 +191,9 @@ class TejWorker(
             killed = await in_thread(
                 lambda: queue.kill_many([job_id], grace=grace_seconds)
             )
+        except tej.QueueLinkBroken:
+            # The file system of the queue may be unmounted, and the job may be running.
+            raise
         except tej.QueueDoesntExist as error:
             raise InfrastructureNotFound(str(error)) from error
         found = killed[job_id]

@@ -96,6 +96,8 @@ class Execution:
         """Return the status of each job of the plan, in one request."""
         try:
             return self.queue.statuses(self.plan.jobs)
+        except tej.QueueLinkBroken:
+            raise
         except tej.QueueDoesntExist:
             return dict.fromkeys(self.plan.jobs)
 
