@@ -64,7 +64,7 @@ TESTS = {
     "tej/server/commands/kill": f"{STATE} unit/test_kill_script.py queue/test_kill.py batches/test_many_jobs.py faults",
     "tej/server/commands/l[is]*": "batches/test_job_limit.py queue/test_download.py cli",
     "tej/server/commands/logs": f"{OUTPUT} batches/test_logs.py queue/test_job_lifecycle.py",
-    "tej/server/commands/wait": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
+    "tej/server/*/wait*": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
     "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",
     "tej/server/lib/state.sh": f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
     "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",

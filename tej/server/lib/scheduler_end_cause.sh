@@ -3,6 +3,8 @@
 # the job's log.
 # shellcheck shell=sh
 
+cause_awaited=120 # seconds to wait for a silent scheduler to report why a job ended
+
 # find_cause: if the listing does not contain the reason why the job is over, set
 # $listed_state and $reason from the scheduler's accounting, or from the scheduler's
 # messages in the job's log.

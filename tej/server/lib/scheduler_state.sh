@@ -4,6 +4,8 @@
 # its heartbeat has not changed between the two queries.
 # shellcheck shell=sh
 
+confirmation_delay=30 # minimum seconds between the two queries that must agree before a job counts as gone
+
 # runtime_derive_state: derive the state of a job whose own facts do not determine it.
 runtime_derive_state() {
     set_name

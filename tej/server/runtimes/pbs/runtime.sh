@@ -5,10 +5,10 @@
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
-# shellcheck source=qstat.sh
-. "$here/runtimes/pbs/qstat.sh"
-# shellcheck source=../slurm/squeue.sh
-. "$here/runtimes/slurm/squeue.sh"
+# shellcheck source=job_states.sh
+. "$here/runtimes/pbs/job_states.sh"
+# shellcheck source=../slurm/commands.sh
+. "$here/runtimes/slurm/commands.sh"
 
 # Variables that select the PBS server.
 variables='PBS_CONF_FILE PBS_DEFAULT PBS_SERVER'

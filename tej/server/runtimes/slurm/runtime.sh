@@ -3,8 +3,8 @@
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
-# shellcheck source=squeue.sh
-. "$here/runtimes/slurm/squeue.sh"
+# shellcheck source=commands.sh
+. "$here/runtimes/slurm/commands.sh"
 
 directive_marks='#SBATCH'
 

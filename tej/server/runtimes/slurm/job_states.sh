@@ -1,65 +1,6 @@
-# Functions that call Slurm's commands. The PBS runtime uses squeue.sh, too, if
-# qsub is Slurm's wrapper, because Slurm's wrappers of qstat and qdel report less than
-# Slurm's own commands. Some versions of the wrappers fail: in Slurm 24.11, qstat aborts
-# at the first running job.
+# States of jobs under Slurm: reads the state of a job, and the reason for its end, from squeue
+# and sacct.
 # shellcheck shell=sh
-#
-# The id of a job is NUMBER;CLUSTER, or NUMBER if the job is on the queue's own cluster. This
-# cluster is recorded as the property `cluster` when the queue is created, because another login
-# node, the compute nodes of another cluster, or another SLURM_CONF may belong to a cluster in
-# which NUMBER is another job or no job.
-
-load_variables SLURM_CONF
-read_setup cluster
-own_cluster=$noted
-local_cluster='' # cluster of Slurm's commands without -M, see find_local_cluster
-
-# slurm_here: return 0 if Slurm answers, and 1 if Slurm is not installed. If Slurm is
-# installed but does not answer, prints a message and returns 2.
-slurm_here() {
-    find_program scontrol && find_program squeue && find_program scancel || return 1
-    # The recorded value of SLURM_CONF may be outdated.
-    if is_controller_up || { read_setup SLURM_CONF && [ "${SLURM_CONF-}" = "$noted" ] &&
-        find_variables SLURM_CONF && is_controller_up; }; then
-        [ -n "$own_cluster" ] || ! find_local_cluster || note_setup cluster "$local_cluster"
-        return 0
-    fi
-    printf '%s\n' "Slurm is installed, but its controller does not answer"
-    return 2
-}
-
-# is_controller_up: check whether Slurm's controller answers. If the controller is down,
-# `scontrol ping` fails immediately, but squeue needs ten seconds or more to fail.
-is_controller_up() {
-    case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) ;; *) return 1 ;; esac
-}
-
-# find_local_cluster: set $local_cluster to the name of the cluster that Slurm's commands use
-# without -M. Returns 1 if the controller does not answer.
-find_local_cluster() {
-    [ -z "$local_cluster" ] || return 0
-    local_cluster=$(patiently scontrol show config 2>/dev/null </dev/null | sed -n 's/^ClusterName *= *//p')
-    [ -n "$local_cluster" ]
-}
-
-# set_cluster ID: set $cluster to the argument of -M for the job ID, or to '' if Slurm's commands
-# use the cluster of the job without -M, which also works without Slurm's database. Returns 1
-# if the cluster is not known because the controller does not answer.
-set_cluster() {
-    case $1 in *\;*) cluster=${1#*;} ;; *) cluster=$own_cluster ;; esac
-    [ -n "$cluster" ] && [ -n "$own_cluster" ] || return 0
-    find_local_cluster || return 1
-    [ "$cluster" != "$local_cluster" ] || cluster=''
-}
-
-# on_cluster ID COMMAND...: run COMMAND for the cluster of the job ID, with the number
-# of the job as the last argument.
-on_cluster() {
-    one=$1 command=$2
-    shift 2
-    set_cluster "$one" || return
-    patiently "$command" ${cluster:+-M "$cluster"} "$@" "${one%%;*}"
-}
 
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
 # called with ids, because it prints no jobs at all if one of the ids no longer exists.
@@ -177,18 +118,6 @@ slurm_read() {
         }' "$1"
 }
 
-# slurm_term ID: send SIGTERM to all processes of the job. scancel repeats the request for
-# as long as the job is suspended. Therefore the time limit is short, but longer than the
-# default time limit of one request to the controller (MessageTimeout).
-slurm_term() (
-    command_timeout=20
-    on_cluster "$1" scancel --full -s TERM
-)
-
-slurm_cancel() {
-    on_cluster "$1" scancel
-}
-
 # slurm_node_down ID: return 0 if a node of the job is down or does not respond (`*`), or if
 # Slurm does not report its nodes. If a job is cancelled and its node then goes down, Slurm
 # reports the job as CANCELLED, although its processes may run on.
@@ -198,17 +127,6 @@ slurm_node_down() {
     set_cluster "$1" || return 0
     set -- -h -n "${job_nodes%,}" -o %T ${cluster:+-M "$cluster"}
     case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) ;; *) return 1 ;; esac
-}
-
-# slurm_own_id: set $own_id to the id of the job in which this function runs. The id has
-# the same format as in the output of sbatch.
-slurm_own_id() {
-    [ -z "${array-}" ] || {
-        own_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-        return
-    }
-    own_id=${SLURM_HET_JOB_ID:-${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID-}}}
-    [ -z "${by_cluster-}" ] || own_id="$own_id${SLURM_CLUSTER_NAME:+;$SLURM_CLUSTER_NAME}"
 }
 
 # slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. If a cluster
@@ -240,12 +158,4 @@ slurm_history() {
             if (last ~ /^(PENDING|RUNNING|REQUEUED|SUSPENDED|COMPLETING)/) state = "alive"
             print state "|" last
         }'
-}
-
-# slurm_report ID: print the entries of the job in Slurm's accounting and in the memory of
-# Slurm's controller, which forgets a job a few minutes after its end.
-slurm_report() {
-    print_report sacct on_cluster "$1" sacct -D -o \
-        'jobid%-18,jobname%-20,state%-24,exitcode,elapsed,timelimit,reqmem,maxrss,nodelist%-24' -j
-    print_report 'scontrol show job' on_cluster "$1" scontrol show job
 }

@@ -1,4 +1,5 @@
-# Parser of `qstat -f` of OpenPBS and Torque: prints lines ID|STATE|NAME|WORDS.
+# States of jobs under OpenPBS and Torque: reads the state of a job, and the reason for its end,
+# from `qstat -f`. Prints lines ID|STATE|NAME|WORDS.
 # shellcheck shell=sh
 
 # qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is

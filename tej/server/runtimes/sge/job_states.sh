@@ -1,0 +1,100 @@
+# States of jobs under Grid Engine: reads the state of a job, and the reason for its end, from
+# qstat and qacct.
+# shellcheck shell=sh
+
+# scheduler_list: print a line for each job of the user, and for each task of an array that
+# tej has submitted. The XML output of qstat is used, because the table of qstat truncates job names. The
+# XML output has one element per line. `-s prs -q *` overrides the options of the site and of
+# the user in sge_qstat and ~/.sge_qstat, with which qstat may omit some of the jobs.
+scheduler_list() {
+    patiently qstat -xml -s prs -q '*' -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
+        rm -f "$fresh.said"
+        return 1
+    }
+    list_errors >"$fresh.errors"
+    awk -F'|' -v errors="$fresh.errors" '
+        function text() {
+            sub(/^[^>]*>/, "")
+            sub(/<.*/, "")
+            return $0
+        }
+        # The waiting tasks of an array are one entry, with their indexes as 1-4:1,7.
+        function print_tasks(list,    ranges, count, i, range, index_now) {
+            count = split(list, ranges, ",")
+            for (i = 1; i <= count; i++) {
+                split(ranges[i] "-" ranges[i] "-", range, "-")
+                split(range[2] ":1", last, ":")
+                for (index_now = range[1] + 0; index_now <= last[1] + 0; index_now += last[2])
+                    print id "." index_now "|" state "|" name "|" words
+            }
+        }
+        BEGIN { while ((getline line <errors) > 0) { split(line, part, "|"); why[part[1]] = part[2] } }
+        /<job_list/ { tasks = "" }
+        /<JB_job_number>/ { id = text() }
+        /<JB_name>/ { name = text() }
+        /<state>/ { letters = text() }
+        /<tasks>/ { tasks = text() }
+        /<\/job_list>/ {
+            words = ""
+            if (letters ~ /h/) words = "held"
+            if (letters ~ /E/)
+                words = "in error" (why[id] == "" ? "" : " (" why[id] ")") ": does not start before `qmod -cj " id "`"
+            state = "running"
+            # Suspended by a user or the queue (s, S), or by a load threshold (T).
+            if (letters ~ /[sST]/) state = "stopped"
+            if (letters ~ /w|^Rq/) state = "queued"
+            if (tasks != "" && name ~ /^tej_.*_a$/) print_tasks(tasks)
+            else print id "|" state "|" name "|" words
+        }' "$fresh.said" && rm -f "$fresh.said" "$fresh.errors"
+}
+
+# list_errors: print ID|REASON for each job that Grid Engine does not start because of an
+# error, such as a working directory that does not exist (state Eqw).
+list_errors() {
+    failed=$(awk '
+        /<JB_job_number>/ { gsub(/[^0-9]/, ""); id = $0 }
+        /<state>.*E.*<\/state>/ { print id }' "$fresh.said" | paste -sd , -)
+    [ -z "$failed" ] || patiently qstat -j "$failed" 2>/dev/null | awk '
+        $1 == "job_number:" { id = $2 }
+        /^error reason/ {
+            # Remove the date, and the user and the process that reported the error.
+            sub(/^[^:]*:[ \t]*/, "")
+            sub(/^[^][]*\[[0-9:]*\]: */, "")
+            sub(/^error: */, "")
+            gsub(/[|[:cntrl:]]/, " ")
+            print id "|" $0
+        }'
+}
+
+# run_qacct ID: print the accounting entries of a job, or of a task of an array (ID.INDEX).
+run_qacct() {
+    case $1 in
+        *.*) patiently qacct -j "${1%%.*}" -t "${1#*.}" ;;
+        *) patiently qacct -j "$1" ;;
+    esac
+}
+
+# scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct
+# prints an entry for every job that ever had this id. The last entry of this user and
+# with the name of this job is used. If the user has chosen the name, the name does not
+# distinguish this job from earlier jobs, and is not compared.
+scheduler_history() {
+    command -v qacct >/dev/null 2>&1 || return 1
+    # The exit status is 124 if qacct, which reads the whole accounting file, is too slow.
+    said=$(run_qacct "$1" 2>/dev/null) || return
+    own_name=$nickname
+    read_resources && check_directives && ! has_own_name || own_name=''
+    code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" -v own="$own_name" '
+        $1 == "owner" { owner = $2 }
+        $1 == "jobname" { name = $2 }
+        $1 == "failed" && (owner == "" || owner == me) && (own == "" || name == own) { code = $2 }
+        /^===/ { owner = name = "" }
+        END { print code }')
+    case $code in
+        '' | 0) return 1 ;;
+        37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
+        # Code 100: the job was killed while it ran, and the cause was not a limit.
+        100) printf '%s\n' "cancelled|it was deleted or killed" ;;
+        *) printf '%s\n' "over|it failed with code $code, see qacct -j ${1%%.*}" ;;
+    esac
+}
