@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         RemoteCommandFailure,
         WaitTimeout,
     )
-    from tej.job.directory import Entry, scan
+    from tej.job.directory import scan
+    from tej.job.directory_entry import Entry
     from tej.job.escaping import escape
     from tej.job.formatting import format_duration
     from tej.job.job_id import check_job_id
@@ -149,7 +150,8 @@ _HOMES = {
         "destination_as_string",
         "parse_ssh_destination",
     },
-    "tej.job.directory": {"Entry", "scan"},
+    "tej.job.directory": {"scan"},
+    "tej.job.directory_entry": {"Entry"},
     "tej.job.escaping": {"escape"},
     "tej.job.formatting": {"format_duration"},
     "tej.job.job_list": {"JobList"},

@@ -8,7 +8,7 @@ import click
 
 from tej import errors
 from tej.cli import output
-from tej.job.directory import Entry
+from tej.job.directory_entry import Entry
 from tej.job.ignore import tree_size
 from tej.job.spec import JobSpec
 from tej.queue.dry_run import ServerPlan, plan_on_server, read_job

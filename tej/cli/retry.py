@@ -17,8 +17,9 @@ from tej.cli.job_options import everything
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.profile import current_profile
 from tej.cli.resource_options import merge_resources, resources
-from tej.job.content import read_files
-from tej.job.directory import Entry, scan
+from tej.job.directory import scan
+from tej.job.directory_entry import Entry
+from tej.job.file_content import read_files
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec
 from tej.job.start_script import find_command

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from tej.errors import InvalidJobDirectory
-from tej.job.directory import Entry
+from tej.job.directory_entry import Entry
 from tej.job.job_id import check_job_id
 
 _OUTPUT_FILES = ("_stdout", "_stderr")

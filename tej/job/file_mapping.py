@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from tej.errors import InvalidJobDirectory
 from tej.job.dependencies import check_path
-from tej.job.directory import Entry, check_kind, unreadable
+from tej.job.directory_entry import Entry, check_kind
+from tej.job.file_errors import unreadable
 from tej.job.spec import Files
 from tej.job.start_script import Command, find_command, find_command_in
 

@@ -11,14 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tej.errors import InvalidJobDirectory
+from tej.job.job_name import check_job_name
 
 _NAME = re.compile(r"[A-Za-z0-9_.,:@+/-]+\Z")
 _CONSTRAINT = re.compile(r"[A-Za-z0-9_.,:@+/&|*()\[\]-]+\Z")
-_JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
-_JOB_NAME_RULE = (
-    ": it consists of ASCII letters, digits, '_', '.' and '-', and begins with a "
-    "letter or a digit"
-)
 _MODULE = re.compile(r"[A-Za-z0-9_.+/@-]+\Z")
 _GPUS = re.compile(r"(?:([A-Za-z][A-Za-z0-9_.-]*)(?::(\d+))?|(\d+))\Z")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([KMGTP])(?:i?B)?|(B))\Z", re.IGNORECASE)
@@ -27,7 +23,6 @@ _DAYS = re.compile(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?\Z")
 _UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z", re.IGNORECASE)
 
 MAIL_EVENTS = ("begin", "end", "fail")
-MAX_JOB_NAME = 64
 PRIORITIES = range(-1024, 1024)
 """Allowed values of `priority`, as POSIX defines them for `qsub -p`."""
 
@@ -163,17 +158,14 @@ class Resources:
             ("qos", self.qos, _NAME),
             ("constraint", self.constraint, _CONSTRAINT),
             ("reservation", self.reservation, _NAME),
-            ("name", self.name, _JOB_NAME),
         ):
             if word is not None:
                 if not form.match(word) or word.startswith("-"):
-                    rule = _JOB_NAME_RULE if form is _JOB_NAME else ""
-                    raise InvalidJobDirectory(f"{word!r} cannot be a {key}{rule}")
+                    raise InvalidJobDirectory(f"{word!r} cannot be a {key}")
                 yield f"{key}={word}"
-        if self.name is not None and len(self.name) > MAX_JOB_NAME:
-            raise InvalidJobDirectory(
-                f"The job name {self.name!r} is longer than {MAX_JOB_NAME} characters"
-            )
+        if self.name is not None:
+            check_job_name(self.name)
+            yield f"name={self.name}"
 
     def _mail(self) -> Iterator[str]:
         events = _as_list("mail_on", self.mail_on)
@@ -196,15 +188,6 @@ def _as_list(name: str, words: Sequence[str]) -> list[str]:
     if isinstance(words, str):
         raise InvalidJobDirectory(f"`{name}` must be a list of words, not {words!r}")
     return list(words)
-
-
-def make_job_name(name: str) -> str:
-    """Convert any text to a job name that schedulers accept.
-
-    The name consists of ASCII letters, digits, `_`, `.` and `-`.
-    """
-    words = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
-    return words[:MAX_JOB_NAME] or "job"
 
 
 def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:

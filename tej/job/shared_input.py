@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from tej.errors import InvalidJobDirectory
-from tej.job.directory import Entry
+from tej.job.directory_entry import Entry
 
 
 def mark_shared(

@@ -32,15 +32,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from tej.job.content import read_files
 from tej.job.dependencies import (
     NO_DEPENDENCIES,
     Dependencies,
     make_dependencies,
     split_input,
 )
-from tej.job.directory import Entry, scan
+from tej.job.directory import scan
+from tej.job.directory_entry import Entry
 from tej.job.environment import check_environment
+from tej.job.file_content import read_files
 from tej.job.file_mapping import list_job
 from tej.job.spec import Files
 from tej.job.start_script import Command

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
-from tej.job.content import Content
-from tej.job.directory import Entry, check_directory, unreadable
+from tej.job.directory import check_directory
+from tej.job.directory_entry import Entry
+from tej.job.file_content import Content
+from tej.job.file_errors import unreadable
 from tej.job.file_names import from_local, shorten_path
 from tej.job.ignore import IGNORE_FILE
 

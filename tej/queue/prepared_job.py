@@ -9,20 +9,23 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from tej.errors import Error, InvalidJobDirectory
-from tej.job.content import check_unchanged, read_files
+from tej.job.case_conflict import find_case_conflict
 from tej.job.dependencies import NO_DEPENDENCIES, Dependencies, check_inputs
-from tej.job.directory import Entry, find_case_conflict, scan
+from tej.job.directory import scan
+from tej.job.directory_entry import Entry
 from tej.job.environment import check_environment
+from tej.job.file_content import check_unchanged, read_files
 from tej.job.file_mapping import list_job
 from tej.job.job_id import check_job_id, make_job_id
-from tej.job.resources import Resources, make_job_name
+from tej.job.job_name import make_job_name
+from tej.job.resources import Resources
 from tej.job.shared_input import mark_shared
 from tej.job.signature import compute, make_id
 from tej.job.spec import JobSpec
 from tej.job.start_script import Command, check_sent, check_text
-from tej.wire.archive import PackedJob, TextMember
 from tej.wire.content_store import HUGE, LARGE, Plan, is_sparse, plan
 from tej.wire.records import PARAMETER, RESOURCE, SCRIPT_SHOWN, make_spec
+from tej.wire.tar_writer import PackedJob, TextMember
 
 
 class PreparedJob:

@@ -18,7 +18,7 @@ from tej.queue.dependency_references import resolve
 from tej.queue.prepared_job import PreparedJob
 from tej.queue.script_upgrade import prefer_own_scripts
 from tej.transport.program_block import in_block
-from tej.wire import archive, requests
+from tej.wire import requests, tar_writer
 from tej.wire.content_store import WORTH_ASKING
 from tej.wire.records import parse_integer, parse_status
 from tej.wire.replies import ParsedReply, error_of, parse_reply
@@ -219,7 +219,7 @@ class Submission:
         self, jobs: Sequence[PreparedJob], sparse: bool, by_id: bool
     ) -> Iterator[bytes]:
         packed = (job.pack(by_id=by_id) for job in jobs)
-        return self._count(archive.pack(packed, (), sparse))
+        return self._count(tar_writer.pack(packed, (), sparse))
 
     def _pack_missing(
         self,
@@ -236,7 +236,7 @@ class Submission:
             if name in missing
         }
         packed = (job.pack(from_objects=True, by_id=by_id) for job in jobs)
-        return self._count(archive.pack(packed, lacking.values(), sparse))
+        return self._count(tar_writer.pack(packed, lacking.values(), sparse))
 
     def _count(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:

@@ -8,7 +8,8 @@ import select
 import threading
 import weakref
 
-from tej.transport.process_io import IdleTimer, InputClosed, Process
+from tej.transport.io_timeout import IdleTimer
+from tej.transport.process_io import InputClosed, Process
 
 PIECE = 1 << 18
 POLL = 0.1

@@ -8,93 +8,18 @@ stderr, so that no stream blocks another.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink
 from tej.transport.head_and_tail import HeadAndTail
-from tej.transport.program_start import HINT, NO_PROGRAM, NOTICE, Start
+from tej.transport.program_start import NO_PROGRAM, Start
 from tej.transport.shortage import start_thread
-
-logger = logging.getLogger("tej")
-
-IN_DOUBT = "the program may or may not have run"
-
-
-SUSPENDED = 5
-"""Number of ticks without a check after which a process counts as suspended."""
-
-
-def cut_off(reason: str) -> ConnectionFailed:
-    """Return the error for a connection that was lost while a program ran."""
-    error = ConnectionFailed(f"{reason}; {IN_DOUBT}")
-    error.cut = True
-    return error
 
 
 class InputClosed(Exception):
     """Raised by `send` if the program accepts no more input; `serve` ignores it."""
-
-
-class IdleTimer:
-    """Idle timeout: limits the time in which a program sends and receives no byte."""
-
-    def __init__(self, where: str, io_timeout: float, start: Start) -> None:
-        self.where = where
-        self.io_timeout = io_timeout
-        self.tick = min(1.0, io_timeout)
-        """Seconds between two calls of `check`."""
-        self._start = start
-        self._begun = self._last = self._checked = time.monotonic()
-        self._noticed = False
-
-    def restart(self) -> None:
-        """Restart the timer, because data has just been sent or received."""
-        self._last = self._checked = time.monotonic()
-
-    @property
-    def idle(self) -> float:
-        """Seconds since data was last sent or received."""
-        return time.monotonic() - self._last
-
-    def check(self) -> None:
-        """Raise ConnectionFailed if no data was sent or received for too long.
-
-        Before that, log a warning if start-up files on the server seem to hang.
-        """
-        now = time.monotonic()
-        suspended, self._checked = now - self._checked, now
-        if suspended > SUSPENDED * self.tick:
-            # While this process was suspended, for example by Ctrl-Z, the server may
-            # have sent data, which has not been read yet.
-            self._last = now
-            self._begun += suspended
-            return
-        self._start.check(self.where)
-        waited = time.monotonic() - self._begun
-        silent = not self._start.ready
-        if silent and waited > NOTICE and not self._noticed:
-            self._noticed = True
-            logger.warning(
-                "%s accepted the login but has not answered for %d s: %s. "
-                "Giving up %g s after the login.",
-                *(self.where, waited, HINT, self.io_timeout),
-            )
-        if silent and waited >= self.io_timeout:
-            error = ConnectionFailed(
-                f"{self.where} accepted the login, then was silent for "
-                f"{self.io_timeout:g} s: {HINT}. Compare: ssh {self.where} true"
-            )
-            # tej does not retry after a permanent error: each attempt would take as
-            # long as this one and fail in the same way.
-            error.permanent = True
-            raise error
-        if self.idle >= self.io_timeout:
-            raise cut_off(f"{self.where} was silent for {self.io_timeout:g} s")
 
 
 class Process(ABC):

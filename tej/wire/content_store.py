@@ -16,9 +16,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tej.job.content import CHUNK, Content, read_entry
-from tej.job.directory import Entry
-from tej.wire.archive import Writer, header, padding, permissions
+from tej.job.directory_entry import Entry
+from tej.job.file_content import CHUNK, Content, read_entry
+from tej.wire.file_mode import permissions
+from tej.wire.tar_header import padding
+from tej.wire.tar_writer import Writer, header
 
 WORTH_ASKING = 3 * 1024 * 1024
 """Minimum size in bytes of an upload for which tej requests a list of missing objects.

@@ -38,8 +38,8 @@ queue = tej.RemoteQueue({destination!r}, {queue!r}, "default", transport=transpo
 # The chunk of its upload before which a client pauses; negative numbers count from the
 # end.
 PAUSE_WHILE_UPLOADING = """\
-from tej.wire import archive
-pack = archive.pack
+from tej.wire import tar_writer
+pack = tar_writer.pack
 
 def pack_and_pause(*arguments):
     pieces = list(pack(*arguments))
@@ -49,7 +49,7 @@ def pack_and_pause(*arguments):
     pause()
     yield from [] if at is None else pieces[at:]
 
-archive.pack = pack_and_pause
+tar_writer.pack = pack_and_pause
 """
 
 

@@ -20,8 +20,8 @@ from servers.proxy import Proxy
 import tej
 from tej import JobState, Retries
 from tej.transport import Completed
+from tej.transport.io_timeout import cut_off
 from tej.transport.local import LocalTransport
-from tej.transport.process_io import cut_off
 
 Through = Callable[..., tej.RemoteQueue]
 Make = Callable[..., Path]

@@ -15,8 +15,8 @@ from jobs import job_directory
 import tej
 from tej.errors import InvalidJobDirectory
 from tej.queue.submission import Submission, submit_all
-from tej.wire.archive import Writer
 from tej.wire.content_store import FileObject, plan
+from tej.wire.tar_writer import Writer
 
 
 class Sent:

@@ -301,7 +301,7 @@ sys.path[:0] = {path!r}
 import tej, tej.transport.local, pathspec
 # Public names are imported on first use, which the other user may not be able to do.
 tej.RemoteQueue, tej.InvalidJobDirectory
-import tej.queue.submission, tej.wire.archive
+import tej.queue.submission, tej.wire.tar_writer
 os.setgid(65534)
 os.setuid(65534)
 try:

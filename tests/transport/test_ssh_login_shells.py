@@ -97,7 +97,7 @@ def test_server_silent_after_login_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("tej.transport.process_io.NOTICE", 0.1)
+    monkeypatch.setattr("tej.transport.io_timeout.NOTICE", 0.1)
     server = start_sshd(options=["ForceCommand sleep 30"])
     config = server.config(tmp_path)
     transport = connect(server.destination, config_file=config, io_timeout=1)

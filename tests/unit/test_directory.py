@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 import tej
-from tej.job.content import Content, check_unchanged, read_files
-from tej.job.directory import find_case_conflict, scan
+from tej.job.case_conflict import find_case_conflict
+from tej.job.directory import scan
+from tej.job.file_content import Content, check_unchanged, read_files
 from tej.job.file_names import is_allowed_on_windows, other_forms, printable
 from tej.job.ignore import TOOL_NAMES, tree_size
 from tej.job.signature import signature
@@ -54,7 +55,7 @@ def test_executable_bit_or_shebang_makes_a_program(
         entries = list(scan(folder))
         with monkeypatch.context() as patch:
             # pathlib uses the name of the system as well.
-            patch.setattr("tej.job.directory.os", SimpleNamespace(name=system))
+            patch.setattr("tej.job.directory_entry.os", SimpleNamespace(name=system))
             assert [one.path for one in entries if one.is_executable] == [program]
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import tej
 from tej.queue.download_receiver import Download
 from tej.queue.file_patterns import OptionalFile, check_name
-from tej.wire.archive import _sparse_header
 from tej.wire.extraction import Unpacker
+from tej.wire.tar_header import sparse_header
 
 Member = tuple[str, str, str]
 """Kind, name, and content or target of a member."""
@@ -190,7 +190,7 @@ def member(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE) -> tarfile.T
 
 
 def sparse(name: str, size: int, segments: list[tuple[int, int]]) -> bytes:
-    return _sparse_header(member(name, size), segments)
+    return sparse_header(member(name, size), segments)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 import pytest
 
 from tej import InvalidJobDirectory, Resources
-from tej.job.resources import format_begin, make_job_name, parse_clock, parse_size
+from tej.job.job_name import make_job_name
+from tej.job.resources import format_begin, parse_clock, parse_size
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import paramiko
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
+from tej.transport.io_timeout import IdleTimer
 from tej.transport.paramiko.buffered_socket import BufferedSocket
 from tej.transport.paramiko.execution import Execution
 from tej.transport.paramiko.failures import translating_errors
 from tej.transport.paramiko.proxy_command import ProxyCommand
 from tej.transport.paramiko.remote_forwarding import Tunnels
-from tej.transport.process_io import IdleTimer
 from tej.transport.program_start import COMMAND, Start
 from tej.transport.settings import TIMEOUT, Settings
 

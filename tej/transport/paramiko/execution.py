@@ -10,8 +10,9 @@ from typing import Protocol
 import paramiko
 
 from tej.errors import ConnectionFailed
+from tej.transport.io_timeout import IdleTimer, cut_off
 from tej.transport.paramiko.failures import translating_errors
-from tej.transport.process_io import IdleTimer, InputClosed, Process, cut_off
+from tej.transport.process_io import InputClosed, Process
 
 logger = logging.getLogger("tej")
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tej.job.directory import Entry, scan
-from tej.wire.archive import PackedJob, TextMember, _sparse_header, _to_bytes, pack
+from tej.job.directory import scan
+from tej.job.directory_entry import Entry
 from tej.wire.content_store import _symbolic, plan
+from tej.wire.tar_header import sparse_header, to_bytes
+from tej.wire.tar_writer import PackedJob, TextMember, pack
 
 SIZES = [0, 1, 511, 512, 513, 65536, 300_000]
 
@@ -37,7 +39,7 @@ def test_headers_are_those_of_tarfile(kind: bytes, name: str, size: int) -> None
     member.size = size if kind == tarfile.REGTYPE else 0
     member.linkname = "target" if kind == tarfile.SYMTYPE else ""
     expected = member.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-    assert _to_bytes(member) == expected
+    assert to_bytes(member) == expected
 
 
 @pytest.mark.parametrize("segments", [0, 1, 4, 5, 25, 26, 60])
@@ -77,7 +79,7 @@ def test_sparse_header_of_huge_offsets_is_binary() -> None:
 
     member = tarfile.TarInfo("huge")
     member.size = 2**40
-    blocks = _sparse_header(member, [(2**39, 512)])
+    blocks = sparse_header(member, [(2**39, 512)])
     read = tarfile.TarInfo.frombuf(blocks[:512], "utf-8", "strict")
     structs, extended, size = read._sparse_structs  # type: ignore[attr-defined]
     assert (structs[0], extended, size) == ((2**39, 512), False, 2**40)
@@ -96,7 +98,7 @@ def test_symbolic_mode_respects_the_umask(
 
 
 def test_plan_tells_modes_and_times_of_large_files(tmp_path: Path) -> None:
-    from tej.job.content import read_files
+    from tej.job.file_content import read_files
 
     for name, mode in (("a", 0o600), ("b", 0o644), ("it's", 0o755)):
         (tmp_path / name).write_bytes(os.urandom(70_000))

@@ -13,9 +13,9 @@ from dataclasses import replace
 from io import FileIO
 from typing import Any
 
-from tej.errors import InvalidJobDirectory
-from tej.job.directory import Entry, unreadable
-from tej.job.file_names import from_local, shorten_path
+from tej.job.directory_entry import Entry
+from tej.job.file_errors import changed, unreadable
+from tej.job.file_names import from_local
 
 CHUNK = 256 * 1024
 """Number of bytes to read at a time."""
@@ -97,7 +97,7 @@ class Content:
         if self.entry.digest is None:
             self.entry = replace(self.entry, digest=found)
         elif self.entry.digest != found:
-            raise changed(self.entry)
+            raise changed(self.entry.source)
 
     def _read_part(self, start: int, length: int) -> Iterator[bytes]:
         assert self._file is not None
@@ -106,7 +106,7 @@ class Content:
             while length:
                 data = self._file.read(min(length, CHUNK))
                 if not data:
-                    raise changed(self.entry)
+                    raise changed(self.entry.source)
                 length -= len(data)
                 yield data
         except OSError as error:
@@ -160,17 +160,9 @@ def check_unchanged(entry: Entry) -> None:
         except OSError as error:
             raise unreadable(entry.source, error) from error
         if from_local(target) != entry.link_target:
-            raise changed(entry)
+            raise changed(entry.source)
     elif entry.is_file and entry.digest is not None:
         read_entry(entry)
-
-
-def changed(entry: Entry) -> InvalidJobDirectory:
-    """Return the error for a file that has changed since it was read."""
-    return InvalidJobDirectory(
-        f"'{shorten_path(entry.source)}' was changed while it was sent: nothing was "
-        "started; submit again once the directory is complete"
-    )
 
 
 def _open(entry: Entry) -> FileIO:
@@ -178,11 +170,11 @@ def _open(entry: Entry) -> FileIO:
         file = FileIO(os.open(entry.source, _FLAGS), "rb")
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise changed(entry) from error
+            raise changed(entry.source) from error
         raise unreadable(entry.source, error) from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise changed(entry)
+        raise changed(entry.source)
     return file
 
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from tej.errors import ConnectionFailed
-from tej.transport import process_io
-from tej.transport.process_io import IdleTimer
+from tej.transport import io_timeout
+from tej.transport.io_timeout import IdleTimer
 from tej.transport.program_start import Start
 
 
@@ -22,7 +22,7 @@ def test_suspended_process_does_not_count_as_idle(
     start.running = ready
     if ready:
         start._ready_at = clock.now
-    monkeypatch.setattr(process_io, "time", clock)
+    monkeypatch.setattr(io_timeout, "time", clock)
     timer = IdleTimer("server", 120, start)
     clock.now += 1
     timer.check()
