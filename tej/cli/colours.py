@@ -10,7 +10,7 @@ from tej.job.status import JobState, JobStatus
 
 
 def has_colours() -> bool:
-    """Return whether the terminal and the user accept colours."""
+    """Return whether the terminal supports colours, and the user permits them."""
     return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 

@@ -161,7 +161,7 @@ need_runtime_option = click.option(
     multiple=True,
     metavar="NAME",
     cls=Option,
-    help="Require a queue with this runtime; if repeated, with one of these.",
+    help="Require this runtime of the queue; may be repeated to allow several.",
 )
 trust_queue_option = click.option(
     "--trust-queue",
@@ -258,8 +258,8 @@ def open_queue(
         terminal=sys.stdin.isatty(),
         accept_new_host_key=accept_new_host_key,
     )
-    # Importing the modules of the queue takes long. `ssh` reads its configuration
-    # during the first of the imports, and logs in during the second.
+    # Importing the modules of the queue is slow. `ssh` reads its configuration during
+    # the first of these imports, and logs in during the second.
     transport.prepare()
     try:
         import_module("tej.queue.connection")

@@ -59,7 +59,7 @@ def environment(function: Function) -> Function:
             "variables_file",
             type=click.File(encoding="utf-8"),
             metavar="FILE",
-            help="Read variables from a JSON object, invisible to other users.",
+            help="Read secret variables from a JSON object in FILE; - is stdin.",
         ),
         click.option(
             "--env",
@@ -78,7 +78,7 @@ def everything(function: Function) -> Function:
     return click.option(
         "--everything",
         is_flag=True,
-        help="Also send files of tools: .git, __pycache__, virtual environments.",
+        help="Include files of tools: .git, __pycache__, virtual environments.",
     )(function)
 
 

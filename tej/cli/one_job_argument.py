@@ -29,7 +29,7 @@ def one_job(function: Function) -> Function:
         "ids",
         metavar="ID",
         shell_complete=complete_job,
-        help="Id of the job, instead of the word JOB.",
+        help="Id of the job; replaces the argument JOB.",
     )
     @functools.wraps(function)
     def command(

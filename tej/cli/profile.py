@@ -57,7 +57,7 @@ def find_profile(
 
 
 def check_profile_word(word: str, settings: Mapping[str, Setting]) -> None:
-    """Raise click.UsageError if `word` is both a profile and an unrelated ssh alias."""
+    """Raise click.UsageError if `word` is a profile, and also another host's alias."""
     target = settings.get("destination")
     if (target is None or target.value != word) and is_ssh_alias(word):
         raise click.UsageError(

@@ -44,7 +44,7 @@ _RESOURCES = (
     (
         "--name",
         {"metavar": "NAME"},
-        "Name of the job, here and in the scheduler.  [default: the directory's]",
+        "Name of the job, here and in the scheduler.  [default: name of DIRECTORY]",
     ),
     (
         "--begin",

@@ -105,7 +105,7 @@ def command(
 def only_result() -> str:
     """Return the file that the setting `results` of the profile names.
 
-    Raises click.UsageError unless `results` has exactly one entry, which is no pattern.
+    Raises click.UsageError unless `results` has one entry, which is not a pattern.
     """
     listed = tuple(current_profile().get("results") or ())
     if len(listed) != 1 or set("*?[") & set(listed[0]):

@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Print the job id made from the signature of a directory.
 
-    Variables and ignored files of the profile are taken into account.  `tej run` and
+    The profile's variables and ignored files are taken into account.  `tej run` and
     `tej submit --reuse` use this id.  No server is contacted, so --after and --input
     take only complete ids.
     """

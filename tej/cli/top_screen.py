@@ -83,7 +83,7 @@ class Box(ModalScreen[str | None]):
 
 
 class TopScreen(App[None]):
-    """The program `tej top`."""
+    """The application of textual that `tej top` runs."""
 
     CSS = """
     #head { height: 1; background: $primary; }

@@ -116,7 +116,8 @@ def check_sent(command: Command, entries: Iterable[Entry], directory: Path) -> N
     if script is not None and all(entry.path != script for entry in entries):
         raise InvalidJobDirectory(
             f"The script '{script}' in '{directory}' is left out by {IGNORE_FILE}, or "
-            f"as a tool file: include it with a line '!{script}' in {IGNORE_FILE}"
+            "because it is a tool file: include it with a line "
+            f"'!{script}' in {IGNORE_FILE}"
         )
 
 

@@ -210,7 +210,7 @@ class LogThread:
         start_thread(thread, "Output of a job")
 
     def close(self) -> None:
-        """Make the thread end when it receives the next data."""
+        """Make the thread end as soon as it receives more data."""
         self._closed.set()
 
     def _read(self) -> None:

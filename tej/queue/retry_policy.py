@@ -33,10 +33,7 @@ class Retries:
     longest: float = 30.0
 
     def delay(self, tries: int) -> float:
-        """Return the pause in seconds after `tries` failures in succession.
-
-        The returned pause is the longest one, without jitter.
-        """
+        """Return the pause in seconds, before jitter, after `tries` failures in a row."""
         # The exponent is limited, because the number of tries is unlimited, and a float
         # overflows near 2 ** 1024.
         return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))

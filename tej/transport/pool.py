@@ -134,8 +134,8 @@ class PooledTransport(Transport):
         while True:
             slot = self._take()
             try:
-                # After such an error, the connection works, and other processes may use
-                # it.
+                # After an error of this machine, the connection still works, and other
+                # processes may use it.
                 with translating_local_errors(str(self._destination)):
                     started = self._start(slot, start)
                 if started is not None:

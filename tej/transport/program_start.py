@@ -49,7 +49,7 @@ HINT = (
 
 
 class Start:
-    """State of the start of one program; the threads of `serve` share this object."""
+    """The start of one program on the server; the threads of `serve` share it."""
 
     def __init__(self, program: str, *, careful: bool = False) -> None:
         if "\n" in program:

@@ -134,8 +134,8 @@ def _parse_native(native: str) -> tuple[str | None, int | None]:
     The default runtime writes `pid HOST BOOT SPACE PID START`; the runtimes of
     schedulers write `NAME ID`.  For the default runtime, the sequence is made of the
     start time of the job's wrapper, in clock ticks (proc(5)), and its process id.  A
-    process id alone gives no order, because Linux starts again from small process ids
-    after 32,768 processes.  The ids of schedulers begin with a number.
+    process id alone does not determine the order, because Linux starts again from small
+    process ids after 32,768 processes.  The ids of schedulers begin with a number.
     """
     words = native.split()
     if len(words) < 2:

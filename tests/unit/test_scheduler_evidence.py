@@ -350,7 +350,7 @@ def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:
     assert said[1] == "running "
     assert said[2].startswith("running slurm has requeued the job; checking again")
     assert said[3].startswith("lost slurm has requeued the job after its start")
-    assert said[4].startswith("lost slurm started it a second time")
+    assert said[4].startswith("lost slurm started the job a second time")
 
 
 def test_unfinished_kill_does_not_wait_twice(shell: Shell) -> None:

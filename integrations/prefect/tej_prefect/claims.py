@@ -107,7 +107,7 @@ def _parse(name: str, content: bytes, written: float, now: float) -> Claim | Non
         flow_runs = tuple(UUID(one) for one in fields["flow_runs"])
         jobs = frozenset(map(str, fields["jobs"]))
     except (ValueError, KeyError, TypeError):
-        logger.debug("Claim %s is not readable", name)
+        logger.debug("Claim %s cannot be read", name)
         return None
     if not flow_runs:
         return None

@@ -1,5 +1,5 @@
-# Direct start of a job: the process that the wrapper has forked becomes the script, without the
-# start of another shell for exec_job.sh. Starting a program takes longer than all other work at
+# Direct start of a job: the process that the wrapper has forked becomes the script, without
+# starting another shell for exec_job.sh. Starting a program takes longer than all other work at
 # the start of a short job. Sourced by run_detached.sh.
 # shellcheck shell=sh
 #

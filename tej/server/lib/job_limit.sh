@@ -222,7 +222,7 @@ fill_slots() {
 # job, the job ends without being started. Returns 1 if the runtime cannot start the job now.
 launch() {
     # Print an empty word, which the client ignores: the start of hundreds of waiting jobs
-    # takes long, and the client closes a connection without any output.
+    # takes a long time, and the client closes a connection without any output.
     [ -n "$is_wrapper${is_in_scheduler-}" ] || printf '\0'
     runtime_prepare
     (

@@ -60,7 +60,7 @@ leaves_processes() {
 # may_have_left_processes: check whether the script of $job, which has ended, may have
 # left processes running. $adopted contains the orphans before the start of the script,
 # or is empty if these orphans are unknown. If a process of the job runs, the process
-# itself or one of its ancestors in the job is an orphan now, and was no orphan before.
+# itself or one of its ancestors in the job is an orphan now, and was not an orphan before.
 # Therefore only the new orphans and their descendants are checked, and the end of a job
 # does not read the files of all processes of the host. Returns 0 if the caller must
 # search all processes: if a process of the job is found, or if the orphans are unknown

@@ -22,7 +22,7 @@
 #   scheduler_term ID         send SIGTERM to all processes of the job; return 1 if unsupported
 #   scheduler_cancel ID       dequeue or end the job; return 1 on failure
 #   scheduler_history ID      print STATE|WORDS of a job that is no longer listed. STATE may
-#                             also be alive, if the accounting knows no end of the job
+#                             also be alive, if the accounting has no end of the job
 #   scheduler_node_down ID    return 0 if a node of the ended job may be down, so that the job may
 #                             still have processes
 #   scheduler_report ID       print the scheduler's reports about the job with print_report

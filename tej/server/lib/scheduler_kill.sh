@@ -105,7 +105,7 @@ runtime_stop() {
 }
 
 # wait_for_end ID: wait until the job has recorded its end, or until the scheduler
-# reports that the job has ended. If this report is no proof, also waits until the job's
+# reports that the job has ended. If this report does not prove the end, also waits until the job's
 # heartbeat has stopped.
 wait_for_end() {
     looks=0 still=0

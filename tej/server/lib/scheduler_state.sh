@@ -230,7 +230,7 @@ derive_gone_state() {
 # the scheduler nor the job has recorded how the job ended.
 mark_gone() {
     if [ -f "$job/rerun" ]; then
-        mark_lost "$runtime started it a second time, tej did not run it again, and the first run recorded no end"
+        mark_lost "$runtime started the job a second time, tej did not run it again, and the first run recorded no end"
     elif [ -n "$reason" ]; then
         mark_lost "$runtime says $reason, and the job recorded no exit status"
     else

@@ -186,7 +186,7 @@ adopt_reply() {
     fi
     put_first native_id "$runtime $nid"
     # The scheduler's reply may contain the cluster of the job. If the job itself has
-    # written native_id, the cluster may be missing there.
+    # written native_id, native_id may not contain the cluster.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }

@@ -334,7 +334,7 @@ derive_unstarted_state() {
 
 # claim_is_stale: check whether `claim` is at least a minute old and the job still has
 # no native id. A wrapper writes the native id immediately after it creates `claim`, so
-# that in this case the wrapper has died.
+# in this case the wrapper has died.
 claim_is_stale() {
     [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -s "$job/native_id" ]
 }

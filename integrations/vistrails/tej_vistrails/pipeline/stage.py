@@ -103,7 +103,7 @@ class _Stage:
         self.inputs: dict[str, tuple[str, str]] = {}
 
     def add(self, path: str, content: str | Path, where: str) -> None:
-        """Add a text or a local file; raise PipelineError if the path is taken."""
+        """Add a string or a local file; raise PipelineError if the path is taken."""
         if isinstance(content, Path) and not content.exists():
             raise PipelineError(f"{where}: '{content}' does not exist")
         if path in self.files:

@@ -1,4 +1,4 @@
-"""State of a step: of a job of a plan, computed without requests."""
+"""State of a step, which is a job of a plan, computed without requests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Step:
 def state_of(status: tej.JobStatus | None, *, is_used: bool) -> StepState:
     """Return the state of a job with this status.
 
-    `is_used` is whether results that do not exist yet depend on the job.
+    `is_used` is true if results that do not exist yet depend on the job.
     """
     if status is not None and status.succeeded:
         return StepState.SUCCEEDED

@@ -107,7 +107,7 @@ scheduler_submit() {
     set -- $options --parsable -o "$log" -e "$log" -i /dev/null
     end_split
     if names_cluster; then
-        # An option of the user follows, and takes precedence.
+        # An option -M of the user comes later, and takes precedence.
         [ -z "$user_clusters" ] || set -- -M "$user_clusters" "$@"
     else
         # The wrapper of a job on another cluster may start this job.
