@@ -26,8 +26,8 @@ def main() -> None:
         return
     if hasattr(gc, "set_threshold"):  # PyPy has no gc.set_threshold
         gc.set_threshold(COLLECTION_THRESHOLD)
-    # This process may have inherited from its parent that SIGCHLD is ignored. The exit
-    # statuses of child processes, such as the program on `local:`, would then be lost.
+    # The parent process may have set SIGCHLD to be ignored. The exit statuses of child
+    # processes, such as the program on `local:`, would then be lost.
     if sys.platform != "win32" and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:

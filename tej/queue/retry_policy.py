@@ -33,7 +33,7 @@ class Retries:
     longest: float = 30.0
 
     def delay(self, tries: int) -> float:
-        """Return the pause in seconds, before jitter, after `tries` failures in a row."""
+        """Return the pause in seconds after `tries` failures, without the jitter."""
         # The exponent is limited, because the number of tries is unlimited, and a float
         # overflows near 2 ** 1024.
         return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))

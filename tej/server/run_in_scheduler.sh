@@ -320,7 +320,8 @@ fi
 
 set_whose
 [ "$whose" != own ] || ! was_cut_off || whose=ask
-# If the scheduler sends SIGTERM, SIGKILL follows. Therefore the end is recorded first.
+# If the scheduler has sent SIGTERM, SIGKILL follows soon. Therefore the end is recorded before
+# the leftover processes are ended.
 left=''
 [ "$whose" = ask ] || end_leftovers
 until put_end "$(date +%s) $end $whose ${left:-0}"; do

@@ -69,7 +69,8 @@ def stop_master(path: Path) -> bool:
             stopped = True
     except OSError as error:
         if is_shortage(error):
-            # Without its socket, a running ControlMaster could no longer be stopped.
+            # The socket is kept, because without it a running ControlMaster could no
+            # longer be stopped.
             raise
         stopped = False
     # A ControlMaster that crashed or is suspended does not remove its socket.

@@ -262,7 +262,8 @@ take_inputs() {
         leave_dependents
         return 1
     }
-    # A job with the directory `after` has the file `dependencies`.
+    # A job with the directory `after` also has the file `dependencies`. If the shell does not
+    # find the file, the file cannot be read.
     [ -f "$job/dependencies" ] || [ ! -d "$job/after" ] || {
         why="its file '$job/dependencies' cannot be read"
         return 1

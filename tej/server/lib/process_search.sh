@@ -65,7 +65,7 @@ run_search() {
 unlisted='The processes of the server cannot be listed: too many processes, no memory, or a program (awk, cat, grep, head, tr) that does not work?'
 
 # search_failed: quit. Otherwise every job would seem to have no processes, and a running
-# job could be reported as lost, or be deleted. A wrapper has another search_failed, and
+# job could be reported as lost, or be deleted. A wrapper redefines search_failed, and
 # checks $has_searched.
 search_failed() { quit 20 "$unlisted"; }
 

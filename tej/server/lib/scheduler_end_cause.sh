@@ -1,4 +1,4 @@
-# Cause of the end of a job under a scheduler: by itself, a limit, another user, or the
+# Cause of the end of a job under a scheduler: the job itself, a limit, another user, or the
 # scheduler. The cause is in the scheduler's list, in its accounting, or in its messages in
 # the job's log.
 # shellcheck shell=sh
