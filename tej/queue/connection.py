@@ -138,7 +138,7 @@ class QueueConnection:
         return reply
 
     def check_missing_queue(self, last_seen: float | None) -> None:
-        """Raise RemoteCommandFailure if the queue has been there before.
+        """Raise RemoteCommandFailure if this process has used the queue before.
 
         Call this method if the server reports that there is no queue.  A file system
         may be unmounted for a while, so it is unknown which jobs exist.  `last_seen` is

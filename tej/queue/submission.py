@@ -247,7 +247,7 @@ class Submission:
     def _installation(self, words: list[bytes], last_seen: float | None) -> list[bytes]:
         """Return the answer to "ask=install": the installer, or none if unneeded.
 
-        Raises RemoteCommandFailure if the queue is missing and has been there before.
+        Raises RemoteCommandFailure if a queue that this process has used is missing.
         """
         head = parse_reply(b"\0".join(words)).head
         digest, _, version = head.get("have", "none 0").partition(" ")

@@ -262,7 +262,8 @@ open_or_install() {
     else
         check_mounted
     fi
-    # With its jobs, a queue has not vanished, although its file `version` is missing.
+    # A directory with jobs is a queue whose file `version` is missing, and not a queue that has
+    # vanished.
     [ ! -d "$queue/jobs" ] || printf '%s\0' has_jobs=1
     printf '%s\0' "have=${scripts:-none} ${scripts_version:-0}" "ask=install"
     IFS= read -r tej || quit 20 "The connection was lost before the queue was set up"

@@ -246,8 +246,8 @@ def _check_room(target: Path, size: int) -> None:
     """
     if size >= _FREE_CHECKED and size > (free := shutil.disk_usage(target.parent).free):
         raise DownloadFailed(
-            f"Not enough disk space for '{printable(target)}': the file has {size} bytes, "
-            f"and {free} bytes are free"
+            f"Not enough disk space for '{printable(target)}': the file has {size} "
+            f"bytes, and {free} bytes are free"
         )
 
 
