@@ -65,7 +65,9 @@ def test_recorded_reason_decides_about_success(shell: Shell) -> None:
     why() { echo "9 $1" >"$job/reason"; say "${2-exit 0 own 0}" "$1"; }
     say 'exit 0 own 0'; say 'exit 1 own 0'; say 'signal 0 own 0'; say 'none 0 killed 0'
     say 'exit 0 own 2'; say 'exit 0 ask 0'; why 'limit x' 'exit 0 ask 0'
-    why 'cancelled by 0'; why cancelled; why 'cut x'; why 'other x'; why 'unstarted x'"""
+    why 'cancelled by 0'; why cancelled; why 'cut x'; why 'other x'; why 'unstarted x'
+    why ''; read() { [ "$3" != kind ] || return 1; command read "$@"; }; why 'limit x'"""
+    unread = "its fact reason is damaged or cannot be read"
     assert shell(lines).splitlines() == [
         *("exit 0 own 0: finished/// succeeded", "exit 1 own 0: finished///"),
         *("signal 0 own 0: finished///", "none 0 killed 0: killed///"),
@@ -76,7 +78,17 @@ def test_recorded_reason_decides_about_success(shell: Shell) -> None:
         ),
         *("cancelled: killed//other/not by tej", "cut x: finished//other/x"),
         *("other x: finished///x succeeded", "unstarted x: killed///not started: x"),
+        # The last `reason` cannot be opened, and `read` leaves the kind of another job.
+        *(f"{one}: finished//other/{unread}" for one in ("", "limit x")),
     ]
+
+
+def test_restart_counts_after_the_time_of_some_heartbeats(shell: Shell) -> None:
+    """A job on another machine with the same name may not have written one since."""
+    lines = """get_uptime() { uptime=$up; }; get_age() { age=$old; }
+    say() { up=$1 old=$2; was_restarted && echo "$up $old"; }
+    say 10 20; say 89 90; say 90 90; say 90 91; say 500 400; :"""
+    assert shell(lines, "default") == "90 91\n"
 
 
 def test_lost_job_with_a_process_here_is_alive(shell: Shell) -> None:

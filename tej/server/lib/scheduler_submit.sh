@@ -65,7 +65,9 @@ note_requeue() {
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
+    s_time=''
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
+    [ -n "$s_time" ] || return 0
     if same_host "$s_host" "$s_boot" "$s_space"; then
         ! is_alive "$s_pid" "$s_start" || return 0
     else
@@ -196,6 +198,7 @@ adopt_reply() {
 # cancelled, because the scheduler would then report a cancelled job.
 was_killed_unstarted() {
     [ -s "$job/finished" ] || return 1
+    end_kind=''
     read -r _ end_kind _ end_source _ <"$job/finished"
     [ "$end_kind $end_source" = 'none killed' ]
 }

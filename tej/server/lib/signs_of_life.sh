@@ -58,10 +58,11 @@ shows_life() {
 
 # was_restarted: check whether this host was booted after the job's last heartbeat. If the
 # heartbeat is newer than the boot of this host, the job runs on another machine with
-# the same name.
+# the same name. Such a job may not have written a heartbeat yet in the first seconds after
+# the boot of this host.
 was_restarted() {
     get_uptime
-    get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
+    [ "$uptime" -ge "$heartbeat_overdue" ] && get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
 }
 
 # ended_with_boot: check whether the job ran on this machine before the machine was

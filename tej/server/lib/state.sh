@@ -298,14 +298,17 @@ read_copy() {
 }
 
 # read_reason: read the fact `reason`, which states why the job ended. If the job did not
-# end by itself, sets $cut_off to `limit` or `other`.
+# end by itself, or if the fact cannot be read, sets $cut_off to `limit` or `other`.
 read_reason() {
+    kind='' # if the file cannot be opened, `read` changes nothing
     read -r _ kind note <"$job/reason"
     case $kind in
         cancelled) state=killed cut_off=other note="not by tej${note:+: $note}" ;;
         limit) cut_off=limit ;;
         cut) cut_off=other ;;
         unstarted) state=killed note="not started: $note" ;;
+        other) ;;
+        *) cut_off=other note="its fact reason is damaged or cannot be read" ;;
     esac
 }
 
@@ -500,6 +503,7 @@ load_again() {
 print_job() {
     [ ! -f "$job/on_end" ] || run_on_end_once
     count_attempts
+    ignored='' changed='' downloaded=''
     [ ! -f "$job/ignored" ] || {
         read -r ignored <"$job/ignored"
         note="${note:+$note; }runtime $runtime ignores: $ignored"
@@ -508,7 +512,6 @@ print_job() {
         read -r changed <"$job/changed"
         note="${note:+$note; }its shared file $changed was changed while it ran"
     }
-    downloaded=''
     [ ! -f "$job/downloaded" ] || read -r downloaded _ <"$job/downloaded"
     # The parameters of a sweep that has found the job.
     found=''
