@@ -211,7 +211,8 @@ def test_wait_survives_a_missing_queue(
         waiting = pool.submit(next, ends)
         try:
             wait_until(
-                lambda: "missing now" in caplog.text or waiting.done(), "a failed request"
+                lambda: "missing now" in caplog.text or waiting.done(),
+                "a failed request",
             )
         finally:
             hidden.rename(queue_path)
