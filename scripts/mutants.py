@@ -42,6 +42,7 @@ ANSWERS = (
 SUBMIT = "unit/test_submit_script.py"
 WRAPPER = "unit/test_wrapper_script.py"
 STATE = "unit/test_job_state.py unit/test_job_facts.py"
+STATE_FILES = ("state", "claim", "damaged_job", "job_existence", "job_record")
 REMOVAL = "unit/test_removal_script.py"
 OUTPUT = "unit/test_output_script.py"
 STORE = "unit/test_content_store_script.py"
@@ -66,8 +67,11 @@ TESTS = {
     "tej/server/commands/logs": f"{OUTPUT} batches/test_logs.py queue/test_job_lifecycle.py",
     "tej/server/*/wait*": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
     "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",
-    "tej/server/lib/state.sh": f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
-    "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",
+    **dict.fromkeys(
+        (f"tej/server/lib/{name}.sh" for name in STATE_FILES),
+        f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
+        "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",
+    ),
     "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
     "tej/server/exec_job.sh": "queue/test_environment.py queue/test_job_script.py",

@@ -75,18 +75,6 @@ put_once() {
     return 1
 }
 
-# take_claim: create the file `claim` of $job. Returns 1 if the file exists. Only one
-# process can create `claim`, because with `set -C` all shells open a new file with
-# O_EXCL, which is atomic. The process that creates `claim` decides whether the job
-# starts. In a job that an older tej has started, `claim` is a directory.
-take_claim() {
-    set -C
-    { printf '' >"$job/claim"; } 2>/dev/null
-    claim_status=$?
-    set +C
-    return "$claim_status"
-}
-
 # make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,
 # with an explicit mode. With the mode that a umask of 000 allows, other users could
 # write to the directory, and the trust check would refuse the queue.

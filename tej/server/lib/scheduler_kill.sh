@@ -132,3 +132,23 @@ wait_for_end() {
     done
     return 1
 }
+
+# retry_kill: retry a kill that failed or was not completed. Every client that reads
+# the job's state calls retry_kill. The fact `ending` contains the last step of the
+# kill.
+retry_kill() {
+    note="kill requested${by:+ by $by}, but the job has not ended yet${note:+; $note}"
+    [ "$listing_result" = answer ] && [ -n "$nid" ] || return 0
+    ending_time=0 ending=''
+    [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"
+    [ -z "$ending" ] || find_age ending "$ending_time"
+    case $ending in
+        term) [ "$age" -ge $((${grace:-0} + 10)) ] || return 0 ;;
+        cancel) [ "$age" -ge 60 ] || return 0 ;;
+    esac
+    if [ -n "$ending" ] || [ ! -e "$job/claim" ]; then
+        cancel_job || :
+    else
+        terminate_or_cancel || :
+    fi
+}

@@ -148,7 +148,7 @@ derive_submission_state() {
     fi
     # A submission on another host may still be in progress.
     find_age submitting "$s_time"
-    if [ "$s_host" != "$host" ] && [ "$age" -lt 900 ]; then return 1; fi
+    if [ "$s_host" != "$host" ] && [ "$age" -lt "$submission_timeout" ]; then return 1; fi
     [ "$listing_result" = answer ] || {
         keep_last_state "$runtime does not answer${listing_error:+ ($listing_error)}"
         return 1
@@ -303,24 +303,4 @@ record_killed() {
     }
     take_claim
     mark_killed
-}
-
-# retry_kill: retry a kill that failed or was not completed. Every client that reads
-# the job's state calls retry_kill. The fact `ending` contains the last step of the
-# kill.
-retry_kill() {
-    note="kill requested${by:+ by $by}, but the job has not ended yet${note:+; $note}"
-    [ "$listing_result" = answer ] && [ -n "$nid" ] || return 0
-    ending_time=0 ending=''
-    [ ! -f "$job/ending" ] || read -r ending_time ending _ <"$job/ending"
-    [ -z "$ending" ] || find_age ending "$ending_time"
-    case $ending in
-        term) [ "$age" -ge $((${grace:-0} + 10)) ] || return 0 ;;
-        cancel) [ "$age" -ge 60 ] || return 0 ;;
-    esac
-    if [ -n "$ending" ] || [ ! -e "$job/claim" ]; then
-        cancel_job || :
-    else
-        terminate_or_cancel || :
-    fi
 }

@@ -2,7 +2,8 @@
 # the scheduler's reply is lost or the client dies.
 # shellcheck shell=sh
 
-busy_awaited=60 # seconds for which a submission is retried while the scheduler is too busy
+busy_awaited=60        # seconds for which a submission is retried while the scheduler is too busy
+submission_timeout=900 # seconds for which a submission on another host counts as in progress
 
 # runtime_start: submit $job to the scheduler. The fact `submitting` is written before
 # the submission. If this client dies before it receives the scheduler's reply, other

@@ -1,0 +1,121 @@
+# Existence of a job: finds the directory of a job, and distinguishes a job that does not exist
+# from a job that cannot be read.
+# shellcheck shell=sh
+
+# find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if it is certain
+# that the job does not exist. If the job may exist, but its directory cannot be read,
+# read_facts sets the state to unknown. If ID has the form NAME#N, it identifies the N-th
+# archived attempt of the job NAME.
+find_job() {
+    id=$1 job=$jobs/$1
+    case $1 in
+        *'#'*) job=$queue/attempts/${1%'#'*}/${1##*'#'}/job ;;
+    esac
+    [ -d "$job" ] || may_exist
+}
+
+# may_exist: check whether the job $job may exist although the shell finds no directory at this
+# path. The parent directory is listed only as a last resort, because a list starts a process. If
+# the queue has disappeared, its file system may be unmounted for a while.
+may_exist() {
+    if [ -e "$job" ]; then
+        [ -d "$job" ]
+    else
+        case $absent_ids in *" $id "*) return 1 ;; esac
+        ! is_absent "$job" || [ ! -f "$queue/version" ]
+    fi
+}
+
+absent_ids=' ' # ids of jobs that certainly do not exist, each after a blank
+
+# find_absent ID...: if many of the jobs have no directory, find the jobs that certainly do not
+# exist, so that find_job need not start a process for each of them. Ids of attempts are
+# skipped, because attempts are not in $jobs.
+find_absent() {
+    absent_ids=' ' count=0
+    for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
+    [ "$count" -ge 10 ] && [ -f "$queue/version" ] || return 0
+    # The line `//` shows that the list of the directory is complete.
+    absent_ids=" $(
+        { list_names "$jobs" && print_words // "$@"; } | awk '
+            is_id && !/#/ && !($0 in exists) { printf "%s ", $0 }
+            $0 == "//" { is_id = 1 }
+            !is_id { exists[$0] }'
+    )"
+}
+
+# print_words WORD...: print each word on a line. If `printf` is a program (mksh), the kernel
+# limits the size of all its arguments, so a here-document passes the words to `cat`.
+print_words() {
+    case $(command -v printf) in
+        /*) ;;
+        *)
+            printf '%s\n' "$@"
+            return
+            ;;
+    esac
+    split_lines
+    cat <<END
+$*
+END
+    end_split
+}
+
+# need_job ID: like find_job, but quit if the job does not exist or cannot be read.
+need_job() {
+    find_job "$1" || quit 3 "No job '$1'"
+    [ -d "$job" ] || {
+        check_jobs
+        quit 20 "Job '$1' cannot be read: check the directory '$job' on the server"
+    }
+}
+
+# check_jobs: quit if the jobs of the queue cannot be listed, because the shell would treat the
+# queue as empty.
+check_jobs() {
+    why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || is_absent "$jobs" ||
+        quit 20 "The jobs of '$queue' cannot be read: ${why##*: }"
+    ! is_absent "$queue/version" || quit 10 "There is no queue at '$queue'"
+}
+
+# list_names DIRECTORY: print the names of all files in DIRECTORY, each on a line. Returns
+# nonzero if the list may be incomplete.
+list_names() {
+    LC_ALL=C QUOTING_STYLE=literal ls -a "$1/" 2>/dev/null
+}
+
+# is_absent PATH: check whether it is certain that PATH does not exist. `[ -e PATH ]` is also
+# false if the file system reports an error. Therefore `ls` must report that there is no such
+# file. If `ls` reports something else, the directory of PATH must be readable and not contain
+# the name, or must be absent itself: a list takes much longer in a queue of many jobs.
+is_absent() {
+    [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
+    names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
+    # The shell's own message, with the status 126 or 127, would be about `ls`.
+    case $?:$names in
+        0:*) return 1 ;;
+        [12]:*': No such file or directory') return 0 ;;
+    esac
+    case $1 in
+        */*) set -- "${1##*/}" "${1%/*}" ;;
+        *) set -- "$1" . ;;
+    esac
+    if names=$(list_names "$2"); then
+        case $newline$names$newline in *"$newline$1$newline"*) return 1 ;; esac
+    else
+        case $2 in '' | . | ..) return 1 ;; esac
+        if [ -e "$2" ]; then [ ! -d "$2" ]; else is_absent "$2"; fi
+    fi
+}
+
+# is_unreadable PATH: check whether PATH is neither visible nor certainly absent. The last test
+# finds a file that a job has created in the meantime.
+is_unreadable() {
+    [ ! -e "$1" ] && [ ! -h "$1" ] && ! is_absent "$1" && [ ! -e "$1" ] && [ ! -h "$1" ]
+}
+
+# can_list DIRECTORY: check whether DIRECTORY can be entered and listed. If the shell cannot
+# read a directory, all of the files in it seem to be missing.
+can_list() {
+    [ -x "$1" ] && ls -a "$1/" >/dev/null 2>&1
+}

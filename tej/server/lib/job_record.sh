@@ -1,0 +1,50 @@
+# Record of a job: the words about a job that a reply contains.
+# shellcheck shell=sh
+
+# print_missing ID: print the record of a job that does not exist: the id alone.
+print_missing() {
+    printf '%s\0' "id=$1"
+}
+
+# count_attempts: set $attempts to the number of attempts of $id that were archived,
+# including deleted attempts, or to '' if no attempt was archived.
+count_attempts() {
+    attempts=''
+    [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
+}
+
+# print_job [WORD...]: print the job's record: words KEY=VALUE, each terminated by a NUL.
+# The first key is "id". If the job has ended and its command `on_end` was not started,
+# print_job starts the command.
+print_job() {
+    [ ! -f "$job/on_end" ] || run_on_end_once
+    count_attempts
+    ignored='' changed='' downloaded=''
+    [ ! -f "$job/ignored" ] || {
+        read -r ignored <"$job/ignored"
+        note="${note:+$note; }runtime $runtime ignores: $ignored"
+    }
+    [ ! -f "$job/changed" ] || {
+        read -r changed <"$job/changed"
+        note="${note:+$note; }its shared file $changed was changed while it ran"
+    }
+    [ ! -f "$job/downloaded" ] || read -r downloaded _ <"$job/downloaded"
+    # The parameters of a sweep that has found the job.
+    found=''
+    [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
+    # The record contains the directory, because $id does not show that $job is an archived
+    # attempt.
+    [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
+    printf '%s\0' "id=$id" "state=$state" "spec=${found:+$found }$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
+        ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \
+        ${where:+"where=$where"} ${native:+"native=$native"} ${by:+"by=$by"} ${left:+"left=$left"} \
+        ${evidence:+"evidence=$evidence"} ${note:+"note=$note"} ${seen:+"seen=$seen"} ${beat:+"beat=$beat"} \
+        ${attempts:+"attempts=$attempts"} ${cut_off:+"cut_off=$cut_off"} \
+        ${downloaded:+"downloaded=$downloaded"} "$@"
+}
+
+# print_head: print the first words of a reply: the queue, the runtime and the time.
+print_head() {
+    get_time
+    printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"
+}
