@@ -527,8 +527,9 @@ class RemoteQueue:
         """Return the jobs in the queue that match all filters, in sorted order.
 
         A job matches if it has one of `states` (or, if `failed` is true, has failed),
-        has all `labels`, and was submitted at `since` or later; a `timedelta` is the
-        largest age, by the server's clock.  By default, all jobs match.  `sort` is
+        has all `labels`, and was submitted at `since` or later.  If `since` is a
+        `timedelta`, it is the largest age of a job, by the server's clock.  By default,
+        all jobs match.  `sort` is
         "id", "name", "submitted", "started", "ended", "duration" or "state".  If the
         files of a job are damaged, its state is `lost`, and the reason is in its
         status.  The returned list prints as a table.
