@@ -89,7 +89,7 @@ TESTS = {
     "tej/server/lib/job_limit.sh": "unit/test_job_limit_script.py batches/test_job_limit.py batches/test_wait.py faults",
     "tej/server/*": f"{STATE} queue faults shells",
     "tej/transport/*": "unit transport",
-    "tej/cli/*": "cli batches",
+    "tej/cli/*": "unit cli batches",
     "tej/job/signature.py": "signature unit",
     "tej/job/*": "unit signature queue",
     "tej/wire/*": "unit queue",
