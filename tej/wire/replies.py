@@ -184,7 +184,7 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
     if not reply.begun:
         shown = shorten(reply.startup_output + done.stderr, 300) or "nothing"
         raise errors.RemoteCommandFailure(
-            f"The server did not run tej's program, but said: {shown}\n"
+            f"The server did not run tej's program, but replied: {shown}\n"
             "tej needs an account that may run /bin/sh, and start-up files that do not "
             "end the login shell or replace it with a terminal program",
             program.verb,

@@ -171,7 +171,7 @@ def test_only_live_claims_keep_jobs(
             raise tej.ConnectionFailed("The connection is lost")
 
         patch.setattr(queue, "shell", lose)
-        assert kill() == "0 jobs killed, 1 unreachable and perhaps still running"
+        assert kill() == "0 jobs killed, 1 unreachable and possibly still running"
     assert run.status().state == "running"
     for flow_runs in ([flow_run_in(Completed())], [live, parent], [live, mine]):
         assert claim(*flow_runs) == "1 jobs killed"

@@ -126,7 +126,7 @@ def test_counts_are_described_without_zeros() -> None:
     counts.miss(1)
     assert str(counts) == (
         "2 jobs killed, 1 still stopping, 15 left running (a; b; c), "
-        "5 unreachable and perhaps still running"
+        "5 unreachable and possibly still running"
     )
     assert not counts.is_complete
 

@@ -74,7 +74,7 @@ class KillCounts:
             shown = "; ".join([*self.reasons][:3])
             words.append(f"{self.left} left running ({shown})")
         if self.unreachable:
-            words.append(f"{self.unreachable} unreachable and perhaps still running")
+            words.append(f"{self.unreachable} unreachable and possibly still running")
         return ", ".join(words)
 
     def miss(self, number: int) -> None:
