@@ -361,6 +361,19 @@ def test_queue_on_an_unmounted_file_system_is_not_missing(
     assert queue.jobs() == []
 
 
+def test_many_missing_jobs_need_one_list(
+    queue: tej.RemoteQueue, queue_path: Path, doubles: Doubles
+) -> None:
+    queue.setup()
+    log = queue_path.parent / "log"
+    doubles.add("ls", f'echo "$*" >>"{log}"\nexec "$real" "$@"')
+    ids = [f"missing{number}" for number in range(20)]
+    assert queue.kill_many(ids) == dict.fromkeys(ids)
+    found = queue.delete_many(ids)
+    assert {type(one) for one in found.values()} == {tej.JobNotFound}
+    assert len(log.read_text().splitlines()) < len(ids)
+
+
 def test_requests_for_one_job_do_not_list_the_queue(
     queue: tej.RemoteQueue, queue_path: Path, job: Make, doubles: Doubles
 ) -> None:

@@ -126,8 +126,7 @@ def test_link_to_a_queue_replaces_no_directory(shell: Shell) -> None:
 
 def test_existing_jobs_need_no_list_of_the_queue(shell: Shell) -> None:
     """A list would delay each batch in a queue of many jobs."""
-    lines = f"""{functions("find_absent_ids", "commands/submit")}
-    list_names() {{ echo listed >>log; command ls -a "$1/"; }}; : >log
+    lines = """list_names() { echo listed >>log; command ls -a "$1/"; }; : >log
     words=$(for i in $(seq 12); do echo "j$i" "token$i"; done); mkdir $(echo $words | tr ' ' '\\n' | sed -n 's,^j,jobs/j,p')
     find_absent_ids $words; cat log; echo "$absent_ids/"; rmdir jobs/j*; find_absent_ids $words; cat log; echo "$absent_ids/"
     """

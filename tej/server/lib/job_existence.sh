@@ -44,6 +44,20 @@ find_absent() {
     )"
 }
 
+# find_absent_ids ID WORD...: call find_absent with the ids alone. The words would count as jobs
+# without a directory, and find_absent would list the whole queue even if all jobs exist.
+find_absent_ids() {
+    requested_ids=''
+    while [ $# -gt 0 ]; do
+        requested_ids="$requested_ids $1"
+        shift 2
+    done
+    set -f
+    # shellcheck disable=SC2086 # split into ids
+    find_absent $requested_ids
+    set +f
+}
+
 # print_words WORD...: print each word on a line. If `printf` is a program (mksh), the kernel
 # limits the size of all its arguments, so a here-document passes the words to `cat`.
 print_words() {
