@@ -49,7 +49,8 @@ def command(
     """
     refuse_on_windows()
     from tej.transport.openssh_login import log_in
-    from tej.transport.settings import Settings, check_persist
+    from tej.transport.persist import check_persist
+    from tej.transport.settings import Settings
 
     given = settings_on_command_line(click.get_current_context())
     profile, _ = find_profile(words, name=profile_name, given=given)

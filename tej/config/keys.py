@@ -10,7 +10,7 @@ from typing import Any
 
 from tej.errors import InvalidConfiguration
 from tej.transport import TRANSPORTS
-from tej.transport.settings import check_persist
+from tej.transport.persist import check_persist
 
 Pairs = Iterable[tuple[str, Any]]
 

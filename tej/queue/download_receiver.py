@@ -16,8 +16,9 @@ from tej.queue.file_patterns import FilePattern, OptionalFile, check_name
 from tej.transport.shortage import start_thread
 from tej.wire.extraction import Unpacker
 from tej.wire.framing import MarkerSplitter
+from tej.wire.malformed_reply import MESSAGE_LIMIT, malformed_reply
 from tej.wire.records import parse_integer
-from tej.wire.replies import MESSAGE_LIMIT, error_of, malformed_reply
+from tej.wire.replies import error_of
 from tej.wire.requests import make_marker
 from tej.wire.stream import Feed
 

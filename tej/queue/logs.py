@@ -18,8 +18,9 @@ from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
 from tej.transport.shortage import start_thread
 from tej.wire.framing import MarkerSplitter
+from tej.wire.malformed_reply import malformed_reply
 from tej.wire.records import parse_integer, parse_status
-from tej.wire.replies import malformed_reply, parse_reply
+from tej.wire.replies import parse_reply
 from tej.wire.requests import make_marker
 
 STREAMS = {"stdout": "_stdout", "stderr": "_stderr"}

@@ -8,12 +8,12 @@ from tej.job.job_id import check_job_id
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
 from tej.wire.framing import RecordSplitter
+from tej.wire.malformed_reply import malformed_reply
 from tej.wire.records import parse_status
 from tej.wire.replies import (
     REPLY_LIMIT,
     ParsedReply,
     Record,
-    malformed_reply,
     parse_reply,
 )
 

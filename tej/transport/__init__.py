@@ -14,8 +14,9 @@ from pathlib import Path
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
+from tej.transport.persist import check_persist
 from tej.transport.program_start import COMMAND
-from tej.transport.settings import Settings, check_persist
+from tej.transport.settings import Settings
 
 __all__ = ["COMMAND", "TRANSPORTS", "Completed", "Sink", "Transport", "open_transport"]
 

@@ -3,7 +3,7 @@
 sshd limits the sessions of a connection (MaxSessions, 10 by default).  If all sessions
 are in use, the pool opens a further connection, so that a short program does not wait
 for programs that run for hours.  The pool keeps unused connections until
-`close`; `persist` (settings.py) limits how long `ssh` keeps an unused connection.
+`close`; `persist` (persist.py) limits how long `ssh` keeps an unused connection.
 """
 
 from __future__ import annotations

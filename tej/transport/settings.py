@@ -3,18 +3,13 @@ prompts, host keys."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-Ask = Callable[[str], str]
-"""Function that takes a prompt and returns the secret that the user enters."""
+from tej.transport.persist import DEFAULT_PERSIST
+from tej.transport.prompts import Ask
 
 TIMEOUT = 30.0
-
-PROMPTS = 3
-"""Number of times that the user is prompted for a secret, as by ssh."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +29,7 @@ class Settings:
     config_file: Path | None = None
     key: str | None = field(default=None, repr=False)
     known_hosts: str = ""
-    persist: str = "60"
+    persist: str = DEFAULT_PERSIST
     """Time for which an unused connection of `ssh` stays open (ControlPersist)."""
 
     def connect_timeout(self, configured: float | None) -> float:
@@ -43,15 +38,3 @@ class Settings:
         `configured` is ConnectTimeout of the ssh configuration, or None.
         """
         return self.timeout or configured or TIMEOUT
-
-
-def check_persist(time: str) -> str:
-    """Return a time in the format of ControlPersist.
-
-    Raises ValueError if `time` does not have this format.
-    """
-    text = str(time)
-    if not re.fullmatch(r"([0-9]+[smhdwSMHDW]?)+", text):
-        raise ValueError(f"persist: {text!r} is not a time such as 60, 10m or 8h")
-    # ssh interprets 0 as no limit; tej interprets 0 as the shortest time.
-    return text if re.search(r"[1-9]", text) else "1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tej.wire.replies import malformed_reply
+from tej.wire.malformed_reply import malformed_reply
 
 WORD_LIMIT = 16 * 1024 * 1024
 """Maximum size in bytes of a word in a reply."""

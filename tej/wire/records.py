@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from tej.job.status import JobState, JobStatus, from_timestamp
-from tej.wire.replies import Record, malformed_reply
+from tej.wire.malformed_reply import malformed_reply
+from tej.wire.replies import Record
 
 SCRIPT_SHOWN = 300
 """Maximum number of characters of the command in a job's description."""

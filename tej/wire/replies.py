@@ -18,7 +18,9 @@ from typing import TypeVar
 from tej import errors
 from tej.transport.base import Completed
 from tej.transport.program_start import NO_PROGRAM
+from tej.wire.malformed_reply import malformed_reply, shorten
 from tej.wire.requests import Program
+from tej.wire.startup_output import StartupOutput, redirection
 
 NO_QUEUE = 10
 """Exit status of a request to a queue that does not exist."""
@@ -40,16 +42,10 @@ scripts of this tej."""
 
 Value = TypeVar("Value")
 
-STARTUP_OUTPUT_LIMIT = 256 * 1024 * 1024
-"""Maximum number of bytes that start-up files may print before the reply."""
-STARTUP_OUTPUT_KEPT = 64 * 1024
-"""Number of bytes before the reply that are stored for the error message."""
 REPLY_LIMIT = 256 * 1024 * 1024
 """Maximum size in bytes of a reply that is collected in memory."""
 _BEGINNING = 200
 """Number of bytes of a reply that are stored although the reply is passed to `take`."""
-MESSAGE_LIMIT = 8 * 1024
-"""Maximum number of bytes of the server's stderr in an error message."""
 
 
 class Outdated(Exception):
@@ -62,23 +58,6 @@ class Outdated(Exception):
         super().__init__(digest)
         self.digest = digest
         self.version = version
-
-
-def malformed_reply(verb: str, why: str) -> errors.RemoteCommandFailure:
-    """Return the error for a malformed reply."""
-    return errors.RemoteCommandFailure(
-        f"The server's reply to '{verb}' cannot be understood: {why}", verb
-    )
-
-
-def redirection(what: str, verb: str) -> errors.RemoteCommandFailure:
-    """Return the error for a start-up file that redirects the output of programs."""
-    return errors.RemoteCommandFailure(
-        f"A start-up file on the server redirects {what}, so tej cannot read the reply "
-        f"to '{verb}', and it is unknown whether the request was carried out. In "
-        "start-up files, redirect only if the shell is interactive",
-        verb,
-    )
 
 
 class Reply:
@@ -94,10 +73,7 @@ class Reply:
         self._verb = program.verb
         self._marker = b"\n" + program.marker + b"\n"
         self._take = take
-        self._startup_output = bytearray()
-        self._startup_size = 0
-        self.begun = False
-        """Whether the reply has begun."""
+        self._startup = StartupOutput(program.verb, self._marker)
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -105,7 +81,7 @@ class Reply:
         """Process the next piece of output; b"" marks the end of the output."""
         ended = not data
         if not self.begun:
-            data = self._after_marker(data)
+            data = self._startup.after_marker(data)
         if data.startswith(self._marker) and not any(self._parts):
             # The program writes this second marker to stderr.
             raise redirection("stderr to stdout (`exec 2>&1`)", self._verb)
@@ -118,30 +94,6 @@ class Reply:
         if self._take is not None and (data or ended):
             self._take(data)
 
-    def _after_marker(self, data: bytes) -> bytes:
-        """Return the data after the marker, or b"" if the marker has not come yet.
-
-        Only the new bytes and a few bytes before them are searched, because searching
-        all earlier output for each piece would take quadratic time.
-        """
-        start = max(0, len(self._startup_output) - len(self._marker) + 1)
-        self._startup_output += data
-        self._startup_size += len(data)
-        found = self._startup_output.find(self._marker, start)
-        if found >= 0:
-            self.begun = True
-            rest = bytes(self._startup_output[found + len(self._marker) :])
-            self._startup_output.clear()
-            return rest
-        if self._startup_size > STARTUP_OUTPUT_LIMIT:
-            raise malformed_reply(
-                self._verb,
-                f"start-up files print text endlessly ({shorten(self.startup_output)})",
-            )
-        if len(self._startup_output) > 2 * STARTUP_OUTPUT_KEPT:
-            del self._startup_output[:-STARTUP_OUTPUT_KEPT]
-        return b""
-
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > REPLY_LIMIT:
@@ -152,9 +104,14 @@ class Reply:
         self._parts.append(data)
 
     @property
+    def begun(self) -> bool:
+        """Whether the reply has begun."""
+        return self._startup.ended
+
+    @property
     def startup_output(self) -> bytes:
         """The last part of the output before the reply; b"" if the reply has begun."""
-        return bytes(self._startup_output)
+        return self._startup.kept
 
     @property
     def data(self) -> bytes:
@@ -206,11 +163,6 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
         raise Outdated(digest, version)
     message = shorten(reply.stderr_of(done))
     raise error_of(done.status, message, program.verb)
-
-
-def shorten(words: bytes, limit: int = MESSAGE_LIMIT) -> str:
-    """Decode a message of the server, and return at most `limit` bytes from its end."""
-    return words.strip()[-limit:].decode("utf-8", "replace").strip()
 
 
 def error_of(status: int, words: str, verb: str) -> errors.Error:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, TYPE_CHECKING, cast
 
 from tej.wire.framing import WordSplitter
-from tej.wire.replies import REPLY_LIMIT, malformed_reply
+from tej.wire.malformed_reply import malformed_reply
+from tej.wire.replies import REPLY_LIMIT
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

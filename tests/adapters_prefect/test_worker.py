@@ -41,10 +41,10 @@ from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
 from tej_prefect.bundles import UNPACKS_FILES, add_bundle
 from tej_prefect.job_follower import JobFollower
 from tej_prefect.job_result import JobRecord
+from tej_prefect.old_jobs import delete_old_jobs
 from tej_prefect.reports import emit_end
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tej_prefect.worker_job import (
-    delete_old_jobs,
     end_earlier_jobs,
     is_superseded,
     newest_job,

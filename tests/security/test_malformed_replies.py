@@ -22,8 +22,9 @@ from tej.transport.base import Completed, Sink, Transport
 from tej.transport.local import LocalTransport
 from tej.transport.program_start import COMMAND
 from tej.wire.framing import MarkerSplitter
-from tej.wire.replies import STARTUP_OUTPUT_KEPT, Reply, parse_reply
+from tej.wire.replies import Reply, parse_reply
 from tej.wire.requests import Program
+from tej.wire.startup_output import STARTUP_OUTPUT_KEPT
 
 PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
 MARKER = b"\ntej-0123456789abcdef\n"
@@ -285,7 +286,7 @@ def feed(sink: Callable[[bytes], object], piece: bytes) -> None:
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_endless_reply_is_refused(monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
-    monkeypatch.setattr("tej.wire.replies.STARTUP_OUTPUT_LIMIT", 10_000_000)
+    monkeypatch.setattr("tej.wire.startup_output.STARTUP_OUTPUT_LIMIT", 10_000_000)
     monkeypatch.setattr("tej.wire.replies.REPLY_LIMIT", 10_000_000)
     reply = Reply(PROGRAM)
     if begun:
@@ -302,7 +303,8 @@ def test_endless_line_behind_a_marker_is_refused() -> None:
 
 
 def test_long_error_output_is_cut() -> None:
-    from tej.wire.replies import MESSAGE_LIMIT, check
+    from tej.wire.malformed_reply import MESSAGE_LIMIT
+    from tej.wire.replies import check
 
     reply = Reply(PROGRAM)
     reply(MARKER)

@@ -35,11 +35,11 @@ from tej_prefect.context import in_thread
 from tej_prefect.context import logger as worker_logger
 from tej_prefect.credentials import DOCUMENTATION_URL, LOGO_URL, TejDestination
 from tej_prefect.job_follower import JobFollower
+from tej_prefect.old_jobs import DELETE_PERIOD, delete_old_jobs
 from tej_prefect.suspend import reconcile
 from tej_prefect.worker_configuration import TejWorkerConfiguration, TejWorkerVariables
 from tej_prefect.worker_job import (
     check_place,
-    delete_old_jobs,
     is_of_attempt,
     start_or_find,
 )
@@ -52,8 +52,6 @@ from tej_prefect.worker_takeover import (
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
 """Seconds between two reconciliations."""
-DELETE_PERIOD = 3600.0
-"""Seconds between two deletions of old jobs."""
 
 
 class TejWorkerResult(BaseWorkerResult):

@@ -1,4 +1,4 @@
-"""Jobs of flow runs, for the worker: ids, attempts, submission and deletion."""
+"""Jobs of flow runs, for the worker: ids, attempts and submission."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -19,10 +18,10 @@ import tej
 from tej_prefect.bundles import lacks_bundle
 from tej_prefect.concurrency_lease import renew_lease
 from tej_prefect.context import CANCELLED, in_thread
-from tej_prefect.context import logger as worker_logger
 from tej_prefect.credentials import TejDestination
 from tej_prefect.flow_run_cancellation import CANCEL_GRACE
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
+from tej_prefect.old_jobs import DELETE_LABEL, FLOW_RUN_LABEL
 from tej_prefect.reports import emit_start
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 
@@ -36,14 +35,11 @@ RETRY = 30.0
 """Seconds between two attempts to reach a server."""
 SUBMIT_TIMEOUT = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
-FLOW_RUN_LABEL = "prefect-flow-run"
 STATE_LABEL = "prefect-state"
 """Label of a flow run's job with the id of the Pending state at its submission.
 
 Each attempt of a flow run has a Pending state of its own, so the label shows whether an
 ended job belongs to the current attempt."""
-DELETE_LABEL = "prefect-delete-after"
-"""Label of a flow run's job with the days after which the ended job is deleted."""
 
 
 async def start_or_find(
@@ -290,33 +286,6 @@ def _number(job_id: str, flow_run: FlowRun) -> int:
     """Return the number at the end of the id of a flow run's job; -1 for other ids."""
     number = job_id.removeprefix(f"prefect-{flow_run.id}-")
     return int(number) if number.isdecimal() and number != job_id else -1
-
-
-def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
-    """Delete jobs of flow runs that ended longer ago than `delete_after`.
-
-    The jobs of the flow runs in `unended` are kept, because their ends have not been
-    reported yet.  Errors are only logged, because the deletion is repeated.
-    """
-    try:
-        old = [
-            job
-            for job in queue.jobs()
-            if DELETE_LABEL in job.labels
-            and job.state.final
-            # `reported` is the time of the request by the server's clock. The clock of
-            # this machine is not used, because it may differ.
-            and job.ended is not None
-            and job.reported is not None
-            and job.reported - job.ended > timedelta(float(job.labels[DELETE_LABEL]))
-            and job.labels.get(FLOW_RUN_LABEL) not in unended
-        ]
-        queue.delete_many(old)
-    except (tej.Error, ValueError) as error:
-        worker_logger.info("Old jobs in %r were not deleted: %s", queue, error)
-    else:
-        if old:
-            worker_logger.info("%d old jobs in %r were deleted", len(old), queue)
 
 
 def related_to(flow_run: FlowRun) -> list[RelatedResource]:

@@ -19,11 +19,8 @@ count_attempts() {
 print_job() {
     [ ! -f "$job/on_end" ] || run_on_end_once
     count_attempts
-    ignored='' changed='' downloaded=''
-    [ ! -f "$job/ignored" ] || {
-        read -r ignored <"$job/ignored"
-        note="${note:+$note; }runtime $runtime ignores: $ignored"
-    }
+    changed='' downloaded=''
+    [ ! -f "$job/ignored" ] || describe_ignored
     [ ! -f "$job/changed" ] || {
         read -r changed <"$job/changed"
         note="${note:+$note; }its shared file $changed was changed while it ran"

@@ -98,6 +98,27 @@ refuse_resources() {
     done
 }
 
+# note_ignored: set the fact `ignored` to the requested resources that a runtime
+# without a scheduler ignores (runtimes/default). The walltime is not ignored, because the
+# wrapper enforces it.
+note_ignored() {
+    ignored=''
+    for key in $r_given; do
+        case "$ignored $key" in *" walltime" | *" $key "*) ;; *) ignored="$ignored $key" ;; esac
+    done
+    [ -z "$ignored" ] || put ignored "$ignored" || {
+        why="cannot write to '$job'"
+        return 1
+    }
+}
+
+# describe_ignored: add the resources that the runtime ignores to $note.
+describe_ignored() {
+    ignored=''
+    read -r ignored <"$job/ignored"
+    note="${note:+$note; }runtime $runtime ignores: $ignored"
+}
+
 # find_directives: set $directives to the scheduler directives of the job's script: the
 # lines that begin with one of $directive_marks. Slurm and PBS read directives up to the
 # first command of the script. Grid Engine reads directives in the whole script. PBS

@@ -17,7 +17,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from tej.transport.settings import PROMPTS, Ask
+from tej.transport.prompts import PROMPTS, Ask
 
 logger = logging.getLogger("tej")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tej.transport.settings import Ask
+from tej.transport.prompts import Ask
 
 
 class PromptReplies:

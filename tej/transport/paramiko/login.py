@@ -23,8 +23,10 @@ from tej.transport.paramiko.key_loading import (
     load_with_passphrase,
     parse_key,
 )
+from tej.transport.paramiko.key_order import order_keys
 from tej.transport.paramiko.keyboard_interactive import PromptReplies
-from tej.transport.settings import PROMPTS, Ask, Settings
+from tej.transport.prompts import PROMPTS, Ask
+from tej.transport.settings import Settings
 from tej.transport.ssh_config import HostConfig
 
 logger = logging.getLogger("tej")
@@ -225,31 +227,16 @@ class _Login:
         return _Attempt("keyboard-interactive", label, run)
 
     def _key_attempts(self, agent: Agent | paramiko.Agent | None) -> Iterator[_Attempt]:
-        """Yield attempts with the keys of the agent and of key files.
-
-        Keys that the configuration selects come first, because sshd disconnects after
-        six failed attempts.
-        """
+        """Yield attempts with the keys of the agent and of key files."""
         if self.key is not None:
             yield self._given_attempt(self.key)
             return
         files = read_identities(self.config.identity_files)
-        ours = {identity.blob for identity in files}
-        held = {key.blob: key for key in agent_keys(agent)}
-        for identity in files:
-            if identity.blob is not None and identity.blob in held:
-                yield self._agent_attempt(held[identity.blob])
-        loadable = [f for f in files if f.private and f.blob not in held]
-        ready = [self._file_attempt(f) for f in loadable if not f.encrypted]
-        if self.config.identities_chosen:
-            yield from ready
-        if not self.config.identities_only:
-            for blob, key in held.items():
-                if blob not in ours:
-                    yield self._agent_attempt(key)
-        if not self.config.identities_chosen:
-            yield from ready
-        yield from (self._file_attempt(f) for f in loadable if f.encrypted)
+        for key in order_keys(files, agent_keys(agent), self.config):
+            if isinstance(key, Identity):
+                yield self._file_attempt(key)
+            else:
+                yield self._agent_attempt(key)
 
     def _given_attempt(self, key: str) -> _Attempt:
         def run() -> Sequence[str]:

@@ -18,8 +18,9 @@ import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job
+from tej_vistrails.pipeline.job_parameters import as_parameters
 from tej_vistrails.pipeline.module import Module
-from tej_vistrails.pipeline.stage import as_parameters, make_spec
+from tej_vistrails.pipeline.stage import make_spec
 
 
 @dataclass

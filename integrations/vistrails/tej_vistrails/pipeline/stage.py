@@ -14,13 +14,13 @@ The server copies the outputs of other jobs to `inputs/` before the job starts.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PurePosixPath
 
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.job import Job
+from tej_vistrails.pipeline.job_parameters import as_parameters
 from tej_vistrails.pipeline.module import (
     InputPort,
     JobOutput,
@@ -28,9 +28,6 @@ from tej_vistrails.pipeline.module import (
     Source,
     Value,
 )
-
-MAX_PARAMETER = 200
-"""Maximum length of a value that `tej list` and the history of a pipeline show."""
 
 
 def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec:
@@ -71,26 +68,6 @@ def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec
             }
         ),
     )
-
-
-def as_parameters(values: Mapping[str, object]) -> dict[str, str]:
-    """Return the values that are short enough for `JobSpec.parameters`, as text.
-
-    The names are changed to names of environment variables, as tej requires.
-    """
-    texts = {
-        re.sub(r"[^A-Za-z0-9_]|^(?=[0-9])", "_", name): (
-            json.dumps(value, ensure_ascii=False)
-            if isinstance(value, bool | list | tuple)
-            else str(value)
-        )
-        for name, value in values.items()
-    }
-    return {
-        name: text
-        for name, text in texts.items()
-        if len(text) <= MAX_PARAMETER and not name.startswith("TEJ_JOB_")
-    }
 
 
 class _Stage:

@@ -50,19 +50,6 @@ runtime_check() {
     read_resources && note_ignored
 }
 
-# note_ignored: set the fact `ignored` to the requested resources that this runtime
-# ignores. The walltime is not ignored, because the wrapper enforces it.
-note_ignored() {
-    ignored=''
-    for key in $r_given; do
-        case "$ignored $key" in *" walltime" | *" $key "*) ;; *) ignored="$ignored $key" ;; esac
-    done
-    [ -z "$ignored" ] || put ignored "$ignored" || {
-        why="cannot write to '$job'"
-        return 1
-    }
-}
-
 # runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
 runtime_ask() { :; }
 

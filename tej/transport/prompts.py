@@ -1,0 +1,11 @@
+"""Prompts for passwords, passphrases and codes during a login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Ask = Callable[[str], str]
+"""Function that takes a prompt and returns the secret that the user enters."""
+
+PROMPTS = 3
+"""Number of times that the user is prompted for a secret, as by ssh."""
