@@ -101,7 +101,7 @@ def test_exit_status_selects_the_class_of_error(
 def test_output_without_a_marker_is_in_the_error() -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="This account is disabled"):
         check(1, out=b"This account is disabled\n")
-    with pytest.raises(tej.RemoteCommandFailure, match="said: nothing"):
+    with pytest.raises(tej.RemoteCommandFailure, match="replied: nothing"):
         check(0, out=b"")
 
 
