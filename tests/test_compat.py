@@ -32,19 +32,22 @@ from tej import (
     parse_ssh_destination,
 )
 
+ERRORS = [
+    "Error",
+    "InvalidDestination",
+    "JobAlreadyExists",
+    "JobNotFound",
+    "JobStillRunning",
+    "QueueDoesntExist",
+    "QueueExists",
+    "QueueLinkBroken",
+    "RemoteCommandFailure",
+]
 # tej 0.6 took these from `tej`, `tej.submission` or `tej.errors`.
 NAMES = {
     "tej": [
         "DEFAULT_TEJ_DIR",
-        "Error",
-        "InvalidDestination",
-        "JobAlreadyExists",
-        "JobNotFound",
-        "JobStillRunning",
-        "QueueDoesntExist",
-        "QueueExists",
-        "QueueLinkBroken",
-        "RemoteCommandFailure",
+        *ERRORS,
         "RemoteQueue",
         "ServerLogger",
         "__version__",
@@ -70,17 +73,7 @@ NAMES = {
         "string_types",
         "unicode_",
     ],
-    "tej.errors": [
-        "Error",
-        "InvalidDestination",
-        "JobAlreadyExists",
-        "JobNotFound",
-        "JobStillRunning",
-        "QueueDoesntExist",
-        "QueueExists",
-        "QueueLinkBroken",
-        "RemoteCommandFailure",
-    ],
+    "tej.errors": ERRORS,
 }
 
 

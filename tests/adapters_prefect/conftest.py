@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -25,6 +26,9 @@ if find_spec("prefect") is None and not os.environ.get("CI"):
     collect_ignore_glob = ["test_*.py"]
 
 from tests.queue.conftest import watched
+
+if TYPE_CHECKING:
+    from tej_prefect import TejDestination
 
 
 # pytest-xdist reads the groups in the same hook.
@@ -106,9 +110,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def destination(sshd: Sshd, queue_path: Path, home: Path) -> object:
-    """Return a queue on the shared sshd, which is reached with a key given as text."""
+def destination_on(sshd: Sshd, queue_path: Path) -> TejDestination:
+    """Return a queue on an sshd that is reached with a key given as text."""
+    # Prefect may be missing when this file is imported.
     from tej_prefect import TejDestination
 
     return TejDestination(
@@ -120,6 +124,12 @@ def destination(sshd: Sshd, queue_path: Path, home: Path) -> object:
         queue=str(queue_path),
         runtime="default",
     )
+
+
+@pytest.fixture
+def destination(sshd: Sshd, queue_path: Path, home: Path) -> object:
+    """Return a queue on the shared sshd."""
+    return destination_on(sshd, queue_path)
 
 
 @pytest.fixture

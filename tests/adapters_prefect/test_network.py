@@ -13,6 +13,7 @@ from servers.sshd import Sshd
 
 import tej
 from tej_prefect import JobResult, TejDestination, TejJob, run_job
+from tests.adapters_prefect.conftest import destination_on
 from tests.adapters_prefect.flow_processes import running
 
 Make = Callable[..., Path]
@@ -29,15 +30,7 @@ def test_wait_survives_unreachable_server(
     results: Path,
 ) -> None:
     sshd = start_sshd()
-    destination = TejDestination(
-        host=sshd.address,
-        user=sshd.user,
-        port=sshd.port,
-        private_key=sshd.key.read_text(),
-        known_hosts=sshd.known_hosts.read_text(),
-        queue=str(queue_path),
-        runtime="default",
-    )
+    destination = destination_on(sshd, queue_path)
 
     @flow
     def patient() -> JobResult:

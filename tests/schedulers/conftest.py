@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from jobs import no_processes_left, wait_until
+from jobs import Gate, no_processes_left, wait_until
 
 import tej
 
@@ -246,3 +246,24 @@ def until(
     except AssertionError as error:
         raise AssertionError(f"{error}; last: {seen[-1]}") from None
     return seen[-1]
+
+
+def check_kill_of_third_job_on_two_slots(
+    queue: tej.RemoteQueue, job: Callable[..., Path], gate: Gate, ran: Path
+) -> None:
+    """Check that a queued job never runs, and that a running job has its grace period.
+
+    The queued job would create the file `ran`.
+    """
+    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
+    for number in range(2):
+        queue.submit(f"job{number}", job(script))
+    queue.submit("queued", job(f"touch '{ran}'", name="queued"))
+    assert queue.kill("queued").state is tej.JobState.KILLED
+    wait_until(lambda: output(queue, "job1") == "begun\n", "the trap is set")
+    status = queue.kill("job1", grace=60)
+    assert (status.state, status.exit_code) == (tej.JobState.KILLED, 9)
+    assert output(queue, "job1") == "begun\ncleaned\n"
+    gate.open()
+    assert queue.job("job0").wait(90).exit_code == 0
+    assert not ran.exists()

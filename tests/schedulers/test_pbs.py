@@ -17,7 +17,14 @@ from clocks import set_age
 from facts import scheduler_id_of, script_of, who_ended, words_of
 from faults.faulty_servers import unprivileged
 from jobs import Gate, wait_until
-from schedulers.conftest import empty, forget_listing, output, run, until
+from schedulers.conftest import (
+    check_kill_of_third_job_on_two_slots,
+    empty,
+    forget_listing,
+    output,
+    run,
+    until,
+)
 
 import tej
 from tej import JobState
@@ -150,18 +157,7 @@ def test_kill_keeps_the_grace_period(
 def test_queued_or_running_job_is_killed(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
-    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
-    for number in range(2):
-        queue.submit(f"job{number}", job(script))
-    queue.submit("queued", job(f"touch '{tmp_path}/ran'", name="queued"))
-    assert queue.kill("queued").state is JobState.KILLED
-    wait_until(lambda: output(queue, "job1") == "begun\n", "the trap is set")
-    status = queue.kill("job1", grace=60)
-    assert (status.state, status.exit_code) == (JobState.KILLED, 9)
-    assert output(queue, "job1") == "begun\ncleaned\n"
-    gate.open()
-    assert queue.job("job0").wait(90).exit_code == 0
-    assert not (tmp_path / "ran").exists()
+    check_kill_of_third_job_on_two_slots(queue, job, gate, tmp_path / "ran")
 
 
 def test_qdel_by_others_is_reported(

@@ -13,7 +13,13 @@ import pytest
 from clocks import expire_heartbeat
 from facts import scheduler_id_of
 from jobs import Gate, wait_until
-from schedulers.conftest import empty, output, run, until
+from schedulers.conftest import (
+    check_kill_of_third_job_on_two_slots,
+    empty,
+    output,
+    run,
+    until,
+)
 
 import tej
 from tej import JobState
@@ -72,18 +78,7 @@ def test_six_jobs_share_two_slots(
 def test_kill_of_queued_and_running_job_has_grace(
     queue: tej.RemoteQueue, job: Make, gate: Gate, tmp_path: Path
 ) -> None:
-    script = f"trap 'echo cleaned; exit 9' TERM; echo begun; {gate.wait}"
-    for number in range(2):
-        queue.submit(f"job{number}", job(script))
-    queue.submit("queued", job(f"touch '{tmp_path}/ran'", name="queued"))
-    assert queue.kill("queued").state is JobState.KILLED
-    wait_until(lambda: output(queue, "job1") == "begun\n", "the trap is set")
-    status = queue.kill("job1", grace=60)
-    assert (status.state, status.exit_code) == (JobState.KILLED, 9)
-    assert output(queue, "job1") == "begun\ncleaned\n"
-    gate.open()
-    assert queue.job("job0").wait(90).exit_code == 0
-    assert not (tmp_path / "ran").exists()
+    check_kill_of_third_job_on_two_slots(queue, job, gate, tmp_path / "ran")
 
 
 def test_signal_to_wrapper_reaches_script(

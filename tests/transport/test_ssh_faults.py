@@ -323,21 +323,22 @@ def test_restarted_server_is_reconnected(
     assert transport.run("printf again").stdout == b"again"
 
 
+def statuses_of_programs(transport: Transport, number: int) -> list[int]:
+    """Return the exit statuses of programs that threads start at the same moment."""
+    gate = threading.Barrier(number)
+
+    def one(_: int) -> int:
+        gate.wait()
+        return transport.run("sleep 0.2; exit 3").status
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(one, range(number)))
+
+
 def test_one_connection_runs_eight_programs(connect: Through, sshd: Sshd) -> None:
     """sshd allows ten sessions; with twelve threads, no session is refused."""
     transport = connect(sshd.destination)
-    gate, statuses = threading.Barrier(12), []
-
-    def one() -> None:
-        gate.wait()
-        statuses.append(transport.run("sleep 0.2; exit 3").status)
-
-    threads = [threading.Thread(target=one) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [3] * 12
+    assert statuses_of_programs(transport, 12) == [3] * 12
 
 
 def test_fewer_sessions_than_threads_are_no_error(
@@ -345,18 +346,7 @@ def test_fewer_sessions_than_threads_are_no_error(
 ) -> None:
     server = start_sshd(options=["MaxSessions 2"])
     transport = connect(server.destination, config_file=server.config(server.folder))
-    gate, statuses = threading.Barrier(6), []
-
-    def one() -> None:
-        gate.wait()
-        statuses.append(transport.run("sleep 0.2; exit 3").status)
-
-    threads = [threading.Thread(target=one) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [3] * 6
+    assert statuses_of_programs(transport, 6) == [3] * 6
 
 
 def test_waiting_thread_does_not_block_others(
