@@ -36,7 +36,9 @@ def kind(call: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_job_from_submission_to_end(client: Any, tmp_path: Path, gate: Gate) -> None:
+def test_job_from_submission_to_end(
+    client: Any, tmp_path: Path, queue_path: Path, gate: Gate
+) -> None:
     assert client.status("a") is None
     work = str(job_directory(tmp_path, f"{gate.wait}; echo o; echo e >&2; exit 3"))
     assert client.ensure("a", work) is True
@@ -47,6 +49,9 @@ def test_job_from_submission_to_end(client: Any, tmp_path: Path, gate: Gate) -> 
     assert (ended["state"], ended["exit_code"], ended["final"]) == ("finished", 3, True)
     assert client.output("a", "stdout") == "o\n"
     assert client.output("a", "stderr") == "e\n"
+    # The file system of the queue may be unmounted, so the job may exist.
+    queue_path.rename(tmp_path / "away")
+    assert kind(lambda: client.status("a")) == "QueueDoesntExist"
 
 
 def test_options_and_files_of_job_reach_server(client: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import subprocess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
     Document = Dict[str, Any]
 
@@ -24,6 +24,8 @@ DEFAULT_QUEUE = "~/.tej"
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""
 _NOT_THERE = ("JobNotFound", "QueueDoesntExist")
+_seen = set()  # type: Set[Tuple[str, str]]
+"""Destination and path of each queue that has replied to this process."""
 
 
 class ClientError(Exception):
@@ -100,10 +102,21 @@ class CommandClient(object):
 
     def status(self, job_id):
         # type: (str) -> Optional[Document]
-        """Return the status of a job, or None if the job does not exist."""
+        """Return the status of a job, or None if the job does not exist.
+
+        Raises ClientError if the queue is missing and has been there before: its file
+        system may be unmounted, and the job may be running."""
+        place = (self.address.destination, self.address.queue)
         try:
             return self._one(self._ask("status", ["--id", job_id]))
         except ClientError as error:
+            if error.kind == "QueueDoesntExist" and place in _seen:
+                raise ClientError(
+                    error.kind,
+                    "Queue %s on %s was there before, and is missing now: is its file "
+                    "system mounted? If it was removed, create a new one with "
+                    "`tej setup`" % (self.address.queue, self.address.shown),
+                )
             if error.kind in _NOT_THERE:
                 return None
             raise
@@ -166,6 +179,7 @@ class CommandClient(object):
                 % (verb, process.returncode, _text(stderr).strip()),
             )
         _raise(answer.get("error"))
+        _seen.add((self.address.destination, self.address.queue))
         return dict(answer)
 
 
