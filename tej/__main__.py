@@ -5,11 +5,17 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 COLLECTION_THRESHOLD = 50_000
 """Number of new objects after which Python searches them for reference cycles.
 
 With Python's default of 700, the searches during the imports take up to a tenth of the
 CPU time of a short command, and find no garbage."""
+TEJ_FAILED = 125
+"""Exit status of `run` and `wait` if tej itself failed, and not the job."""
 SIGPIPE = 128 + 13
 """Exit status of a program that SIGPIPE has ended, as a shell reports it."""
 
@@ -34,9 +40,11 @@ def main() -> None:
         from tej.cli import main as run
 
         run()
+    except SystemExit:
+        raise
     except BaseException as error:
         if not is_interrupt(error):
-            raise
+            report_failure(error)
         print("Interrupted", file=sys.stderr)
         # If Ctrl-C interrupted `exec` of a string, which dataclasses use, `python -m`
         # ends by SIGINT and not with status 130, unless `exec` runs another string.
@@ -47,6 +55,20 @@ def main() -> None:
         # longer than many requests, so gc.freeze excludes the existing objects.
         if hasattr(gc, "freeze"):  # PyPy has no gc.freeze
             gc.freeze()
+
+
+def report_failure(error: BaseException) -> "NoReturn":
+    """Print an unexpected exception, and exit.
+
+    `run` and `wait` have the exit status of the job.  With the status 1, which Python
+    sets for an exception, they would report that the job has failed.
+    """
+    if isinstance(error, MemoryError):
+        print("Error on this machine: there is not enough memory", file=sys.stderr)
+    else:
+        sys.excepthook(type(error), error, error.__traceback__)
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    sys.exit(TEJ_FAILED if command in ("run", "wait") else 1)
 
 
 def is_interrupt(error: BaseException | None) -> bool:

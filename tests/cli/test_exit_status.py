@@ -29,6 +29,29 @@ Make = Callable[..., Path]
 # Exit statuses
 
 
+@pytest.mark.parametrize(
+    ("error", "command", "status", "words"),
+    [
+        ("MemoryError", "wait", 125, "there is not enough memory"),
+        ("ZeroDivisionError", "run", 125, "Traceback"),
+        ("ZeroDivisionError", "list", 1, "Traceback"),
+    ],
+)
+def test_unexpected_error_is_no_exit_code_of_a_job(
+    error: str, command: str, status: int, words: str
+) -> None:
+    lines = f"""import tej.__main__, tej.cli
+def fail(): raise {error}
+tej.cli.main = fail
+tej.__main__.main()"""
+    done = subprocess.run(
+        [sys.executable, "-c", lines, command], capture_output=True, text=True
+    )
+    assert done.returncode == status
+    assert words in done.stderr
+    assert ("Traceback" in done.stderr) == (words == "Traceback")
+
+
 def test_status_1_for_errors(client: Command, queue_path: Path) -> None:
     done = client("list", "local:", "--queue", queue_path)
     assert (done.status, done.stdout) == (1, "")
