@@ -196,7 +196,7 @@ class _Connector:
             said = commands[-1].stderr_tail() if config.proxy_command else ""
             if said:
                 raise ConnectionFailed(
-                    f"{error} Its ProxyCommand said: {said}"
+                    f"{str(error).rstrip('.')}. Its ProxyCommand said: {said}"
                 ) from error.__cause__
             raise
 
