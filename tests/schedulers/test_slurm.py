@@ -429,6 +429,26 @@ def test_vanished_job_is_lost_after_two_queries(
     assert queue.status("gone").succeeded
 
 
+def test_outdated_squeue_loses_no_queued_job(
+    queue: tej.RemoteQueue, job: Make, wrapped: Callable[..., Path], queue_path: Path
+) -> None:
+    # Some sites answer squeue from a cache, which lists a new job a minute later.
+    wrapped("sbatch", '/usr/bin/sbatch -H "$@"')
+    wrapped("squeue", 'exec /usr/bin/squeue "$@" -t completing')
+    queue.submit("held", job("true"))
+    missed = fact(queue_path, "held", "missed")
+    set_age(60, *(queue_path / "jobs/held").iterdir())
+    until(queue, "held", lambda _: missed.exists())
+    set_age(60, missed)
+    forget_listing(queue_path)
+    status = queue.status("held")
+    assert status.state is JobState.QUEUED
+    assert "PENDING" in str(status.note)
+    run("scancel", native_id(queue_path, "held"))
+    forget_listing(queue_path)
+    assert queue.status("held").state is JobState.LOST
+
+
 def test_silent_controller_ends_no_job(
     queue: tej.RemoteQueue,
     slurm: Callable[[], None],

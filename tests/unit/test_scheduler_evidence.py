@@ -98,6 +98,27 @@ def test_job_in_accounting_is_not_lost_early(
     assert shell(lines).splitlines() == [note, "lost"]
 
 
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        ("Command=/q/tej_abc0123456 X=1 JobState=PENDING Reason=x", "queued"),
+        ("JobName=tej_abc0123456 JobState=COMPLETING Reason=x", "queued"),
+        ("Command=/q/tej_abc0123456 JobState=CANCELLED Reason=x", "lost"),
+        ("Command=/q/tej_abc9999999 JobState=RUNNING Reason=x", "lost"),
+    ],
+)
+def test_controller_outranks_an_outdated_list(
+    shell: Shell, record: str, state: str
+) -> None:
+    lines = f"""{GONE}
+    started='' nickname=tej_abc0123456; rm -f "$job/heartbeat"
+    sacct() {{ return 1; }}; scontrol() {{ echo 'JobId=5 {record} '; }}
+    touch -d "@$((now - 9999))" "$job/missed"; echo "5 unknown - " >"$job/missed"
+    touch -d "@$((now - 9999))" "$job/missed"; listed_state=unknown reason=''
+    derive_gone_state; echo "$state" """
+    assert shell(lines) == f"{state}\n"
+
+
 def test_revoked_job_has_moved(shell: Shell) -> None:
     lines = r"""squeue() { echo '5|REVOKED|None|x|/q/tej_abc0123456'; }; slurm_list"""
     assert shell(lines) == "5|moved|tej_abc0123456|REVOKED\n"

@@ -23,6 +23,8 @@
 #   scheduler_cancel ID       dequeue or end the job; return 1 on failure
 #   scheduler_history ID      print STATE|WORDS of a job that is no longer listed. STATE may
 #                             also be alive, if the accounting has no end of the job
+#   scheduler_has ID          return 0 if the scheduler has the job, although its list does not
+#                             contain the job; set $reason to the state of the job
 #   scheduler_node_down ID    return 0 if a node of the ended job may be down, so that the job may
 #                             still have processes
 #   scheduler_report ID       print the scheduler's reports about the job with print_report
@@ -61,6 +63,7 @@ runtime_here() { scheduler_here "${1-}"; }
 scheduler_listed_all() { :; }
 scheduler_term() { return 1; }
 scheduler_history() { return 1; }
+scheduler_has() { return 1; }
 scheduler_node_down() { return 1; }
 scheduler_report() { :; }
 scheduler_warning() { return 1; }

@@ -217,6 +217,12 @@ derive_gone_state() {
         record_early_end
         return 0
     }
+    # Some sites answer `squeue` from a cache, which lists a new job only after a minute or more.
+    ! { is_unlisted && scheduler_has "$nid"; } || {
+        keep_last_state
+        note="$runtime does not list the job, but reports its state as $reason"
+        return 0
+    }
     recall_missed
     find_cause
     case $listed_state in

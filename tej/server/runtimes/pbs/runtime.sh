@@ -309,3 +309,5 @@ scheduler_report() {
 scheduler_history() {
     [ "$dialect" = wrapper ] && slurm_history "$1"
 }
+
+scheduler_has() { [ "$dialect" = wrapper ] && slurm_has "$1"; }

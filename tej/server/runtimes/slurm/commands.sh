@@ -57,5 +57,5 @@ slurm_own_id() {
 slurm_report() {
     print_report sacct on_cluster "$1" sacct -D -o \
         'jobid%-18,jobname%-20,state%-24,exitcode,elapsed,timelimit,reqmem,maxrss,nodelist%-24' -j
-    print_report 'scontrol show job' on_cluster "$1" scontrol show job
+    print_report 'scontrol show job' on_cluster "$1" scontrol -a show job
 }

@@ -7,8 +7,9 @@
 # -r prints each task of a job array on a line of its own. The path of the batch script is
 # the last field, because job names may contain `|`. The header is printed, so that
 # the empty output of a site's own squeue that has failed does not count as a list without jobs.
+# -a includes the jobs in hidden partitions, even jobs of the user.
 slurm_queue() {
-    patiently squeue -r -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
+    patiently squeue -r -a -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
 
 # slurm_list ID...: print a line for each job of the user on the queue's cluster and on the
@@ -122,10 +123,10 @@ slurm_read() {
 # Slurm does not report its nodes. If a job is cancelled and its node then goes down, Slurm
 # reports the job as CANCELLED, although its processes may run on.
 slurm_node_down() {
-    job_nodes=$(on_cluster "$1" squeue -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,)
+    job_nodes=$(on_cluster "$1" squeue -a -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,)
     case $job_nodes in *[!,]*) ;; *) return 0 ;; esac
     set_cluster "$1" || return 0
-    set -- -h -n "${job_nodes%,}" -o %T ${cluster:+-M "$cluster"}
+    set -- -a -h -n "${job_nodes%,}" -o %T ${cluster:+-M "$cluster"}
     case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) ;; *) return 1 ;; esac
 }
 
@@ -158,4 +159,18 @@ slurm_history() {
             if (last ~ /^(PENDING|RUNNING|REQUEUED|SUSPENDED|COMPLETING)/) state = "alive"
             print state "|" last
         }'
+}
+
+# slurm_has ID: return 0 if Slurm's controller has the job, and the job is not over. Sets $reason
+# to the state of the job. Another job can have the same number.
+slurm_has() {
+    said=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
+    said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$nickname" '
+        index($0, "/" name " ") || index($0, "=" name " ") {
+            sub(/.* JobState=/, "")
+            sub(/ .*/, "")
+            if (!/^(COMPLETED|FAILED|TIMEOUT|DEADLINE|OUT_OF_MEMORY|CANCELLED|NODE_FAIL|PREEMPTED|BOOT_FAIL|REVOKED)/) last = $0
+        }
+        END { print last }')
+    [ -n "$said" ] && reason=$said
 }

@@ -14,6 +14,7 @@ scheduler_listed_all() { slurm_listed_all "$@"; }
 scheduler_term() { slurm_term "$1"; }
 scheduler_cancel() { slurm_cancel "$1"; }
 scheduler_history() { slurm_history "$1"; }
+scheduler_has() { slurm_has "$1"; }
 scheduler_node_down() { slurm_node_down "$1"; }
 scheduler_report() { slurm_report "$1"; }
 scheduler_own_id() { slurm_own_id; }
