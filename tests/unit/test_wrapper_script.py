@@ -145,13 +145,14 @@ def test_only_usual_commands_are_started_directly(shell: Shell) -> None:
         'tej_run ./run; a' 'tej_run ./absent' 'export A=1\\ntej_run ./run' 'tej_run ./run\\na'; do
         printf "$text\\n" >"$job/command"; say
     done
+    mv "$job/stage/run" "$job/stage/a=b"; echo 'tej_run ./a=b' >"$job/command"; say; rm "$job/stage/a=b"
     printf 'tej_run ./run' >"$job/command"; say; chmod -x "$job/stage/run"; say
     for text in '' '#!/absent' '#! /bin/sh' echo; do echo "$text" >"$job/stage/run"; say; done
     : >"$queue/profile"; say; rm "$queue/profile"; spec='token=t login=1 end'; say
     echo module=gcc >"$job/resources"; read_resources; say; rm "$job/resources"; read_resources
     is_prepared=''; say; tej_kept=' A'; say; tej_kept='' tej_kept_functions=' f'; say
     tej_kept_functions='' tej_functions=' f'; say"""
-    assert shell(lines, "default") == "./run a.b -x=1\n" + "." * 22
+    assert shell(lines, "default") == "./run a.b -x=1\n" + "." * 23
 
 
 def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
@@ -167,6 +168,18 @@ def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
         *("143", "started", "kill"),
         *("125", "started", "lost"),
         *("125", "spec", "stage"),
+    ]
+
+
+def test_script_started_directly_has_the_locale_of_the_login(shell: Shell) -> None:
+    lines = f"""{DIRECT} get_host; read_clock; tej_signals='env --default-signal=INT,QUIT'
+    $tej_signals true 2>/dev/null || tej_signals='env -u ABSENT'
+    printf '#!/bin/sh\\necho "$LC_ALL" >&2; exec "$@"\\n' >session; chmod +x session; tej_session=$PWD/session
+    printf '#!/bin/sh\\necho "${{LC_ALL-unset}} $*"\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
+    cd "$job"; say() {{ (start_directly ./run a x=1); cat stage/_stdout stage/_stderr; rm started; }}
+    unset LC_ALL; say; export LC_ALL=; say; LC_ALL=POSIX; say"""
+    assert shell(lines, "default").splitlines() == [
+        *("unset a x=1", "C", " a x=1", "C", "POSIX a x=1", "C"),
     ]
 
 
