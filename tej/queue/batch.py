@@ -24,7 +24,7 @@ from tej.queue.as_completed import ends_of
 from tej.queue.batch_submission import BatchSubmission
 from tej.queue.fetch_results import Pauses, ResultFetcher
 from tej.queue.job import Job
-from tej.queue.job_failure import job_failure
+from tej.queue.job_failure import FAILURES_WITH_STDERR, job_failure
 from tej.queue.remote import RemoteQueue
 from tej.queue.run_result import (
     Observer,
@@ -35,11 +35,6 @@ from tej.queue.run_result import (
 )
 from tej.queue.tick import TICK
 from tej.queue.wait_timeout import wait_timeout
-
-FAILURES_WITH_STDERR = 5
-"""Number of failed jobs whose error includes the end of their stderr.
-
-The number is limited because each stderr costs a request."""
 
 
 def run_many(

@@ -10,7 +10,8 @@ from tej.job.spec import JobSpec
 from tej.queue.fetch_results import Pauses, is_temporary
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
-from tej.queue.run_result import JOBS_PER_REQUEST, Observer, RunResult, Spec, fail
+from tej.queue.request_size import JOBS_PER_REQUEST
+from tej.queue.run_result import Observer, RunResult, Spec, fail
 from tej.queue.submission import Outcome
 
 

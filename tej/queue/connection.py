@@ -23,7 +23,7 @@ from tej.errors import (
     RemoteCommandFailure,
 )
 from tej.job.job_id import check_job_reference
-from tej.queue.default_queue import DEFAULT_TEJ_DIR
+from tej.queue import error_messages
 from tej.queue.retry_policy import Retries, with_retries
 from tej.queue.script_upgrade import prefer_own_scripts, upgrade_scripts
 from tej.queue.server_log import NOTICE, ServerLogger
@@ -31,7 +31,7 @@ from tej.server.scripts import Scripts
 from tej.transport import Transport
 from tej.version import __version__
 from tej.wire import replies, requests
-from tej.wire.replies import NO_QUEUE, Outdated, ParsedReply, Reply, parse_reply
+from tej.wire.replies import Outdated, ParsedReply, Reply, parse_reply
 from tej.wire.requests import Program
 
 logger = logging.getLogger("tej")
@@ -147,14 +147,7 @@ class QueueConnection:
         """
         if last_seen is None or self.last_seen is None:
             return
-        time_of_day = time.strftime("%H:%M:%S", time.localtime(last_seen))
-        raise RemoteCommandFailure(
-            f"Queue {self.path} on {self.destination} was there at {time_of_day}, and "
-            "is missing now: is its file system mounted? If it was removed, create "
-            f"a new one with `tej setup {self.destination}{self._queue_option()}` "
-            "(or `RemoteQueue.setup`)",
-            ret=NO_QUEUE,
-        )
+        raise error_messages.missing_queue(last_seen, self.path, self.destination)
 
     def run_verb(
         self,
@@ -224,11 +217,8 @@ class QueueConnection:
         return with_retries(self.retries, attempt, patient, lambda: self.reached)
 
     def job_not_found(self, job_id: str) -> JobNotFound:
-        """Return the error for a job id that is not in the queue.
-
-        The first line of the error message is the same as in tej 0.6.
-        """
-        return JobNotFound(f"No job '{job_id}'\n{self._where_to_look()}")
+        """Return the error for a job id that is not in the queue."""
+        return error_messages.job_not_found(job_id, self.path, self.destination)
 
     def explain(self, error: Error) -> Error:
         """Return `error` with the queue's path and advice added to its message.
@@ -236,31 +226,7 @@ class QueueConnection:
         Only JobNotFound, JobAlreadyExists and QueueDoesntExist are extended; any other
         error is returned unchanged.
         """
-        message = str(error)
-        if "\n" in message:
-            return error
-        if type(error) is QueueDoesntExist:
-            return QueueDoesntExist(
-                f"{message} on {self.destination}; the first `tej run` or `tej submit` "
-                "creates the queue"
-            )
-        if isinstance(error, JobNotFound):
-            return JobNotFound(f"{message}\n{self._where_to_look()}")
-        if isinstance(error, JobAlreadyExists):
-            return JobAlreadyExists(
-                f"{message}\nIt is in queue {self.path} on {self.destination}; choose "
-                "another id, use --reuse (`ensure`) to get that job, or delete it"
-            )
-        return error
-
-    def _where_to_look(self) -> str:
-        return (
-            f"It was not found in queue {self.path} on {self.destination}; "
-            f"`tej list {self.destination}{self._queue_option()}` shows the jobs there"
-        )
-
-    def _queue_option(self) -> str:
-        return "" if self.path == DEFAULT_TEJ_DIR else f" --queue {self.path}"
+        return error_messages.explain(error, self.path, self.destination)
 
 
 def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:

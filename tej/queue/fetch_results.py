@@ -21,8 +21,8 @@ from tej.queue.download_receiver import Downloaded
 from tej.queue.file_patterns import OptionalFile
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
+from tej.queue.request_size import JOBS_PER_REQUEST
 from tej.queue.run_result import (
-    JOBS_PER_REQUEST,
     Observer,
     RunResult,
     fail_unless_failed,

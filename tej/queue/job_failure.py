@@ -12,6 +12,10 @@ FAILURE_LINES = 20
 FAILURE_BYTES = 4096
 """The error of a failed job includes at most FAILURE_LINES lines and FAILURE_BYTES
 bytes of stderr."""
+FAILURES_WITH_STDERR = 5
+"""Number of failed jobs whose error includes the end of their stderr.
+
+The number is limited because each stderr costs a request."""
 
 
 def job_failure(

@@ -14,10 +14,6 @@ from tej.job.status import JobStatus
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 
-JOBS_PER_REQUEST = 100
-"""Number of jobs that are prepared and submitted in one request, or whose results are
-fetched in one request."""
-
 Spec = JobSpec | Callable[[], AbstractContextManager[JobSpec]]
 Retry = bool | Callable[[JobStatus], bool]
 

@@ -16,6 +16,7 @@ from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.queue.dependency_references import resolve
 from tej.queue.prepared_job import PreparedJob
+from tej.queue.request_size import BATCH_BYTES, BATCH_JOBS
 from tej.queue.script_upgrade import prefer_own_scripts
 from tej.transport.program_block import in_block
 from tej.wire import requests, tar_writer
@@ -23,11 +24,6 @@ from tej.wire.content_store import WORTH_ASKING
 from tej.wire.records import parse_integer, parse_status
 from tej.wire.replies import ParsedReply, error_of, parse_reply
 from tej.wire.stream import Dialogue, LastReply
-
-BATCH_JOBS = 200
-BATCH_BYTES = 256 * 1024 * 1024
-"""One upload contains at most BATCH_JOBS jobs and BATCH_BYTES bytes; a job with more
-bytes is uploaded alone."""
 
 logger = logging.getLogger("tej")
 

@@ -16,7 +16,8 @@ from prefect.workers.base import BaseWorker
 
 import tej_prefect
 from tej_prefect import TejWorker
-from tej_prefect.context import PRIVATE_NAMES, in_thread
+from tej_prefect.context import in_thread
+from tej_prefect.private_names import PRIVATE_NAMES
 
 DOCUMENTED = {"_display_name", "_description", "_documentation_url", "_logo_url"}
 """Private names that each worker of Prefect has to define."""

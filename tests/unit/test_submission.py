@@ -15,9 +15,8 @@ from tej import (
     RemoteCommandFailure,
 )
 from tej.queue.connection import QueueConnection
+from tej.queue.request_size import BATCH_BYTES, BATCH_JOBS
 from tej.queue.submission import (
-    BATCH_BYTES,
-    BATCH_JOBS,
     Outcome,
     Submission,
     _batches,

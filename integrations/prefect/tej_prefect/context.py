@@ -1,9 +1,4 @@
-"""Run context: the flow run of the calling code, its parents, and their states.
-
-This module also contains the list of the private names of Prefect that the package
-uses.  A test compares `PRIVATE_NAMES` with the installed Prefect.  If a release of
-Prefect removes one of these names, the test fails before a user's flow does.
-"""
+"""Run context: the flow run of the calling code, its parents, and their states."""
 
 from __future__ import annotations
 
@@ -15,11 +10,9 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
-from prefect import bundles
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -27,8 +20,6 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
-from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.workers.base import BaseJobConfiguration, BaseWorker
 
 if TYPE_CHECKING:
     AnyLogger = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -39,21 +30,6 @@ Result = TypeVar("Result")
 
 logger = logging.getLogger("tej.prefect")
 
-PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
-    bundles: ("_deserialize_bundle_object", "_serialize_bundle_object"),
-    Block: ("_block_document_name",),
-    ThreadPoolTaskRunner: ("_cancel_events",),
-    BaseJobConfiguration: ("_base_flow_run_command",),
-    BaseWorker: (
-        "_logger",
-        "_mark_flow_run_as_cancelled",
-        "_propose_crashed_state",
-        "_runs_task_group",
-        "_submitting_flow_run_ids",
-        "_work_pool_name",
-    ),
-}
-"""For each class or module of Prefect, the private names that this package uses."""
 CANCELLED = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 PAGE = 200
 """Maximum number of objects in one reply of the API."""
