@@ -35,7 +35,7 @@ def _texts(key: str, value: object) -> Pairs:
 
 def _transport(key: str, value: object) -> Pairs:
     if value not in TRANSPORTS:
-        raise ValueError(f"'{key}' is {' or '.join(TRANSPORTS)}, not {value!r}")
+        raise ValueError(f"'{key}' must be {' or '.join(TRANSPORTS)}, not {value!r}")
     return [(key, value)]
 
 

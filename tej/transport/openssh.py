@@ -302,6 +302,6 @@ def _may_be_alive(path: Path) -> bool:
     try:
         return is_alive(path)
     except OSError:
-        # This process cannot ask. The connection is more often lost than a program is
-        # ended by a signal.
+        # A limit of this process is reached, so it cannot ask the ControlMaster. Assume
+        # the more frequent case: the connection was lost.
         return False

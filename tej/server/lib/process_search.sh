@@ -84,8 +84,8 @@ check_grep() {
 #
 # One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
 # one byte at a time. A pid may be reused between the read of its environment and the read of
-# its `stat`. Therefore a process that is younger than the search does not count because of
-# its environment. The next search finds such a process if it belongs to a job.
+# its `stat`. Therefore the search ignores the environment of a process that is younger than
+# the search. The next search finds such a process if it belongs to a job.
 search_processes() {
     {
         # If `printf` is a program (mksh), the kernel limits each of its arguments to 128
