@@ -14,7 +14,7 @@ unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 . "$here/lib/load.sh"
 . "$here/lib/run_script.sh"
 . "$here/lib/memory_kill.sh"
-enter_job || exit 0
+enter_readable_job
 is_in_scheduler=1
 own_id=''
 scheduler_own_id
@@ -285,6 +285,7 @@ run_own_on_end() {
 
 # If the job has another token, this runner belongs to an earlier submission with the
 # same id.
+await_directory
 has_token "$token" || exit 0
 [ -z "$array" ] || leave_array
 heard='' sigterm_time='' listener=''

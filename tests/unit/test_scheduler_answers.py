@@ -405,12 +405,15 @@ def test_refused_kill_is_the_note_of_the_job(shell: Shell) -> None:
 def test_late_reply_for_killed_job_is_cancelled(shell: Shell) -> None:
     lines = """scancel() { echo "cancelled $*" >&3; }; exec 3>&1
     job_token=0123456789abcdef nid=5; echo '9 none 0 killed 0' >"$job/finished"; adopt_reply && cat "$job/native_id"
-    rm "$job/finished" "$job/native_id"; job_token=another; adopt_reply || echo "$why" """
+    rm "$job/finished" "$job/native_id"; job_token=another; adopt_reply || echo "$why"
+    # The job cannot be read for a moment.
+    read_spec() { spec=''; }; adopt_reply && cat "$job/native_id" """
     assert shell(lines).splitlines() == [
         "cancelled 5",
         "slurm 5",
         "cancelled 5",
         "it was removed during its submission to slurm",
+        "slurm 5",
     ]
 
 

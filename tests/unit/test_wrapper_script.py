@@ -37,6 +37,14 @@ def test_end_of_a_usual_job_repeats_its_facts(shell: Shell) -> None:
     ]
 
 
+def test_runner_waits_for_a_directory_that_exists(shell: Shell) -> None:
+    lines = f"""{WRAPPER} mv jobs/a x; : >jobs/a
+    sleep() {{ echo "sleep $1"; rm jobs/a; mv x jobs/a; }}
+    say() {{ (enter_readable_job; echo "entered ${{PWD##*/}}"); }}
+    say; rm -r jobs/a; say; echo "$?" """
+    assert shell(lines, "default").splitlines() == ["sleep 5", "entered a", "0"]
+
+
 def test_end_is_recorded_until_the_job_is_removed(shell: Shell) -> None:
     lines = f"""{WRAPPER} sleep() {{ echo "sleep $1"; repair; }}; write_heartbeat() {{ echo beat; }}
     repair() {{ :; }}; say() {{ (await_directory; echo waited); }}

@@ -10,6 +10,16 @@ enter_job() {
     cd "$jobs/$id" && job=.
 }
 
+# enter_readable_job: call enter_job, and repeat the call while a network file system fails.
+# Otherwise, the scheduler would report a job that has ended, although its script never ran.
+# Exits if the job was removed.
+enter_readable_job() {
+    until enter_job 2>/dev/null; do
+        ! is_absent "$jobs/$id" || exit 0
+        sleep 5
+    done
+}
+
 # await_directory: wait until the directory of the job can be read, because the exit status
 # must not be lost if a network file system fails for a while. Exits if the job was removed.
 # $own_native is the native id that this wrapper has written.

@@ -180,13 +180,12 @@ is_overloaded() {
 adopt_reply() {
     # During the submission, another client may have killed the job, or removed it and
     # submitted another job with the same id.
-    if ! has_token "$job_token" || was_killed_unstarted; then
+    if is_replaced "$job_token"; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
-        has_token "$job_token" || {
-            why="it was removed during its submission to $runtime"
-            return 1
-        }
+        why="it was removed during its submission to $runtime"
+        return 1
     fi
+    ! was_killed_unstarted || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
     put_first native_id "$runtime $nid"
     # The scheduler's reply may contain the cluster of the job. If the job itself has
     # written native_id, native_id may not contain the cluster.

@@ -121,6 +121,13 @@ has_token() {
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
+# is_replaced TOKEN: check whether it is certain that $job is not the job submitted with TOKEN,
+# because that job was removed, or because another job has its id.
+is_replaced() {
+    ! has_token "$1" || return 1
+    [ -n "$spec" ] || is_absent "$job/spec"
+}
+
 # read_fact FACT: check whether the fact FACT exists and is not empty. If FACT is empty,
 # sets $damage to FACT.
 read_fact() {
