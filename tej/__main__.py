@@ -46,11 +46,12 @@ def main() -> None:
         if not is_interrupt(error):
             report_failure(error)
         print("Interrupted", file=sys.stderr)
-        # If Ctrl-C interrupted `exec` of a string, which dataclasses use, `python -m`
-        # ends by SIGINT and not with status 130, unless `exec` runs another string.
-        exec("")
         sys.exit(130)
     finally:
+        # If Ctrl-C interrupted `exec` of a string, which dataclasses use, `python -m`
+        # ends by SIGINT and not with the exit status of `run`, even if the
+        # KeyboardInterrupt was caught, unless `exec` runs another string.
+        exec("")
         # At exit, Python searches all objects for reference cycles. The search takes
         # longer than many requests, so gc.freeze excludes the existing objects.
         if hasattr(gc, "freeze"):  # PyPy has no gc.freeze

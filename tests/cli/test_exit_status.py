@@ -520,6 +520,21 @@ def test_ctrl_c_during_an_import_prints_no_traceback(
     assert (done.returncode, done.stderr.split()) == (130, [b"Interrupted"])
 
 
+def test_ctrl_c_during_exec_in_a_command_exits_with_130(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'tej.cli.log':\n"
+        "            exec('raise KeyboardInterrupt')\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    words = [sys.executable, "-m", "tej", "list", "local:"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr.split()) == (130, [b"Interrupted"])
+
+
 # POSIX is another name of the locale C.
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 @pytest.mark.parametrize("name", ["café ✓", os.fsdecode(b"latin\xe9"), "new\nline"])
