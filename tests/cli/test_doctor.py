@@ -32,6 +32,8 @@ def test_healthy_server_passes_all_checks(sshd: Sshd, client_home: Path) -> None
     assert status == bool(trouble)
     assert ("scheduler" in steps) == ({"slurm", "qsub"}.isdisjoint(steps))
     assert steps["login"]["state"] == steps["home"]["state"] == "ok"
+    assert steps["setsid"]["text"] == "available"
+    assert steps["ssh"]["text"].startswith("OpenSSH")
     assert "does not exist yet" in steps["queue"]["text"]
     # Silent schedulers delay the checks, and must not count as a difference of clocks.
     assert list(steps)[-1] == "clock"

@@ -130,6 +130,14 @@ def test_no_generated_archive_writes_outside(
     assert list(root.rglob(".tej-*")) == []
 
 
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_link_of_the_user_does_not_lead_outside(root: Path, kind: str) -> None:
+    (root / "link").symlink_to(root.parent)
+    with pytest.raises(tej.DownloadFailed, match="outside of"):
+        unpack(root, (kind, "link/evil", ""))
+    assert outside(root) == []
+
+
 def test_truncated_archive_leaves_no_partial_file(root: Path) -> None:
     whole = archive(("file", "first", "x" * 700), ("file", "second", "y" * 5000))
     cut = io.BytesIO(whole.getvalue()[:4000])

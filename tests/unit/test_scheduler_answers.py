@@ -293,6 +293,54 @@ def test_memory_has_the_form_of_each_dialect(
     assert shell(lines, "pbs").splitlines() == [per_node, per_cpu]
 
 
+def test_memory_of_scattered_tasks_needs_the_number_of_nodes(shell: Shell) -> None:
+    lines = """dialect=openpbs
+    for wanted in '' r_memory=1 r_gpus=1 'r_memory=1 r_nodes=2'; do
+        (r_tasks=4 r_tasks_per_node='' r_cpus='' r_memory='' r_gpus='' r_nodes=''
+        why=''; eval "$wanted"; list_chunks; echo "$? $wanted: ${why%%:*}")
+    done"""
+    refused = "with --tasks, PBS can assign memory or GPUs only if the number of nodes is known"
+    assert shell(lines, "pbs").splitlines() == [
+        "0 : ",
+        f"1 r_memory=1: {refused}",
+        f"1 r_gpus=1: {refused}",
+        "0 r_memory=1 r_nodes=2: ",
+    ]
+
+
+def test_kind_of_qsub_is_found_by_its_version(shell: Shell) -> None:
+    lines = """qsub() { echo "$answer" >&2; }
+    for answer in 'pbs_version = 23' 'Version: 6.1' 'Unknown option: version' \
+        'invalid option argument "--version"' 'other'; do
+        dialect=''; find_dialect; echo "$? $dialect"
+    done"""
+    assert shell(lines, "pbs").splitlines() == [
+        *("0 openpbs", "0 torque", "0 wrapper", "1 "),
+        "The qsub on this server belongs to an unknown scheduler, which tej cannot use",
+        "2 ",
+    ]
+
+
+def test_silent_grid_engine_is_not_used(shell: Shell) -> None:
+    lines = """find_program() { [ "$1" != "$absent" ]; }; find_variables() { :; }
+    qstat() { return "$silent"; }; patiently() { "$@"; }
+    for facts in silent=1 silent=0 absent=qsub; do
+        silent=1 absent=''; eval "$facts"; scheduler_here; echo "$?"
+    done"""
+    assert shell(lines, "sge").splitlines() == [
+        *("Grid Engine is installed, but its master does not answer", "2", "0", "1"),
+    ]
+
+
+def test_id_is_the_only_line_that_can_be_one(shell: Shell) -> None:
+    lines = r"""for reply in 7 "$(printf 'Welcome to 9 nodes\n7\nBye')" \
+        "$(printf '7\n8')" 'no id' ''; do
+        find_id "$reply"; echo "$? $nid"
+    done"""
+    lines = 'is_id() { is_number "$1"; }; ' + lines
+    assert shell(lines).splitlines() == ["0 7", "0 7", "1 7 8", "1 ", "1 "]
+
+
 # Missing jobs and repeated kills
 
 
@@ -528,6 +576,7 @@ def test_variables_of_outer_job_are_not_passed_on(shell: Shell) -> None:
         ("slurm", "7;gpu2", "sacct -M gpu2 7|scontrol -M gpu2 7"),
         ("pbs", "7.host", "qstat -f 7.host|tracejob -n 7"),
         ("sge", "7", "qacct -j 7"),
+        ("sge", "7.3", "qacct -j 7 -t 3"),
     ],
 )
 def test_scheduler_log_contains_messages_and_accounting(

@@ -106,13 +106,17 @@ def test_end_follows_from_what_ran(shell: Shell) -> None:
     lines = f"""{WRAPPER} begin_wrapper() {{ job=$queue/jobs/a; }}; take_inputs() {{ [ -z "$missing" ]; }}
     run_job() {{ printf 'run '; end=$result; }}; await_directory() {{ printf 'await '; }}; stop_heartbeat() {{ :; }}
     has_not_started() {{ [ -n "$failed" ]; }}; record_end() {{ printf 'end %s %s' "$end" "$unready"; }}; runtime_tend() {{ :; }}
-    tend_queue() {{ printf 'tend '; }}; run_on_end_once() {{ printf ' on_end'; }}; start_jobs_after() {{ printf ' next %s' "$1"; }}
+    tend_queue() {{ printf 'tend '; }}; run_on_end_once() {{ printf 'on_end'; }}; start_jobs_after() {{ printf ' next %s' "$1"; }}
+    read_facts() {{ printf ' state '; }}
     say() {{ (run_wrapper); echo " $?"; }}; missing='' failed='' result='exit 3'; say; failed=1; say; result=''; say
     failed='' missing=1; say; failed=1; say; failed='' missing=''; result='exit 0'; : >"$job/on_end"; say; : >"$job/kill"; say"""
     assert shell(lines, "default").splitlines() == [
         *("run await end exit 3  next a 0", "run await tend  1", "run  1"),
         *["await end none 0 1 next a 0"] * 2,
-        *("run await end exit 0  on_end next a 0", "await end none 0  on_end next a 0"),
+        *(
+            "run await end exit 0  state on_end next a 0",
+            "await end none 0  state on_end next a 0",
+        ),
     ]
 
 
