@@ -234,6 +234,12 @@ def test_malformed_archive_is_an_error(root: Path, data: bytes) -> None:
     assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
+def test_size_of_a_complete_archive_has_no_limit(root: Path) -> None:
+    # tarfile reads 10 kB at a time.
+    assert unpack(root, *[("directory", "d", "")] * 3000) == []
+    assert [path.name for path in root.iterdir()] == ["d"]
+
+
 def test_endless_headers_need_bounded_memory(root: Path) -> None:
     class Endless(io.RawIOBase):
         read_so_far = 0
