@@ -28,7 +28,7 @@ from tej.cli.job_selection import SelectedJobs
 from tej.cli.job_tree import print_tree
 from tej.cli.list import print_json, print_totals
 from tej.cli.live_table import screen_lines
-from tej.cli.logs import print_texts
+from tej.cli.logs import print_several, print_texts
 from tej.cli.ls import as_line
 from tej.cli.progress_bar import TransferBar
 from tej.cli.retry import report_outcomes
@@ -193,6 +193,32 @@ def test_texts_of_jobs_are_printed_one_by_one(
     first, second = json.loads(capsys.readouterr().out)["jobs"]
     assert first == {"id": "a", "key": "text \ufffd", "error": None}
     assert (second["key"], second["error"]["kind"]) == (None, "JobNotFound")
+
+
+def test_output_of_several_jobs_has_the_worst_status(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    class Reader:
+        positions = ("_stdout",)
+
+        def read(self, take: Any) -> None:
+            take(Piece("_stdout", b"out\n"))
+
+    class Missing(Reader):
+        def read(self, take: Any) -> None:
+            raise errors.JobNotFound("No job x")
+
+    readers: Any = {"a": Reader()}
+    jobs = SelectedJobs(("a", "x"))
+    assert print_several(readers, jobs, as_json=False) == 0
+    assert capfdbinary.readouterr() == (b"out\n", b"==> a <==\n")
+    readers["x"] = Missing()
+    assert print_several(readers, jobs, as_json=False) == 3
+    assert capfdbinary.readouterr().err == b"==> a <==\n==> x <==\nNo job x\n"
+    assert print_several(readers, jobs, as_json=True) == 3
+    first, second = json.loads(capfdbinary.readouterr().out)["jobs"]
+    assert first == {"id": "a", "files": {"_stdout": "out\n"}, "error": None}
+    assert (second["files"], second["error"]["kind"]) == (None, "JobNotFound")
 
 
 def test_tree_names_three_further_needs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,12 @@ def test_path_outside_of_the_directory_is_refused(path: str) -> None:
         make_dependencies([], {path: ("a", "x")})
 
 
+@pytest.mark.parametrize("path", [".", "./", "_stdout", "_stderr"])
+def test_input_replaces_neither_directory_nor_output(path: str) -> None:
+    with pytest.raises(InvalidJobDirectory, match="cannot have the path"):
+        make_dependencies([], {path: ("a", "x")})
+
+
 def test_invalid_ids_and_inputs_are_refused() -> None:
     with pytest.raises(InvalidJobId):
         make_dependencies(["a/b"], {})

@@ -139,6 +139,13 @@ def test_link_of_the_user_does_not_lead_outside(root: Path, kind: str) -> None:
     assert outside(root) == []
 
 
+def test_error_of_the_disk_ends_the_extraction(root: Path) -> None:
+    (root / "a").touch()
+    with pytest.raises(tej.DownloadFailed, match="'a/b' cannot be written"):
+        unpack(root, ("file", "a/b", "x"), ("file", "c", "x"))
+    assert [path.name for path in root.iterdir()] == ["a"]
+
+
 def test_truncated_archive_leaves_no_partial_file(root: Path) -> None:
     whole = archive(("file", "first", "x" * 700), ("file", "second", "y" * 5000))
     cut = io.BytesIO(whole.getvalue()[:4000])
