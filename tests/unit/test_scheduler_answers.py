@@ -25,6 +25,13 @@ def test_parts_of_heterogeneous_job_are_one(shell: Shell) -> None:
     ]
 
 
+def test_job_in_a_hidden_partition_is_listed(shell: Shell) -> None:
+    """Without -a, squeue hides the job even from its own user."""
+    listing = """squeue() { case " $* " in *' -a '*) echo '7|RUNNING|None|x|y' ;; esac; }
+    scheduler_list 7"""
+    assert shell(listing) == "7|running|x|RUNNING\n"
+
+
 def test_job_of_another_cluster_is_queried_there(shell: Shell) -> None:
     listing = r"""squeue() { case "$*" in *'-M gpu2'*) echo '7|RUNNING|None|x|y' ;;
         *'-M down'*) return 1 ;; esac; }
