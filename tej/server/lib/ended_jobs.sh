@@ -3,7 +3,7 @@
 # shellcheck shell=sh
 #
 # awk prints the record of a job only if the record follows from the facts below alone, in
-# the same way as in read_facts and print_job (state.sh). All other jobs are left to the
+# the same way as in read_facts (state.sh) and print_job (job_record.sh). All other jobs are left to the
 # shell: jobs that have not ended, have left processes running, have a damaged fact or a rare fact
 # (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO in its
 # directory is left to the shell, too, because awk would block when it opens the FIFO. Opening

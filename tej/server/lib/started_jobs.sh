@@ -4,7 +4,7 @@
 # shellcheck shell=sh
 #
 # awk prints the record of a job only if the record follows from the facts below alone, in
-# the same way as in read_facts and print_job (state.sh). In addition, the wrapper of the
+# the same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the wrapper of the
 # job must run on this host, or the job must have ended by itself. All other jobs are left
 # to the shell.
 
