@@ -528,3 +528,18 @@ def test_file_that_a_job_has_just_made_is_readable(shell: Shell) -> None:
     is_absent() { return 1; }
     is_unreadable "$queue/jobs/a/stage/x" && echo unreadable"""
     assert shell(lines) == "readable\nunreadable\n"
+
+
+def test_evidence_of_the_wrapper_is_kept(shell: Shell) -> None:
+    """The wrapper may write `lost` after a client has read the facts of the job."""
+    lines = """mkdir -p jobs/a; echo 'token=0123456789abcdef end' >jobs/a/spec
+    find_job a; read_facts; note=''; mark_lost gone; echo "$evidence"
+    echo '7 no process' >jobs/a/lost; mark_lost gone; echo "$ended $evidence"
+    note='it was reported as lost (no process)'; mark_lost gone; echo "$evidence"
+    cat jobs/a/lost"""
+    assert shell(lines, "default").splitlines() == [
+        "gone",
+        "7 no process",
+        "gone",
+        "7 no process",
+    ]

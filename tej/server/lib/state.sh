@@ -224,7 +224,12 @@ mark_lost() {
     }
     get_last_sign
     state=lost evidence=$* ended=$last_sign found_lost=1
-    [ -f "$job/lost" ] || put lost "$ended $evidence" 2>/dev/null
+    if [ ! -f "$job/lost" ]; then
+        put lost "$ended $evidence" 2>/dev/null
+    elif [ "${note#it was reported as lost}" = "$note" ]; then
+        # The wrapper has written `lost` since the facts were read, and knows the cause.
+        read -r ended evidence <"$job/lost"
+    fi
     return 0
 }
 
