@@ -72,7 +72,9 @@ make_directories() {
 # already installed DIGEST, `mv` moves the new directory into the existing directory,
 # and the new directory is removed there.
 install_scripts() {
-    fresh=$queue/incoming/scripts.$$
+    # Containers with the same home directory may give the same pid to several clients, so
+    # the names contain the random marker of the request.
+    fresh=$queue/incoming/scripts.$marker
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"
         quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written: the disk may be full, or the umask ($(umask)) or the limit of file sizes (ulimit -f: $(ulimit -f)) may be too strict"
@@ -80,9 +82,9 @@ install_scripts() {
     # If the queue already uses DIGEST, the installed scripts could not be loaded, so
     # they are damaged. Move the damaged scripts away.
     [ ! -d "$queue/scripts/$1" ] || [ "$scripts" != "$1" ] ||
-        mv "$queue/scripts/$1" "$queue/incoming/old.$$"
+        mv "$queue/scripts/$1" "$queue/incoming/old.$marker"
     mv "$fresh" "$queue/scripts/$1" 2>/dev/null
-    rm -rf "$queue/scripts/$1/${fresh##*/}" "$fresh" "$queue/incoming/old.$$"
+    rm -rf "$queue/scripts/$1/${fresh##*/}" "$fresh" "$queue/incoming/old.$marker"
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
 }
 
@@ -91,7 +93,7 @@ install_scripts() {
 carry_over() {
     [ -n "$runtime" ] && [ ! -d "$queue/scripts/$1/runtimes/$runtime" ] &&
         [ -d "$queue/scripts/$scripts/runtimes/$runtime" ] || return 0
-    fresh=$queue/incoming/runtime.$$
+    fresh=$queue/incoming/runtime.$marker
     cp -R "$queue/scripts/$scripts/runtimes/$runtime" "$fresh" &&
         mv "$fresh" "$queue/scripts/$1/runtimes/$runtime"
     rm -rf "$fresh"
@@ -154,7 +156,7 @@ warn() {
 # write_version RUNTIME DIGEST VERSION: write $queue/version, which makes the directory
 # a queue. `ln` or `mv` creates the file in one step.
 write_version() {
-    fresh=$queue/.version.$$
+    fresh=$queue/.version.$marker
     printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||
         quit 20 "Cannot write to '$queue'"
     # `ln` fails if the file exists. Therefore, if several clients create the queue, the

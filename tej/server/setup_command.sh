@@ -49,7 +49,7 @@ The queue '$queue' can be used as it is; --force replaces a queue without jobs"
     [ "$jobs_there" = 0 ] || [ "$1" -ge 2 ] ||
         keep_queue 13 "The queue '$queue' holds $jobs_there jobs
 Use --force twice to delete them with it"
-    aside=$queue.old.$$
+    aside=$queue.old.$marker
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }
 

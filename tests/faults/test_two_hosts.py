@@ -12,11 +12,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from clocks import set_age
-from faults.faulty_servers import Doubles, Host, open_queue
+from faults.faulty_servers import Doubles, Host, Within, open_queue
 from jobs import Gate, is_alive, wait_until, wrappers_of
 
 import tej
@@ -270,3 +271,24 @@ def test_host_of_any_name_is_one_word(require: Callable[[str], None]) -> None:
     lines = subprocess.check_output(words, text=True).splitlines()
     _, boot, space = lines[0].split()
     assert lines[1:] == [f"my-host {boot} {space}", f"my-host - {space}"]
+
+
+def test_logins_with_equal_pids_create_one_queue(
+    doubles: Doubles, queue_path: Path, require: Callable[[str], None]
+) -> None:
+    for part in ("root", "unshare"):
+        require(part)
+    # In such containers, the shell of each request has the pid 1.
+    container = Within("unshare --pid --fork --mount-proc")
+    hold = doubles.hold("mkdir", after="*incoming/scripts.*")
+    first, second = (open_queue(queue_path, container) for _ in range(2))
+    with ThreadPoolExecutor(1) as executor:
+        setup = executor.submit(first.setup)
+        hold.wait()
+        try:
+            second.setup()
+        finally:
+            hold.release()
+        setup.result()
+    assert first.jobs() == second.jobs() == []
+    assert list(queue_path.glob("incoming/*")) == []

@@ -7,7 +7,9 @@
 make_room() {
     me
     room=$incoming/$1.$$
-    mkdir "$room" && printf '%s\n' "$who" >"$room/.owner" && return 0
+    # If the directory exists, it belongs to a process with the same pid on another host.
+    mkdir "$room" || return 1
+    printf '%s\n' "$who" >"$room/.owner" && return 0
     rm -rf "$room"
     return 1
 }
