@@ -69,9 +69,12 @@ class IdleTimer:
                 *(self.where, waited, HINT, self.io_timeout),
             )
         if silent and waited >= self.io_timeout:
+            output = self._start.startup_output
+            printed = f", but printed: {output}" if output else ""
             error = ConnectionFailed(
-                f"{self.where} accepted the login, then was silent for "
-                f"{self.io_timeout:g} s: {HINT}. Compare: ssh {self.where} true"
+                f"{self.where} accepted the login, then did not run tej's program "
+                f"within {self.io_timeout:g} s{printed}\n"
+                f"{HINT.capitalize()}. Compare: ssh {self.where} true"
             )
             # tej does not retry after a permanent error: each attempt would take as
             # long as this one and fail in the same way.

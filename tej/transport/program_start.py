@@ -42,9 +42,11 @@ FIRST_OUTPUT_TIMEOUT = 5.0
 """Maximum number of seconds from the sending of the program to its first output."""
 MAX_STARTUP_OUTPUT = 1 << 22
 """Maximum number of bytes that start-up files may print before the program."""
+SHOWN = 200
+"""Number of bytes of the output of start-up files that an error message shows."""
 HINT = (
-    "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) may be waiting for "
-    "input or for a file system"
+    "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) or a forced command "
+    "may be waiting for input or for a file system"
 )
 
 
@@ -74,6 +76,12 @@ class Start:
     def ready(self) -> bool:
         """Whether all start-up files have ended and /bin/sh reads its input."""
         return self._ready_at < float("inf")
+
+    @property
+    def startup_output(self) -> str:
+        """The last output before the program, as one line of printable characters."""
+        text = self._unread[-SHOWN:].decode("utf-8", "replace")
+        return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
     def stdin(self, rest: Iterable[bytes] = ()) -> Iterator[bytes]:
         """Yield the prelude, the program, and the program's own input `rest`."""
