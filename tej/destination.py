@@ -98,6 +98,11 @@ class Destination:
 
         Raises InvalidDestination if a part is missing or invalid.
         """
+        if not isinstance(parts, Mapping):
+            raise InvalidDestination(
+                "A destination is a string such as 'user@host' or 'local:', not "
+                f"a value of type {type(parts).__name__}"
+            )
         host = parts.get("hostname")
         if not isinstance(host, str) or not host:
             raise InvalidDestination("destination dictionary is missing hostname")

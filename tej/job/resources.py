@@ -139,8 +139,12 @@ class Resources:
         }
         for key, value in numbers.items():
             if value is not None:
-                if isinstance(value, bool) or value < 1:
-                    raise InvalidJobDirectory(f"{value} is not a valid value of {key}")
+                # Integers of numpy are accepted as well.
+                is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
+                if not is_integer or value < 1:
+                    raise InvalidJobDirectory(
+                        f"{value!r} is not a valid value of {key}: give an int above 0"
+                    )
                 yield f"{key}={int(value)}"
         if kind:
             yield f"gpu_type={kind}"
@@ -194,7 +198,7 @@ def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:
     """Return the number and the type of GPUs in `2`, `a100:2` or `a100`."""
     if gpus is None or isinstance(gpus, int):
         return gpus, None
-    match = _GPUS.match(gpus.strip())
+    match = _GPUS.match(gpus.strip()) if isinstance(gpus, str) else None
     if match is None:
         raise InvalidJobDirectory(
             f"{gpus!r} is not a number of GPUs, nor a type and a number like a100:2"
@@ -210,7 +214,7 @@ def parse_size(size: int | str) -> int:
     """
     if isinstance(size, int):
         return size
-    text = size.strip()
+    text = size.strip() if isinstance(size, str) else ""
     match = _SIZE.match(text)
     if match is None:
         if text.isascii() and text.isdigit():
@@ -231,7 +235,7 @@ def parse_clock(time: int | str) -> int:
     """
     if isinstance(time, int):
         return time
-    text = time.strip()
+    text = time.strip() if isinstance(time, str) else ""
     if match := _CLOCK.match(text):
         days, (hours, minutes, seconds) = 0, (int(part or 0) for part in match.groups())
     elif text and (match := _DAYS.match(text) or _UNITS.match(text)):

@@ -62,6 +62,11 @@ class PreparedJob:
         """Files and folders that `.tejignore` or the JobSpec excludes."""
         self.signature: str | None = None
         check_environment({**spec.environment, **spec.parameters})
+        if not isinstance(spec.resources, Resources | None):
+            raise InvalidJobDirectory(
+                "`resources` must be a `tej.Resources`, not a value of type "
+                f"{type(spec.resources).__name__}"
+            )
         if spec.on_end is not None:
             check_text(spec.on_end, "a command to run at the end")
         try:

@@ -13,7 +13,7 @@ from builtins import list as list_
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tej.destination import Destination, destination_as_string, local_user
 from tej.errors import (
@@ -246,6 +246,14 @@ class RemoteQueue:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        # `concurrent.futures` and `multiprocessing` pickle arguments.  Without this
+        # method, the message would only name a lock inside the connection.
+        raise TypeError(
+            "A RemoteQueue or a Job cannot be pickled: pass the destination and the "
+            "job's id, and open a RemoteQueue in the other process"
+        )
 
     def close(self) -> None:
         """Close the connection; the next request opens a new connection."""

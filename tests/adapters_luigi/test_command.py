@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import runpy
 import shutil
 import sys
@@ -78,6 +79,16 @@ def test_status_takes_one_round_trip(
     assert build(Top())
     assert main(["status", "--depth", "0", "Used", "--n", "1"]) == 0
     assert capsys.readouterr().out.startswith("Used(n=1): Job is finished")
+
+
+def test_closed_pipe_ends_the_command_silently(
+    address: QueueAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["status", "Both"]) == 141
 
 
 def test_remove_prompts_and_tasks_run_again(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tej import InvalidJobDirectory
-from tej_luigi.rendering import Recipe, render_shell
+from tej_luigi.rendering import Recipe, render, render_shell
 
 
 def test_position_without_quoting_names_the_way_out() -> None:
     assert render_shell("# {{v}}", {"v": "1.5"}, "`inline`") == "# 1.5"
     with pytest.raises(InvalidJobDirectory, match=r"`inline`: \{\{v\}\}.*\| raw"):
         render_shell("# {{v}}", {"v": "x\ny"}, "`inline`")
+
+
+@pytest.mark.parametrize("fill", [render, render_shell])
+def test_template_that_is_not_text_is_named(fill: Callable[..., str]) -> None:
+    with pytest.raises(InvalidJobDirectory, match="`command` must be text.* type list"):
+        fill(["ls", "-l"], {}, "`command`")
 
 
 def test_raw_values_are_not_quoted() -> None:

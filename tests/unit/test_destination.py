@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tej import RemoteQueue
 from tej.destination import (
     Destination,
     destination_as_string,
@@ -217,3 +218,8 @@ def test_user_without_a_name_is_shown_by_number(
 
     monkeypatch.setattr(getpass, "getuser", fail)
     assert local_user() == f"uid-{os.getuid()}"
+
+
+def test_variable_that_is_not_set_is_no_destination() -> None:
+    with pytest.raises(InvalidDestination, match="not a value of type NoneType"):
+        RemoteQueue(os.environ.get("TEJ_NOT_SET"))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import tej
 from tej.queue.fork_relay import _wait
 
 
@@ -62,3 +64,10 @@ os.waitpid(first, 0)
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("1 0\n", "")
+
+
+def test_pickling_a_queue_or_job_names_the_way_out() -> None:
+    queue = tej.RemoteQueue("local:")
+    for value in (queue, queue.job("a")):
+        with pytest.raises(TypeError, match="open a RemoteQueue in the other process"):
+            pickle.dumps(value)

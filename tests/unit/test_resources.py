@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tej import InvalidJobDirectory, Resources
+from tej import InvalidJobDirectory, JobSpec, RemoteQueue, Resources
 from tej.job.job_name import make_job_name
 from tej.job.resources import format_begin, parse_clock, parse_size
 
@@ -55,12 +55,23 @@ def test_times_are_read_as_people_write_them(text: str, seconds: int) -> None:
         {"walltime": "UNLIMITED"},
         {"begin": "whenever"},
         {"tasks": 0},
+        {"cpus": "4"},
+        {"cpus": 1.5},
+        {"gpus": 1.5},
+        {"memory": 1.5},
+        {"walltime": timedelta(hours=1)},
     ],
     ids=str,
 )
 def test_values_that_no_scheduler_takes_are_refused(wanted: dict[str, object]) -> None:
     with pytest.raises(InvalidJobDirectory):
         Resources(**wanted)  # type: ignore[arg-type]
+
+
+def test_dictionary_of_resources_is_refused_before_the_upload() -> None:
+    spec = JobSpec(files={"start.sh": ""}, resources={"cpus": 2})  # type: ignore[arg-type]
+    (outcome,) = RemoteQueue("local:", "/nowhere/queue").ensure_many([spec])
+    assert "must be a `tej.Resources`, not a value of type dict" in str(outcome.error)
 
 
 def test_each_resource_is_one_line_for_the_server() -> None:

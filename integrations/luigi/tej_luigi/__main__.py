@@ -11,6 +11,7 @@ the server and their local results, so that the tasks run again.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -140,6 +141,20 @@ def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status.
+
+    The exit status is 1 if the action failed for a task, and 141 (SIGPIPE) if the
+    program that reads stdout has closed the pipe.
+    """
+    try:
+        return run(words)
+    except BrokenPipeError:
+        # Python flushes stdout at exit and would report the broken pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def run(words: Sequence[str] | None) -> int:
     """Run the command, and return 1 if the action failed for a task, else 0."""
     parser = argparse.ArgumentParser(
         prog="python -m tej_luigi",

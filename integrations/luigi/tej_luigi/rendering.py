@@ -31,8 +31,10 @@ _SHELL = re.compile(r"#!\s*(\S*/env\s+(-S\s+)?)?\S*sh\b")
 def render(text: str, variables: Mapping[str, str], where: str) -> str:
     """Return the text with each `{{name}}` replaced by the value of the variable.
 
-    Raises InvalidJobDirectory, with `where` in the message, if a variable is unknown.
+    Raises InvalidJobDirectory, with `where` in the message, if a variable is unknown or
+    if `text` is not a string.
     """
+    _check_type(text, where)
     return _VARIABLE.sub(lambda match: _value(match, variables, where), text)
 
 
@@ -42,6 +44,7 @@ def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
     The value of `{{name | raw}}` is not quoted.  If the first line of the script is
     `#!` with an interpreter that is not a shell, no value is quoted.
     """
+    _check_type(text, where)
     if text.startswith("#!") and not _SHELL.match(text):
         return render(text, variables, where)
 
@@ -55,6 +58,13 @@ def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
         raise InvalidJobDirectory(
             f"{where}: {error}; `| raw` after the name inserts it unquoted"
         ) from None
+
+
+def _check_type(text: object, where: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidJobDirectory(
+            f"{where} must be text, not a value of type {type(text).__name__}"
+        )
 
 
 def _value(match: re.Match[str], variables: Mapping[str, str], where: str) -> str:
