@@ -105,6 +105,10 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
     """Remove a queue with its jobs and links; see `RemoteQueue.cleanup`."""
 
     def attempt(failures: int) -> bool:
+        if failures:
+            # The queue is not expected to exist: the first request may have removed it,
+            # although the reply was lost.
+            connection.last_seen = None
         try:
             words = (str(int(kill)), str(int(grace)), submitter())
             answer = connection.request_once("cleanup", *words)
@@ -114,8 +118,6 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             if connection.digest != "any":
                 _ = answer.head["removed"]
         except QueueDoesntExist:
-            # If the request was repeated, the first request may have removed the queue,
-            # although its reply was lost.
             if not failures:
                 raise
         connection.removed, connection.last_seen = True, None

@@ -8,6 +8,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_process import run_command
@@ -24,6 +25,7 @@ from jobs import (
 
 import tej
 from tej import JobState
+from tej.transport import Completed
 
 Make = Callable[..., Path]
 Require = Callable[[str], None]
@@ -308,7 +310,10 @@ def test_half_removed_queue_is_readable_or_reported(
 
 
 def test_vanished_queue_is_not_created_again(
-    queue: tej.RemoteQueue, queue_path: Path, job: Make
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    job: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its file system may be unmounted, and all jobs would be started again."""
     folder = job("true")
@@ -329,8 +334,19 @@ def test_vanished_queue_is_not_created_again(
     queue_path.rmdir()
     away.rename(queue_path)
     assert not queue.ensure(folder).is_new
-    # A queue that this client has removed is created again.
-    queue.cleanup()
+    # A queue that this client has removed is created again, even if the reply to the
+    # removal was lost.
+    run, is_lost = queue.transport.run, iter([True])
+
+    def lose_reply(*arguments: Any) -> Completed:
+        done = run(*arguments)
+        if next(is_lost, False):
+            raise tej.ConnectionFailed("The reply is lost")
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue.transport, "run", lose_reply)
+        queue.cleanup()
     assert queue.ensure(folder).is_new
     wait_until_ended(queue, first.id)
     wait_until(lambda: not processes_of(queue_path), "the wrapper has ended")
