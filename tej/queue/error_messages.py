@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from tej.errors import (
@@ -27,9 +28,10 @@ def missing_queue(
     last_seen: float, path: str, destination: str
 ) -> RemoteCommandFailure:
     """Return the error for a queue that has vanished since the time `last_seen`."""
-    time_of_day = time.strftime("%H:%M:%S", time.localtime(last_seen))
+    # A worker may run for days, so the date is needed.
+    last_time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last_seen))
     return RemoteCommandFailure(
-        f"Queue {path} on {destination} was there at {time_of_day}, and is missing "
+        f"Queue {path} on {destination} was there at {last_time}, and is missing "
         "now: is its file system mounted? If it was removed, create a new one with "
         f"`tej setup {destination}{_queue_option(path)}` (or `RemoteQueue.setup`)",
         ret=NO_QUEUE,
@@ -68,4 +70,4 @@ def _where_to_look(path: str, destination: str) -> str:
 
 
 def _queue_option(path: str) -> str:
-    return "" if path == DEFAULT_TEJ_DIR else f" --queue {path}"
+    return "" if path == DEFAULT_TEJ_DIR else f" --queue {shlex.quote(path)}"

@@ -71,7 +71,7 @@ def test_only_a_queue_seen_before_the_request_has_vanished() -> None:
     """During the request, another thread may have created the queue."""
     connection = QueueConnection(
         transport=None,  # type: ignore[arg-type]
-        path="/q",
+        path="~/q",
         destination="lab",
         user="u",
         runtime="default",
@@ -81,7 +81,9 @@ def test_only_a_queue_seen_before_the_request_has_vanished() -> None:
     connection.check_missing_queue(1.0)
     connection.last_seen = 2.0
     connection.check_missing_queue(None)
-    with pytest.raises(RemoteCommandFailure):
+    # The local shell of the user must not expand the `~`.
+    words = r"was there at [0-9]+-[0-9]+-[0-9]+ .*`tej setup lab --queue '~/q'`"
+    with pytest.raises(RemoteCommandFailure, match=words):
         connection.check_missing_queue(1.0)
 
 
