@@ -271,10 +271,13 @@ def test_unreached_server_is_an_error(queue: Queue) -> None:
     any_queue: Any = queue
     queue.states["a"] = status("a")
     assert _read_status(any_queue, "a") == status("a")
-    queue.error = tej.QueueDoesntExist("none")
-    assert _read_status(any_queue, "a") is None
-    queue.error = tej.ConnectionFailed("silent")
-    assert _read_status(any_queue, "a") is None
+    for error in (
+        tej.QueueDoesntExist("none"),
+        tej.RemoteCommandFailure("missing now", ret=10),
+        tej.ConnectionFailed("silent"),
+    ):
+        queue.error = error
+        assert _read_status(any_queue, "a") is None
     queue.transport.runs = 0
     with pytest.raises(tej.ConnectionFailed):
         _read_status(any_queue, "a")

@@ -228,6 +228,10 @@ def test_missing_queue_is_awaited_for_minutes(
     assert wait(local.get_client().job("a"), flow_run(Running())) is None
     waited = clock.now - begun
     assert 0 <= waited - job_follower.MISSING_TIMEOUT <= 2 * retry
+    # A link to a queue is never made before the queue, so the job may be running.
+    Path(local.queue).write_text("tejdir: /no/such/queue\n")
+    with pytest.raises(tej.QueueLinkBroken):
+        wait(local.get_client().job("a"), flow_run(Running()))
 
 
 def test_wait_that_has_tried_for_minutes_is_not_repeated(

@@ -296,10 +296,14 @@ def wait_for_one(
 
 
 def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
-    """Return the status of a job; None if the server does not reply at present."""
+    """Return the status of a job; None if it cannot be read at present.
+
+    Only an error of the connection is raised, and only if the server was never reached.
+    The request that waits for the job raises other errors if they last.
+    """
     try:
         return queue.statuses([job_id])[job_id]
-    except tej.QueueDoesntExist:
+    except (tej.QueueDoesntExist, tej.RemoteCommandFailure):
         return None
     except tej.ConnectionFailed:
         if not queue.transport.runs:

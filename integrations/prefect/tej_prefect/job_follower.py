@@ -105,6 +105,9 @@ class JobFollower:
 
         Return None if the job was deleted, or if its queue has been missing for more
         than `MISSING_TIMEOUT` seconds.  The waiting time is not limited.
+
+        Raises QueueLinkBroken if a link to the queue has been broken for as long: the
+        link shows that the queue has existed, so the job may be running.
         """
         output = JobOutput(self._job, self._worker._logger, f"{self._job.id}: ")
         missing_since: float | None = None
@@ -122,6 +125,8 @@ class JobFollower:
                     # last `error.waited` seconds.
                     missing_since = now - error.waited
                 if now - missing_since > MISSING_TIMEOUT:
+                    if isinstance(error, tej.QueueLinkBroken):
+                        raise
                     return None
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
             except tej.ConnectionFailed as error:
