@@ -11,6 +11,7 @@ JOB_ID_CHARS = frozenset(string.ascii_letters + string.digits + "_-+=@%:.,")
 MAX_JOB_ID = 200
 SHORTEST_ID = 12
 """Minimum length of a shortened id: `sig-` and eight digits."""
+_NO_STRING = "A job id is a string, not {!r}"
 
 
 def check_job_id(job_id: str) -> str:
@@ -20,7 +21,7 @@ def check_job_id(job_id: str) -> str:
     dash or a dot, or has characters other than ASCII letters, digits and `_-+=@%:.,`.
     """
     if not isinstance(job_id, str):
-        raise InvalidJobId(f"A job id is a string, not {job_id!r}")
+        raise InvalidJobId(_NO_STRING.format(job_id))
     if not job_id:
         raise InvalidJobId("Invalid job identifier '': it is empty")
     if len(job_id) > MAX_JOB_ID:
@@ -46,6 +47,8 @@ def check_job_reference(job_id: str) -> str:
 
     Raises InvalidJobId if the text is neither a job id nor of the form ID#N.
     """
+    if not isinstance(job_id, str):
+        raise InvalidJobId(_NO_STRING.format(job_id))
     base, hash_, number = job_id.partition("#")
     if hash_ and not (number.isascii() and number.isdigit()):
         raise InvalidJobId(f"Invalid attempt {job_id!r}: write an attempt as ID#1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,9 +52,11 @@ def test_made_ids_are_valid_and_unique(name: str, user: str) -> None:
 
 
 def test_id_that_is_no_string_is_refused() -> None:
-    for wrong in (None, 7, b"a"):
-        with pytest.raises(tej.InvalidJobId, match="is a string"):
-            check_job_id(wrong)  # type: ignore[arg-type]
+    check: Callable[..., str]
+    for check in (check_job_id, check_job_reference):
+        for wrong in (None, 7, b"a", ["a"]):
+            with pytest.raises(tej.InvalidJobId, match="is a string"):
+                check(wrong)
 
 
 def test_attempt_is_an_id_with_a_number() -> None:
