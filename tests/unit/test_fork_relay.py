@@ -60,9 +60,9 @@ print(is_open(), fork(is_open))
 os.close(let_end)
 os.waitpid(first, 0)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
-    )
+    # Since version 3.12, Python warns of a fork in a process with several threads.
+    words = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("1 0\n", "")
 
 
