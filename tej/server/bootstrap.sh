@@ -163,7 +163,8 @@ check_absent() {
 
 # check_mounted: quit if the path $queue, at which no queue was found, is on a file system of
 # /etc/fstab that is not mounted. The queue may be there: if it were set up again in the empty
-# mount point, its jobs would be started a second time.
+# mount point, its jobs would be started a second time. In a container, the file system may be
+# missing, and a directory of it be mounted with the path of the host.
 check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue
@@ -174,9 +175,12 @@ check_mounted() {
         mount_point=${mount_point%/}
         case $device/$mount_point in '#'* | */) continue ;; esac
         case $path/ in "$mount_point"/*) ;; *) continue ;; esac
-        mounted=''
-        while read -r _ mounted _ && [ "$mounted" != "$mount_point" ]; do :; done </proc/mounts
-        [ "$mounted" = "$mount_point" ] ||
+        is_mounted=''
+        while read -r _ mounted _; do
+            case $mounted/ in "$mount_point"/*) ;; *) continue ;; esac
+            case $path/ in "$mounted"/*) is_mounted=1 ;; esac
+        done </proc/mounts
+        [ -n "$is_mounted" ] ||
             quit 20 "There is no queue at '$queue', because the file system '$mount_point' is not mounted on the server: mount it, or use 'tej setup' to create a queue without it"
     done </etc/fstab
 }

@@ -373,6 +373,10 @@ def test_queue_on_an_unmounted_file_system_is_not_missing(
         open_queue(tmp_path / "queue", server).jobs()
     with mounted("-t", "tmpfs", "none", place), pytest.raises(tej.QueueDoesntExist):
         queue.jobs()
+    # A container may have only a directory of the file system.
+    (inner := place / "user").mkdir()
+    with mounted("-t", "tmpfs", "none", inner), pytest.raises(tej.QueueDoesntExist):
+        open_queue(inner / "queue", server).jobs()
     queue.setup()
     assert queue.jobs() == []
 
