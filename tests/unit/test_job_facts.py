@@ -83,6 +83,12 @@ def test_recorded_reason_decides_about_success(shell: Shell) -> None:
     ]
 
 
+def test_time_of_the_end_is_not_the_heartbeat_of_another_job(shell: Shell) -> None:
+    lines = """echo 8 >"$job/heartbeat"; started=5; get_last_sign; echo "$last_sign"
+    read() { [ "$2" != beat_time ] || return 1; command read "$@"; }; get_last_sign; echo "$last_sign" """
+    assert shell(lines, "default") == "8\n5\n"
+
+
 def test_restart_counts_after_the_time_of_some_heartbeats(shell: Shell) -> None:
     """A job on another machine with the same name may not have written one since."""
     lines = """get_uptime() { uptime=$up; }; get_age() { age=$old; }

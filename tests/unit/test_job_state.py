@@ -180,10 +180,13 @@ def test_claim_of_a_live_client_is_respected(shell: Shell) -> None:
         if cancel_batch; then echo free; else echo busy; fi
     }
     try "$who" today 1; try "$host $boot $space 1 1" today 1
-    try "$host other $space 1 1" today 1; try "other b s 1 1" today 1; try "$who" today ''"""
+    try "$host other $space 1 1" today 1; try "other b s 1 1" today 1; try "$who" today ''
+    # `.removal` cannot be opened, and `read` leaves the dead client of another job.
+    batch_owner="$host $boot $space 1 1"
+    read() { [ "$2" != batch_owner ] || return 1; command read "$@"; }; try "$who" today 1"""
     assert shell(lines, "default").split() == [
         *("kept", "busy", "taken", "free", "taken", "free", "kept", "busy"),
-        *("kept", "free"),
+        *("kept", "free", "kept", "busy"),
     ]
 
 

@@ -297,7 +297,9 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
     rm "$job/claim"; say second
     rm "$job/lost" "$job/claim"; : >"$job/kill"; say killed
     submitting 0 "$host $boot $space 1 1"; rm "$job/finished" "$job/kill" "$job/missed"
-    listed_at=$((now - 9)); say early; [ -e "$job/missed" ] || echo 'not asked yet'"""
+    listed_at=$((now - 9)); say early; [ -e "$job/missed" ] || echo 'not asked yet'
+    submitting 1000 "$host $boot $space 1 1"; listed_at=$((now + 1)); can_read_facts() { return 1; }
+    read() { [ "$2" != s_time ] || return 1; command read "$@"; }; say unread; [ -e "$job/missed" ] || echo 'not asked'"""
     said = shell(lines).splitlines()
     assert said[:3] == [
         "alive: created ",
@@ -308,7 +310,9 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
     assert said[4].startswith("claimed: created ")
     assert said[5].startswith("second: lost the submission to slurm was interrupted")
     assert said[6].startswith("killed: killed ")
-    assert said[7:] == ["early: created ", "not asked yet"]
+    assert said[7:9] == ["early: created ", "not asked yet"]
+    assert said[9].startswith("unread: created its files in ")
+    assert said[10:] == ["not asked"]
 
 
 def test_listing_older_than_the_event_proves_nothing(shell: Shell) -> None:

@@ -69,7 +69,9 @@ adopt_claim() {
 # whose `.removal` is empty does not get the claim.
 cancel_batch() {
     [ -s "$job/.removal" ] || return 0
+    batch_owner=''
     read -r batch_owner <"$job/.removal"
+    [ -n "$batch_owner" ] || return 1
     set -f
     # shellcheck disable=SC2086 # split into fields
     set -- $batch_owner

@@ -141,7 +141,13 @@ clear_missed() {
 # Returns 0 if the scheduler lists the job under its name. If the scheduler does not
 # list the job, sets $state and returns 1.
 derive_submission_state() {
+    s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
+    # Only the fact contains the shell that submits the job, and the name of a job array.
+    [ -n "$s_time" ] || can_read_facts || {
+        set_unknown
+        return 1
+    }
     keep_last_state
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1

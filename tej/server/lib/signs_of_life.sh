@@ -26,6 +26,7 @@ is_beating() {
 # used as the time of the end.
 get_last_sign() {
     last_sign=${started:-$submitted}
+    beat_time=''
     [ ! -f "$job/heartbeat" ] || {
         read -r beat_time <"$job/heartbeat"
         ! is_number "$beat_time" || last_sign=$beat_time
