@@ -35,6 +35,7 @@ from tej.queue.server_log import ServerLogger
 from tej.queue.wait_request import Watcher
 from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
+from tej.transport.settings import IO_TIMEOUT
 
 if TYPE_CHECKING:
     from tej.job import job_list
@@ -118,7 +119,7 @@ class RemoteQueue:
         ask: Callable[[str], str] | None = None,
         accept_new_host_key: bool = False,
         timeout: float | None = None,
-        io_timeout: float = 120,
+        io_timeout: float = IO_TIMEOUT,
         key: str | None = None,
         known_hosts: str = "",
         retries: Retries | None = None,

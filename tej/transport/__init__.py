@@ -16,7 +16,7 @@ from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.persist import check_persist
 from tej.transport.program_start import COMMAND
-from tej.transport.settings import Settings
+from tej.transport.settings import IO_TIMEOUT, KEEP_ALIVE, Settings
 
 __all__ = ["COMMAND", "TRANSPORTS", "Completed", "Sink", "Transport", "open_transport"]
 
@@ -32,8 +32,8 @@ def open_transport(
     terminal: bool = False,
     accept_new_host_key: bool = False,
     timeout: float | None = None,
-    io_timeout: float = 120,
-    keep_alive: float = 15,
+    io_timeout: float = IO_TIMEOUT,
+    keep_alive: float = KEEP_ALIVE,
     config_file: Path | None = None,
     key: str | None = None,
     known_hosts: str = "",

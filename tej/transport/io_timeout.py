@@ -1,4 +1,7 @@
-"""Timeout of a running program (`io_timeout`): limits the time without any data."""
+"""Timeout of a running program (`io_timeout`): limits the time without any data.
+
+The default is in `settings.py`.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tej.transport.openssh_config import SshConfig, check_jumps, digest
 from tej.transport.openssh_login_process import LoginProcess
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.runtime_directory import runtime_directory
-from tej.transport.settings import Settings
+from tej.transport.settings import KEEP_ALIVE_COUNT, Settings
 from tej.transport.shortage import is_shortage
 
 if sys.platform != "win32":
@@ -231,7 +231,7 @@ class Master:
             options["RemoteCommand"] = "none"
         if config.first("serveraliveinterval") in ("", "0"):
             options["ServerAliveInterval"] = str(max(1, int(settings.keep_alive)))
-            options["ServerAliveCountMax"] = "3"
+            options["ServerAliveCountMax"] = str(KEEP_ALIVE_COUNT)
         options["ConnectTimeout"] = str(max(1, int(self.timeout)))
         if settings.accept_new_host_key:
             options["StrictHostKeyChecking"] = "accept-new"

@@ -10,6 +10,14 @@ from tej.transport.persist import DEFAULT_PERSIST
 from tej.transport.prompts import Ask
 
 TIMEOUT = 30.0
+"""Default time limit for connecting, in seconds."""
+IO_TIMEOUT = 120.0
+"""Default of `io_timeout`: seconds without any data after which a request fails."""
+KEEP_ALIVE = 15.0
+"""Default interval of keepalive messages, in seconds (ServerAliveInterval)."""
+KEEP_ALIVE_COUNT = 3
+"""Number of unanswered keepalive messages after which `ssh` closes the connection
+(ServerAliveCountMax)."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Settings:
 
     If the value is None, ConnectTimeout of the ssh configuration is used, or 30 if that
     is not set."""
-    io_timeout: float = 120
-    keep_alive: float = 15
+    io_timeout: float = IO_TIMEOUT
+    keep_alive: float = KEEP_ALIVE
     config_file: Path | None = None
     key: str | None = field(default=None, repr=False)
     known_hosts: str = ""

@@ -1,6 +1,7 @@
 """Report of failed tasks: the message of the error that fails a Luigi task.
 
-The last lines of a job's stderr are a part of tej's own error (`tej.JobFailed`).
+The last lines of a job's stderr are a part of tej's own error (`tej.JobFailed`, made in
+`tej/queue/job_failure.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from tej import Error, JobFailed
 from tej_luigi.job_attributes import JobAttributes
 from tej_luigi.run import JobRun
 
-LONGEST_REPORT = 10
+MAX_REASONS = 10
 """Maximum number of failure reasons that are reported with a job's stderr."""
 
 
@@ -34,7 +35,7 @@ def describe_failures(run: JobRun) -> str:
         for task, error in members:
             job_id = getattr(error, "job_id", None)
             lines.append(f"  {task}" + (f"  job {job_id}" if job_id else ""))
-        if number < LONGEST_REPORT:
+        if number < MAX_REASONS:
             lines += [f"    {line}" for line in _details([one for _, one in members])]
     return "\n".join(lines)
 
@@ -61,4 +62,4 @@ def _details(errors: Sequence[Exception]) -> list[str]:
         str(one) if isinstance(one, Error) else f"{type(one).__name__}: {one}"
         for one in errors
     )
-    return [line for one in [*messages][:LONGEST_REPORT] for line in one.splitlines()]
+    return [line for one in [*messages][:MAX_REASONS] for line in one.splitlines()]

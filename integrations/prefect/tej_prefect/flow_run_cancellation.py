@@ -1,8 +1,9 @@
-"""Cancellation of a flow run: kills the jobs of the flow run, or leaves them running.
+"""Cancellation of a flow run: kills the jobs of its tasks, or leaves them running.
 
 The jobs of a cancelled flow run are killed, unless other flow runs have claimed the
 same jobs.  If the process of a flow run crashes or is interrupted, its jobs continue to
-run, and the next attempt of the flow run finds the jobs.
+run, and the next attempt of the flow run finds the jobs.  The worker's job, which runs
+the flow itself, is killed in `job_follower.py`.
 """
 
 from __future__ import annotations
@@ -38,9 +39,6 @@ from tej_prefect.context import (
 from tej_prefect.credentials import TejDestination
 from tej_prefect.job_result import UNENDED_STATES, JobRecord, by_queue
 
-CANCEL_GRACE = 45.0
-"""Seconds after which a worker kills the job of a cancelled or retried flow run if the
-job has not ended."""
 LEAVE_LABEL = {"on-cancel": "leave"}
 """Label of jobs that a cancellation leaves running."""
 

@@ -1,5 +1,6 @@
 """Job follower: waits until a flow run's job has ended, and reports the end to Prefect.
 
+If the flow run is cancelled, the job follower kills the job.
 The worker follows the jobs that it has submitted, and the jobs of workers that died.
 """
 
@@ -19,7 +20,6 @@ import tej
 from tej_prefect.cancellation_poller import poller
 from tej_prefect.context import CANCELLED, in_thread
 from tej_prefect.credentials import TejDestination
-from tej_prefect.flow_run_cancellation import CANCEL_GRACE
 from tej_prefect.job_result import PENDING, JobRecord
 from tej_prefect.reports import JobOutput, emit_end
 from tej_prefect.worker_configuration import (
@@ -28,6 +28,7 @@ from tej_prefect.worker_configuration import (
     TejWorkerConfiguration,
 )
 from tej_prefect.worker_job import (
+    CANCEL_GRACE,
     RETRY,
     is_superseded,
     needs_process,

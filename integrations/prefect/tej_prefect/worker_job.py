@@ -19,7 +19,6 @@ from tej_prefect.bundles import lacks_bundle
 from tej_prefect.concurrency_lease import renew_lease
 from tej_prefect.context import CANCELLED, in_thread
 from tej_prefect.credentials import TejDestination
-from tej_prefect.flow_run_cancellation import CANCEL_GRACE
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
 from tej_prefect.old_jobs import DELETE_LABEL, FLOW_RUN_LABEL
 from tej_prefect.reports import emit_start
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 UNENDED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 AWAITING_RETRY = "AwaitingRetry"
 """Name of the state of a flow run that failed and will be retried."""
+CANCEL_GRACE = 45.0
+"""Seconds after which a worker kills the job of a cancelled or retried flow run if the
+job has not ended."""
 RETRY = 30.0
 """Seconds between two attempts to reach a server."""
 SUBMIT_TIMEOUT = 600.0

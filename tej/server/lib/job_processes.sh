@@ -1,4 +1,5 @@
-# Processes of a job: find, count, signal and stop them.
+# Processes of a job: count, signal and stop them. process_search.sh decides which processes
+# belong to a job.
 # shellcheck shell=sh
 
 # find_job_processes: set $pids to the pids of all processes of $job on this host
