@@ -194,9 +194,10 @@ def report(loaded: Loaded, output: Path | None) -> None:
 @click.command()
 @pipeline_options
 def history(loaded: Loaded) -> None:
-    """List all jobs that this pipeline has submitted to the queue, oldest first.
+    """List all jobs that this pipeline has submitted.
 
-    The list includes jobs with parameter values that have since changed.
+    The oldest job is first.  The list includes jobs with parameter values that have
+    since changed.
     """
     try:
         jobs = loaded.open_queue().jobs(
