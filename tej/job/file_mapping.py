@@ -1,4 +1,4 @@
-"""Files of a job without a directory: each path has a content or a local file.
+"""Files of a job without a directory: a path maps to text, bytes or a local file.
 
 The signature is the same as for a directory with these files.
 """
