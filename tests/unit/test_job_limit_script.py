@@ -77,12 +77,17 @@ def test_ended_jobs_free_their_slots(shell: Shell) -> None:
         echo "$limit" >max_running; waits w 1; has_free_slot && printf "$limit "
         rm waiting/*; ! has_free_slot || echo none; done
     rm max_running running/*; waits w 1; has_free_slot && echo free; rm waiting/*; echo 1 >max_running
-    count_running_jobs; show counted"""
+    count_running_jobs; show counted
+    # The limit cannot be opened.
+    rm running/*; waits w 1; has_free_slot && echo one; cat() {{ [ "$1" != "$queue/max_running" ]; }}
+    read() {{ [ "$2" != max ] || return 1; command read "$@"; }}; has_free_slot && echo unlimited
+    rm max_running; has_free_slot && echo removed"""
     assert shell(lines, "default").splitlines() == [
         "query running/e running/f running/gone running/q running/r running/x",
         "left: / q r x",
         "0 x 08 free",
         "counted: / f r x",
+        *("one", "removed"),
     ]
 
 

@@ -168,16 +168,24 @@ has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
 
-# read_limit: set $max to the job limit, or to 0 if the queue has no limit.
+# read_limit: set $max to the job limit, or to 0 if the queue has no limit. Returns 1 if the
+# limit cannot be read.
 read_limit() {
     max=0
-    [ ! -f "$queue/max_running" ] || read -r max <"$queue/max_running"
+    [ -f "$queue/max_running" ] || return 0
+    max=''
+    read -r max <"$queue/max_running" || [ -n "$max" ] || cat "$queue/max_running" >/dev/null 2>&1 || {
+        max=0
+        [ ! -e "$queue/max_running" ]
+        return
+    }
     is_number "$max" || max=0
 }
 
-# has_free_slot: check whether a job waits, and fewer jobs run than the limit allows.
+# has_free_slot: check whether a job waits, and fewer jobs run than the limit allows. If the
+# limit cannot be read, the jobs wait for the next client.
 has_free_slot() {
-    read_limit
+    read_limit || return 1
     count_in waiting
     [ "$count" -gt 0 ] || return 1
     count_in running
