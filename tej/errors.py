@@ -149,8 +149,9 @@ class JobStillRunning(Error):
 
 
 class JobFailed(Error):
-    """The job exited with a non-zero code, ended by a signal, was killed or is lost.
+    """The job did not succeed.
 
+    It exited with a non-zero code, was terminated by a signal, was killed, or is lost.
     `job_id`, `state`, `exit_code`, `signal` and `host` are the values in the job's
     status.  `stderr` is the end of the job's stderr, at most 20 lines and 4 KiB.
     """
@@ -186,7 +187,7 @@ class WaitTimeout(Error, TimeoutError):
 class DownloadFailed(Error):
     """A file is missing, or its path is not allowed.
 
-    A path must not lead out of the job's directory or out of the local directory.
+    A path must not be outside the job's directory or the local directory.
     """
 
     default = "Download failed"

@@ -57,8 +57,8 @@ def is_ssh_alias(word: str) -> bool:
 def looks_like_destination(word: str) -> bool:
     """Return whether a word has the form of a destination, such as user@host.
 
-    `@` and `@2` are jobs, and a bare host name has the same form as a job or a file.
-    `./a@b` is always a file.
+    Returns False for `@` and `@2`, which are jobs; for a bare host name, which could
+    also be a job or a file; and for `./a@b`, which is always a file.
     """
     if word.startswith("./"):
         return False

@@ -45,7 +45,7 @@ def _fill(template: str, job_id: str, job: JobStatus) -> str:
                 f"--into: job '{job_id}' has no value {field[0]}; it has {known}; "
                 f"--param {field[1]} selects only the jobs with this parameter"
             )
-        # The value comes from the server, and must not name a path outside of the local
+        # The value comes from the server, and must not name a path outside the local
         # directory.
         if found in ("", ".", "..") or not re.fullmatch(r"[^/\\\0]*", found):
             raise click.UsageError(

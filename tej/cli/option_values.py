@@ -70,7 +70,10 @@ def read_variables(file: IO[str]) -> list[str]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise click.UsageError(f"--env-file: {name!r} is not a variable name")
         if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise click.UsageError(f"--env-file: the value of {name} is not text")
+            raise click.UsageError(
+                f"--env-file: the value of {name} contains characters that cannot be "
+                "encoded as UTF-8"
+            )
     return [f"{name}={value}" for name, value in values.items()]
 
 

@@ -139,7 +139,10 @@ def make_spec(
     files: Files,
     given: Mapping[str, Any],
 ) -> JobSpec:
-    """Return the job to submit; resources in `given` override the job's resources."""
+    """Return the spec for the retry of a job.
+
+    Resources in `given` override those of the earlier job.
+    """
     return JobSpec(
         files.directory,
         own.script,

@@ -33,5 +33,6 @@ def check_environment(environment: Mapping[str, str]) -> None:
             # `from None` hides the UnicodeEncodeError, because its message quotes the
             # value, which may be a secret.
             raise InvalidJobDirectory(
-                f"The value of variable '{name}' is not text"
+                f"The value of variable '{name}' contains characters that cannot be "
+                "encoded as UTF-8"
             ) from None

@@ -90,9 +90,10 @@ class Resources:
         return self != Resources()
 
     def as_dict(self) -> dict[str, str]:
-        """Return the requested resources by name, as `JobStatus.resources` has them.
+        """Return the requested resources by name, in the format of `JobStatus.resources`.
 
-        The values of a resource that can be requested repeatedly are joined by a blank.
+        The values of a resource that can be requested repeatedly are separated by
+        spaces.
         """
         found: dict[str, str] = {}
         for line in self.lines():

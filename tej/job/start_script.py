@@ -131,7 +131,10 @@ def check_text(text: str, kind: str) -> None:
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
-        raise InvalidJobDirectory(f"The command {text!r} is not text") from error
+        raise InvalidJobDirectory(
+            f"{text!r} is not {kind}: it contains characters that cannot be encoded as "
+            "UTF-8"
+        ) from error
 
 
 def _replace_backslashes(directory: Path, text: str) -> str:
@@ -156,7 +159,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
     """Return the path of the file that a script's symbolic links lead to.
 
     Returns None if a link leads to an absolute path, because only the server can check
-    that path.  Raises InvalidJobDirectory if a relative link leads out of `directory`.
+    that path.  Raises InvalidJobDirectory if a relative link points outside `directory`.
     """
     if os.name == "posix" and "/" not in name and not (directory / name).is_symlink():
         # `resolve` takes longer than all other work on a small job.
@@ -170,7 +173,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
         if path.is_symlink() and path.readlink().is_absolute():
             return None
     raise InvalidJobDirectory(
-        f"The script '{directory / name}' is a link to '{real}', which is outside of "
+        f"The script '{directory / name}' is a link to '{real}', which is outside "
         "the directory and would not be sent"
     )
 

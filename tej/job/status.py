@@ -29,7 +29,7 @@ class JobState(str, enum.Enum):
     KILLED = "killed"
     """The job ended after a `kill`, or was cancelled in the scheduler."""
     LOST = "lost"
-    """The outcome of the job is unknown; `JobStatus.evidence` has the reason."""
+    """The outcome of the job is unknown; `JobStatus.evidence` contains the reason."""
 
     @property
     def final(self) -> bool:

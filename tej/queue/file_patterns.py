@@ -81,15 +81,13 @@ class FilePattern:
 def check_name(name: str) -> str:
     """Return a path in the job's directory without `.` and `..`.
 
-    Raises DownloadFailed if the path leads out of the job's directory.
+    Raises DownloadFailed if the path is outside the job's directory.
     """
     if not name:
         raise DownloadFailed("'' is not the name of a file")
     path = posixpath.normpath(name)
     if path.startswith(("/", "../")) or path == ".." or "\0" in path:
-        raise DownloadFailed(
-            f"'{name}' leads out of the job's directory, and is refused"
-        )
+        raise DownloadFailed(f"'{name}' is outside the job's directory, and is refused")
     return from_local(path)
 
 

@@ -675,7 +675,7 @@ class RemoteQueue:
         """Return the entries of a directory of a job, sorted by name.
 
         `path` is a directory in the job's directory, or a file.  Raises DownloadFailed
-        if `path` does not exist or leads out of the job's directory.
+        if `path` does not exist or is outside the job's directory.
         """
         return job_files.list_files(self.connection, job_id, path)
 
@@ -702,7 +702,7 @@ class RemoteQueue:
         received.
 
         Raises DownloadFailed if a file is missing, if `recursive` is False and a
-        directory is requested, or if a path leads out of the job's directory or the
+        directory is requested, or if a path is outside the job's directory or the
         local directory.
         """
         return download.download(

@@ -270,7 +270,7 @@ class Submission:
         if is_new or not job.signature or found.signature == job.signature:
             return Outcome(job.job_id, found, is_new)
         if found.signature:
-            reason = "was made from other files or another command"
+            reason = "was made from different files or a different command"
         else:
             reason = "has no signature that can be read (an older tej stored none)"
         taken = JobAlreadyExists(

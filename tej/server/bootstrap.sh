@@ -43,7 +43,8 @@ begin() {
 # close_descriptors: close all descriptors except stdin, stdout and stderr. A start-up file may
 # have duplicated stdout (`exec 3>&1`, or `exec {copy}>&1`, which uses 10 or more). A job would
 # inherit the descriptor, and the client would wait until the job ends. Sets $unclosed to the
-# other descriptors, each with a comma, if the shell can name only 0 to 9 (dash, mksh).
+# other open descriptors, each followed by a comma, if the shell supports only the
+# descriptors 0 to 9 (dash, mksh).
 close_descriptors() {
     unclosed=''
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
@@ -57,7 +58,7 @@ close_descriptors() {
         break
     done
     [ -n "$unclosed" ] || return 0
-    # A shell that cannot name 10 passes `10` as an argument.
+    # In `10>&-`, a shell that supports only one-digit descriptors takes `10` as an argument.
     # shellcheck disable=SC2016 # expanded by `eval`
     eval 'set -- 10>&-; count=$#'
     [ "$count" = 0 ] || return 0

@@ -172,9 +172,9 @@ record_end() {
     done
 }
 
-# copy_facts: set $copy to the words TOKEN SUBMITTED STARTED HOST NATIVE_ID end, which are the
-# token of the job and the contents of other facts, for the second line of `finished`. A list
-# of many jobs then opens fewer files (ended_jobs.sh). Sets $copy to '' if the job has not
+# copy_facts: set $copy to `TOKEN SUBMITTED STARTED HOST NATIVE_ID end`: the token of the job,
+# the contents of other facts, and the literal word `end`. The caller writes $copy to the
+# second line of `finished`, so that a list of many jobs opens fewer files (ended_jobs.sh). Sets $copy to '' if the job has not
 # started, or has a rare fact that its record depends on.
 copy_facts() {
     copy=''

@@ -40,7 +40,7 @@ class Scripts(NamedTuple):
 
     files: dict[str, str]
     digest: str
-    """Hash of all scripts; a queue's file `version` has the hash of its scripts."""
+    """Hash of all scripts; a queue's file `version` contains the hash of its scripts."""
 
 
 @lru_cache(maxsize=1)

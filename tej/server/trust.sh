@@ -65,8 +65,9 @@ search_untrusted() {
     untrusted=${untrusted%%"$tej_newline"*}
 }
 
-# find_replaceable: set $replaceable to a directory above $queue in which every user can
-# rename the next directory down, and so replace the queue; empty if there is none.
+# find_replaceable: set $replaceable to a directory above $queue that is world-writable and
+# has no sticky bit, so that any user can replace the queue by renaming a directory. Sets
+# $replaceable to '' if there is no such directory.
 find_replaceable() {
     above=.. rest=${queue%/*}
     set --

@@ -72,7 +72,7 @@ class Lookup:
         return str(self.port or self.first("port") or 22)
 
     def tokens(self) -> dict[str, str]:
-        """Return the values of the tokens: the key `h` has the value of `%h`."""
+        """Return the values of the tokens: the key `h` maps to the value of `%h`."""
         local = socket.gethostname()
         return {
             "h": self.host,

@@ -42,10 +42,11 @@ class Unpacker:
     member was not requested.  A file appears under its name only when it is complete,
     and then replaces an existing file.
 
-    Raises DownloadFailed if the archive is malformed, or if a path is outside of
+    Raises DownloadFailed if the archive is malformed, or if a path is outside
     `root`.  Also raises DownloadFailed if this machine cannot store the name of a file,
-    but only after all other files have been written.  Links that lead out of `root`,
-    pipes and devices are skipped, and `left_out` has a message about each of them.
+    but only after all other files have been written.  Links that point outside
+    `root`, pipes and devices are skipped, and `left_out` contains a message about each
+    of them.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Unpacker:
     ) -> None:
         if ".." in name.parts or name.is_absolute() or "\0" in member.name:
             raise DownloadFailed(
-                f"The server sent '{printable(name)}', which leads out of the "
+                f"The server sent '{printable(name)}', which is outside the "
                 "directory; the file was refused"
             )
         target = self.place(name)
@@ -162,7 +163,7 @@ class Unpacker:
             inside = False
         if not inside or target.name == "..":
             raise DownloadFailed(
-                f"'{printable(target)}' would be outside of '{self.root}'"
+                f"'{printable(target)}' would be outside '{self.root}'"
             )
 
     def _make_link(self, name: str, aim: str, fresh: Path, target: Path) -> None:
@@ -173,8 +174,8 @@ class Unpacker:
         # A ".." after a name may lead anywhere, because the name may itself be a link.
         if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
             raise _LeftOut(
-                f"'{printable(name)}' is a link to '{printable(aim)}', which leads out "
-                "of the downloaded files"
+                f"'{printable(name)}' is a link to '{printable(aim)}', which is "
+                "outside the downloaded files"
             )
         try:
             fresh.symlink_to(Path(local))

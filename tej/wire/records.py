@@ -24,7 +24,7 @@ _LEADING_DIGITS = re.compile(r"[0-9]{1,15}")
 def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatus:
     """Parse the record of a job, as written by the server's function `print_job`.
 
-    `head` has the values of the reply that apply to all jobs.  Unknown keys are
+    `head` contains the values of the reply that apply to all jobs.  Unknown keys are
     ignored.  Raises RemoteCommandFailure if the record is malformed.
     """
     # A list of 100,000 jobs must take only seconds, so needless copies are avoided.

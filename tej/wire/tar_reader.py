@@ -159,7 +159,7 @@ class TarReader:
 def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
     """Return the segments of a sparse file that are not empty.
 
-    Raises DownloadFailed if segments overlap or lie outside of the file.
+    Raises DownloadFailed if segments overlap or lie outside the file.
     """
     end = 0
     listed = cast("list[tuple[int, int]]", member.sparse or [])

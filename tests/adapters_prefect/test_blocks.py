@@ -177,7 +177,7 @@ def test_script_is_uploaded_with_matching_files(
     assert run.logs().split() == ["2", "1", "_stderr", "_stdout", "data", "start.sh"]
     with pytest.raises(tej.InvalidJobDirectory, match=r"'nothing/\*' matches no file"):
         TejJob(destination=local, script="ls", files=["nothing/*"]).trigger()
-    with pytest.raises(tej.InvalidJobDirectory, match="leads out of"):
+    with pytest.raises(tej.InvalidJobDirectory, match="points outside"):
         TejJob(destination=local, script="ls", files=["../x"]).trigger()
 
 

@@ -112,7 +112,9 @@ def test_invalid_variable_is_refused_before_upload(
 def test_given_id_must_match_the_work(queue: tej.RemoteQueue, job: Make) -> None:
     queue.ensure(job("echo one", name="one"), job_id="mine").wait()
     assert not queue.ensure(job("echo one", name="one"), job_id="mine").is_new
-    with pytest.raises(tej.JobAlreadyExists, match="other files or another command"):
+    with pytest.raises(
+        tej.JobAlreadyExists, match="different files or a different command"
+    ):
         queue.ensure(job("echo two", name="two"), job_id="mine")
     assert b"".join(queue.logs("mine")) == b"one\n"
 

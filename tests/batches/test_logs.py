@@ -179,7 +179,7 @@ def test_missing_job_and_missing_file_are_errors(
         tej.DownloadFailed, match="'folder' in job 'there' is a directory"
     ):
         b"".join(queue.logs("there", "folder"))
-    with pytest.raises(tej.DownloadFailed, match="leads out of"):
+    with pytest.raises(tej.DownloadFailed, match="is outside"):
         queue.logs("there", "../spec")
 
 

@@ -66,9 +66,9 @@ def test_ls_json_has_kinds_sizes_and_targets(full: Callable) -> None:
     ("path", "message"),
     [
         ("absent", "There is no 'absent' in job 'full'"),
-        ("outside", "leads out of the directory of job 'full'"),
-        ("../..", "leads out of the job's directory"),
-        ("/etc", "leads out of the job's directory"),
+        ("outside", "points outside the directory of job 'full'"),
+        ("../..", "is outside the job's directory"),
+        ("/etc", "is outside the job's directory"),
     ],
 )
 def test_ls_refuses_other_paths(full: Callable, path: str, message: str) -> None:

@@ -285,7 +285,7 @@ def test_invalid_directory_has_no_signature(folder: Path, tmp_path: Path) -> Non
     ("environment", "words"),
     [
         ({"A": 1}, "variable 'A' must be text, not a value of type int"),
-        ({"A": "\ud800"}, "variable 'A' is not text"),
+        ({"A": "\ud800"}, "variable 'A' contains characters that cannot"),
         ({"A b": "1"}, "'A b' cannot be an environment variable"),
     ],
 )

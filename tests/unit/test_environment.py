@@ -15,7 +15,7 @@ from tej.job.environment import check_environment
         ("TEJ_JOB_ID", "", "set by tej itself"),
         ("A", 1, "not a value of type int"),
         ("A", "a\0b", "contains a NUL"),
-        ("A", "\ud800", "is not text"),
+        ("A", "\ud800", "cannot be encoded as UTF-8"),
     ],
 )
 def test_variable_is_refused(name: str, value: str, why: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tej import InvalidJobDirectory
-from tej.job.start_script import find_command
+from tej.job.start_script import check_text, find_command
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_backslash_may_be_part_of_a_script_name(directory: Path) -> None:
         ("away", "is a link to"),
         ("", "is not a script"),
         ("a\0b", "is not a script"),
-        ("\ud800", "is not text"),
+        ("\ud800", "is not a script or a command: .* UTF-8"),
     ],
 )
 def test_impossible_script_is_refused(
@@ -84,6 +84,12 @@ def test_impossible_script_is_refused(
 ) -> None:
     with pytest.raises(InvalidJobDirectory, match=problem):
         find_command(directory, script)
+
+
+@pytest.mark.parametrize("text", [" ", "\ud800"])
+def test_error_for_unusable_text_names_its_kind(text: str) -> None:
+    with pytest.raises(InvalidJobDirectory, match="is not a command to run at the end"):
+        check_text(text, "a command to run at the end")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class TejFlow(InfrastructureBoundFlow[P, R]):
         return object.__new__, (Flow,), state
 
     def with_options(self, **options: Any) -> TejFlow[P, R]:
-        """Return a copy of the flow with other options."""
+        """Return a copy of the flow with different options."""
         return _as_tej_flow(super().with_options(**options))
 
 

@@ -121,7 +121,7 @@ class TejDestination(CredentialsBlock):
         return f"{self.address} {self.queue}"
 
     def model_copy(self, **options: Any) -> Self:
-        """Return a copy; a copy with other values is not a stored block."""
+        """Return a copy; a copy with different values is not a stored block."""
         copy = super().model_copy(**options)
         if options.get("update"):
             copy._block_document_name = None

@@ -122,8 +122,8 @@ class JobFollower:
                 # The file system of the queue may be unmounted for a while.
                 now = time.monotonic()
                 if missing_since is None or now - begun > RETRY:
-                    # The queue may have existed during this attempt, but not in its
-                    # last `error.waited` seconds.
+                    # The queue may have existed during this attempt, but it has been
+                    # missing for the last `error.waited` seconds.
                     missing_since = now - error.waited
                 if now - missing_since > MISSING_TIMEOUT:
                     if isinstance(error, tej.QueueLinkBroken):

@@ -107,7 +107,7 @@ class TejStorage(WritableFileSystem):
 
 
 def _check(path: str) -> str:
-    """Return the path of a file; raise ValueError if it leads out of the directory."""
+    """Return the path of a file; raise ValueError if it is outside the directory."""
     key = PurePosixPath(path)
     if not key.parts or key.is_absolute() or ".." in key.parts:
         raise ValueError(f"'{path}' is not a path in the storage")

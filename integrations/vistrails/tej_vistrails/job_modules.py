@@ -247,7 +247,7 @@ class BaseSubmitJob(JobMixin, Module):
             job.client.ensure(job.job_id, directory, options)
         except ClientError as error:
             if error.kind == "JobAlreadyExists":
-                # Another client has started a job with this id and other files.
+                # Another client has started a job with this id but different files.
                 warn("tej: %s; the existing job is used" % error.message)
                 return
             if not (known or error.is_temporary):
@@ -316,7 +316,9 @@ class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
         base = self.force_get_input("job")
         if base is None and not self.input_ports_order:
             raise fail(
-                self, "A job needs a directory on the port 'job', or ports with files"
+                self,
+                "The job has no files: connect a directory to the port 'job', or add "
+                "input ports for files",
             )
         if base is not None and not os.path.isdir(base.name):
             raise fail(self, "'%s' is not a directory" % base.name)

@@ -141,9 +141,10 @@ store_objects() {
 }
 
 # collect_unused_objects: remove the objects that no job and no archived attempt lists.
-# The objects are listed before the assemblies are read. Therefore the jobs of every
-# listed object are already published, and an object that is added later is not removed.
-# `jobs` is read before `attempts`, because a retry moves a job from `jobs` to
+# The function first finds the objects, and then reads the `assembly` files. An object is
+# stored only after its jobs are published, so the `assembly` files contain every object
+# that was found and is in use. An object that is stored later is not found, and not
+# removed. `jobs` is read before `attempts`, because a retry moves a job from `jobs` to
 # `attempts`.
 collect_unused_objects() (
     cd "$queue" && [ -d objects ] || return 0

@@ -82,8 +82,8 @@ may_have_wrapper() {
     ! is_gone "$2" "$3"
 }
 
-# find_wrapper: set $item to $id and the words PID START of the wrapper of $job. Returns 1 if
-# the job has no wrapper on this host yet.
+# find_wrapper: set $item to `ID PID START`: the id of the job, and the pid and start time of
+# its wrapper. Returns 1 if the job has no wrapper on this host yet.
 find_wrapper() {
     [ -s "$job/native_id" ] && IFS= read -r native <"$job/native_id" || return 1
     set -f

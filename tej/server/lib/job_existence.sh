@@ -26,7 +26,7 @@ may_exist() {
     fi
 }
 
-absent_ids=' ' # ids of jobs that certainly do not exist, each after a blank
+absent_ids=' ' # ids of jobs that certainly do not exist, each followed by a space
 
 # find_absent ID...: if many of the jobs have no directory, find the jobs that certainly do not
 # exist, so that find_job need not start a process for each of them. Ids of attempts are

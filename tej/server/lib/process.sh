@@ -190,8 +190,8 @@ enter_subshell() {
     self=${stat%% *} own_start=${start:--}
 }
 
-# me: set $who to the words HOST BOOT SPACE PID START that identify this shell, and $own_start
-# to START.
+# me: set $who to `HOST BOOT SPACE PID START`, which identifies this shell, and $own_start to
+# START.
 me() {
     get_host
     [ -n "${own_start-}" ] || {

@@ -172,7 +172,7 @@ split_words='
 '
 
 # check_directives: set $requested_options to the options in the script and in $r_options,
-# as words NAME=VALUE, each followed by a blank. Quotes and blanks in VALUE are removed.
+# as words NAME=VALUE, each followed by a space. Quotes and blanks in VALUE are removed.
 # Returns 1 and sets $why if an option requests an array job or a submission that waits for
 # the job.
 check_directives() {

@@ -143,8 +143,8 @@ record_cause() {
     [ "$listed_state" != cancelled ] || state=killed
 }
 
-# set_cause: set $cause to the words KIND WORDS of the fact `reason`, from the answer of the
-# scheduler, and from the signals that the job has received.
+# set_cause: set $cause to `KIND WORDS` for the fact `reason`. The cause is determined from the
+# answer of the scheduler, and from the signals that the job has received.
 set_cause() {
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;

@@ -67,8 +67,9 @@ cancel_job() {
     put ending "$(date +%s) cancel$requeued" 2>/dev/null || :
 }
 
-# note_requeued: set $requeued to ` requeued` if the scheduler has put the started job back
-# into its queue, now or before an earlier step of the kill, and to '' otherwise.
+# note_requeued: set $requeued to ` requeued` if the scheduler has requeued the job after the
+# job started, and to '' otherwise. An earlier step of the same kill may already have
+# recorded the requeue (was_requeued).
 note_requeued() {
     was_requeued || [ "$listed_state" != queued ] || [ -z "$started" ] || requeued=requeued
     requeued=${requeued:+ requeued}

@@ -175,7 +175,7 @@ derive_submission_state() {
 }
 
 # derive_queued_state: derive the state of a job that the scheduler reports as queued. If the
-# job has already started, the scheduler has put it back into its queue.
+# job has already started, the scheduler has requeued the job.
 derive_queued_state() {
     if [ -e "$job/requeue" ]; then
         clear_missed
@@ -274,8 +274,8 @@ is_end_certain() {
     ! was_requeued && ! scheduler_node_down "$nid"
 }
 
-# was_requeued: check whether the scheduler had put the started job back into its queue when
-# tej cancelled the job.
+# was_requeued: check whether the scheduler had already requeued the started job when tej
+# cancelled the job.
 was_requeued() {
     requeued=''
     [ ! -f "$job/ending" ] || read -r _ _ requeued <"$job/ending"

@@ -10,7 +10,7 @@
 # job that changes the mode, can still write to it. Therefore all objects with the suffix
 # get the same modification time. An object with a different time was changed. Further jobs
 # do not get a link to a changed object, and a job that already has a link to a changed
-# object is not started. The file `share_time` has the same time, so that a shell can
+# object is not started. The file `share_time` has the same modification time, so that a shell can
 # compare the times without starting a process.
 
 share_time=200001010000.00

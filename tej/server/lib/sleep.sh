@@ -24,8 +24,9 @@ sleep_until_signal() {
 
 # end_sleep: end the `sleep` of sleep_until_signal, in a trap that exits. The trap may run
 # as soon as `sleep` has started. Therefore the pid is read from $!, which the shell sets
-# together with the start, and not from a variable that is assigned later. A process that
-# has not called exec yet would lose a SIGTERM in the handler of the shell.
+# together with the start, and not from a variable that is assigned later. SIGKILL is used
+# because, until the child calls exec, the signal handler inherited from the shell could
+# catch and discard a SIGTERM, and `sleep` would continue.
 end_sleep() {
     # Without `wait`, the ended `sleep` would become an orphan, and each job that ends at
     # the same time would search all processes (may_have_left_processes).

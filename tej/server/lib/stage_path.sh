@@ -1,5 +1,5 @@
-# Paths in the stage of a job: resolves symbolic links, and refuses paths that lead out of
-# the stage.
+# Paths in the stage of a job: resolves symbolic links, and refuses paths that point
+# outside the stage.
 # shellcheck shell=sh
 
 # enter PATH: set $directory to PATH with all symbolic links resolved. $(...) strips
@@ -39,12 +39,12 @@ real_path() {
     [ -e "$real" ]
 }
 
-# check PATH: quit if PATH leads out of the stage.
+# check PATH: quit if PATH points outside the stage.
 check() {
     real_path "./$1" || quit 22 "'$1' in job '$id' is a broken link"
     case $real in
         "$stage" | "$stage"/*) ;;
-        *) quit 22 "'$1' leads out of the directory of job '$id', to '$real'" ;;
+        *) quit 22 "'$1' points outside the directory of job '$id', to '$real'" ;;
     esac
 }
 

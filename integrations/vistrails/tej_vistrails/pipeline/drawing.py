@@ -61,7 +61,7 @@ def draw(
 ) -> str:
     """Return the drawing of a pipeline as an SVG document.
 
-    `states` has the number of jobs in each state, by the name of the module.
+    `states` maps the name of each module to the number of jobs in each state.
     """
     boxes = _place(pipeline.modules)
     width = max(box.x for box in boxes.values()) + _WIDTH + _MARGIN

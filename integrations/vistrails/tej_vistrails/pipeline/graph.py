@@ -112,7 +112,7 @@ class Pipeline:
         return found[0]
 
     def with_values(self, values: Mapping[str, object]) -> Pipeline:
-        """Return a copy of this pipeline with other values on some ports.
+        """Return a copy of this pipeline with different values on some ports.
 
         Only the modules with changed ports, and the modules downstream of them, are
         copied; both pipelines share all other modules.

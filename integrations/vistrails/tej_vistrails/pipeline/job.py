@@ -139,7 +139,7 @@ class Job(Module):
     def start_script(self, words: Mapping[str, object]) -> str:
         """Return the content of `start.sh`.
 
-        `words` has the value of each port; files are paths on the server.
+        `words` maps the name of each port to its value; files are paths on the server.
         """
         lines = ["#!/bin/sh", "set -e"]
         outputs = [path.rstrip("/") for path in self.output_paths.values()]

@@ -143,7 +143,7 @@ class Module:
         raise NotImplementedError
 
     def with_values(self, values: Mapping[str, object]) -> Module:
-        """Return a copy of this module with other values on some ports."""
+        """Return a copy of this module with different values on some ports."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, port_values={**self.port_values})
         for port, value in values.items():

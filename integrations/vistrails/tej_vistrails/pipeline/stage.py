@@ -33,7 +33,7 @@ from tej_vistrails.pipeline.module import (
 def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec:
     """Return the `JobSpec` of a job module in a pipeline.
 
-    `ids` has the ids of the jobs upstream.  Raises PipelineError if a local file does
+    `ids` maps the modules upstream to the ids of their jobs.  Raises PipelineError if a local file does
     not exist, or if two files of the job have the same path.
     """
     stage = _Stage(job, ids)
