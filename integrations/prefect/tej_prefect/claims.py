@@ -117,7 +117,7 @@ def _parse(name: str, content: bytes, written: float, now: float) -> Claim | Non
 def wanted_by_others(
     queue: tej.RemoteQueue, stage: str, cancelled: Collection[UUID]
 ) -> dict[str, Claim]:
-    """Return the claims of flow runs outside of `cancelled`, by the ids of their jobs.
+    """Return the claims of flow runs outside `cancelled`, by the ids of their jobs.
 
     The claim of a flow run that has ended or is cancelled is ignored.  If Prefect's API
     does not know a flow run, the flow run probably uses another API, so its claim is

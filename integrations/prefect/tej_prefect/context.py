@@ -37,7 +37,7 @@ PAGE = 200
 
 @dataclass(frozen=True)
 class Run:
-    """Ids of the current flow run and task run; None outside of a flow or task."""
+    """Ids of the current flow run and task run; None outside a flow or task."""
 
     flow_run_id: UUID | None = None
     task_run_id: UUID | None = None
@@ -75,7 +75,7 @@ def labels_of_run() -> dict[str, str]:
 
 
 def run_logger() -> AnyLogger:
-    """Return the logger of the current run, or an ordinary logger outside of a run."""
+    """Return the logger of the current run, or an ordinary logger outside a run."""
     try:
         return get_run_logger()
     except MissingContextError:

@@ -95,7 +95,7 @@ def kill_unclaimed(
     *,
     suspended: UUID | None = None,
 ) -> None:
-    """Kill the jobs, except those that flow runs outside of `cancelled` have claimed.
+    """Kill the jobs, except those that flow runs outside `cancelled` have claimed.
 
     If the claims of other flow runs cannot be read, all jobs are left running.  If
     `suspended` is the id of a flow run that was cancelled while it was suspended, only
@@ -173,7 +173,7 @@ def kill_jobs(
     *,
     leave: bool = True,
 ) -> None:
-    """Kill the jobs that no flow run outside of `cancelled` has claimed.
+    """Kill the jobs that no flow run outside `cancelled` has claimed.
 
     Jobs whose `on_cancel` is "leave" are left running, unless `leave` is false.
     """

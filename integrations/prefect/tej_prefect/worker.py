@@ -215,7 +215,7 @@ class TejWorker(
         await super()._propose_crashed_state(flow_run, message, client)
 
     async def _repeat_steps(self) -> None:
-        """Reconcile periodically; outside of a service, only send heartbeats.
+        """Reconcile periodically; outside a service, only send heartbeats.
 
         A program may create a worker to submit its own flow.  The program's worker must
         not take over other flow runs, because the program would wait for them.
