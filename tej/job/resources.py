@@ -90,7 +90,7 @@ class Resources:
         return self != Resources()
 
     def as_dict(self) -> dict[str, str]:
-        """Return the requested resources by name, in the format of `JobStatus.resources`.
+        """Return the requested resources, in the format of `JobStatus.resources`.
 
         The values of a resource that can be requested repeatedly are separated by
         spaces.

@@ -159,7 +159,8 @@ def _file_sent(directory: Path, name: str) -> str | None:
     """Return the path of the file that a script's symbolic links lead to.
 
     Returns None if a link leads to an absolute path, because only the server can check
-    that path.  Raises InvalidJobDirectory if a relative link points outside `directory`.
+    that path.  Raises InvalidJobDirectory if a relative link points outside
+    `directory`.
     """
     if os.name == "posix" and "/" not in name and not (directory / name).is_symlink():
         # `resolve` takes longer than all other work on a small job.

@@ -40,7 +40,7 @@ class Scripts(NamedTuple):
 
     files: dict[str, str]
     digest: str
-    """Hash of all scripts; a queue's file `version` contains the hash of its scripts."""
+    """Hash of all scripts; the file `version` of a queue contains the same hash."""
 
 
 @lru_cache(maxsize=1)

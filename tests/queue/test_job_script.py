@@ -162,7 +162,7 @@ def test_script_may_be_link_to_server_program(
         ("sub", "is a directory"),
         ("dangling", "is a link to 'nowhere', which does not exist"),
         ("dangling --now", "is a link to 'nowhere', which does not exist"),
-        ("outside", "is outside of the directory and would not be sent"),
+        ("outside", "is outside the directory and would not be sent"),
         ("", "is not a script or a command"),
         (" \n", "is not a script or a command"),
         ("a\0b", "is not a script or a command"),

@@ -134,7 +134,7 @@ def test_no_generated_archive_writes_outside(
 @pytest.mark.parametrize("kind", ["file", "directory"])
 def test_link_of_the_user_does_not_lead_outside(root: Path, kind: str) -> None:
     (root / "link").symlink_to(root.parent)
-    with pytest.raises(tej.DownloadFailed, match="outside of"):
+    with pytest.raises(tej.DownloadFailed, match="outside"):
         unpack(root, (kind, "link/evil", ""))
     assert outside(root) == []
 

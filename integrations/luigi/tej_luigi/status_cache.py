@@ -35,7 +35,7 @@ class _ThreadState(threading.local):
     """State of the calling thread."""
 
     since: float | None = None
-    """Statuses read before this time are not used; None outside of
+    """Statuses read before this time are not used; None outside
     `cached_statuses`."""
     is_naming = False
     """Whether the calling thread is computing the job ids of all tasks."""

@@ -420,8 +420,8 @@ def _render_directory(folder: Path, parameters: Mapping[str, object]) -> None:
 def _copy(pattern: str, source: Path, folder: Path) -> None:
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise tej.InvalidJobDirectory(
-            f"The pattern '{pattern}' points outside '{source}': use a relative pattern "
-            "without '..'"
+            f"The pattern '{pattern}' points outside '{source}': use a relative "
+            "pattern without '..'"
         )
     found = sorted(source.glob(pattern))
     if not found:

@@ -33,8 +33,8 @@ from tej_vistrails.pipeline.module import (
 def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec:
     """Return the `JobSpec` of a job module in a pipeline.
 
-    `ids` maps the modules upstream to the ids of their jobs.  Raises PipelineError if a local file does
-    not exist, or if two files of the job have the same path.
+    `ids` maps the modules upstream to the ids of their jobs.  Raises PipelineError if a
+    local file does not exist, or if two files of the job have the same path.
     """
     stage = _Stage(job, ids)
     values = {port.name: stage.place_port(port) for port in job.inputs.values()}
