@@ -129,7 +129,7 @@ find_queue() {
     while [ ! -d "$path" ]; do
         if [ ! -e "$path" ] && [ ! -h "$path" ]; then
             check_absent "$path"
-            [ "$link_count" = 0 ] || quit 11 "The link '$link' leads to '$path', which does not exist"
+            [ "$link_count" = 0 ] || quit 11 "The link '$link' points to '$path', which does not exist"
             queue=$path
             return 1
         fi
@@ -155,7 +155,7 @@ find_queue() {
 # makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be set up again.
 check_absent() {
     tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # The shell's own message, with the status 126 or 127, would be about `ls`.
+    # With the status 126 or 127, the message is from the shell: it is about `ls`, not the path.
     case $?:$tej_error in
         0:* | [12]:*': No such file or directory') ;;
         *) quit 20 "'$1' cannot be read on the server: ${tej_error##*: }" ;;
@@ -164,8 +164,8 @@ check_absent() {
 
 # check_mounted: quit if the path $queue, at which no queue was found, is on a file system of
 # /etc/fstab that is not mounted. The queue may be there: if it were set up again in the empty
-# mount point, its jobs would be started a second time. In a container, the file system may be
-# missing, and a directory of it be mounted with the path of the host.
+# mount point, its jobs would be started a second time. In a container, the file system itself
+# may be missing, while one of its directories is mounted at the same path as on the host.
 check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue

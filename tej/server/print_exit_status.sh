@@ -1,7 +1,7 @@
 # Process that waits for the script of a job under a scheduler: print_exit_status.sh SIGNAL...
 # Runs $tej_run, and prints `==STATUS`, or `=MESSAGE=STATUS` with a message such as "Terminated"
 # if a signal has ended the script. This code is in a separate file, because bash prints
-# "Terminated" only in a shell that runs a file: not with `-c`. The shell has empty traps for
+# "Terminated" only if it runs a script file, and not with `-c`. The shell has empty traps for
 # SIGNAL..., because schedulers send these signals to the whole session.
 #
 # Between the equals signs, only the shell may print. A program may print a warning when it

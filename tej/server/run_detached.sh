@@ -174,8 +174,8 @@ record_end() {
 
 # copy_facts: set $copy to `TOKEN SUBMITTED STARTED HOST NATIVE_ID end`: the token of the job,
 # the contents of other facts, and the literal word `end`. The caller writes $copy to the
-# second line of `finished`, so that a list of many jobs opens fewer files (ended_jobs.sh). Sets $copy to '' if the job has not
-# started, or has a rare fact that its record depends on.
+# second line of `finished`, so that a list of many jobs opens fewer files (ended_jobs.sh).
+# Sets $copy to '' if the job has not started, or has a rare fact that its record depends on.
 copy_facts() {
     copy=''
     [ -s "$job/started" ] && [ -f "$job/submitted" ] || return 0

@@ -230,7 +230,8 @@ run_job() {
         done
     } &
     runner=$!
-    # A process that gets the pid of a dead runner must not keep the heartbeat alive.
+    # The start time distinguishes this runner from a later process with the same pid, which
+    # must not keep the heartbeat alive.
     get_start $$
     runner_start=${start:--}
     watch_session >/dev/null 2>&1 &

@@ -16,7 +16,8 @@ export TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR TEJ_JOB_STATE TEJ_JOB_EXIT_CODE TEJ_JOB_
 # A retry can move the job's directory, and another job can then have its old path.
 job=.
 
-# search_failed: if the processes cannot be listed, only the command itself is awaited.
+# search_failed: called if the processes cannot be listed. Does nothing, so that still_runs
+# checks only the command itself.
 search_failed() { :; }
 
 # still_runs: check whether the command, or a process that it has started, is running.

@@ -50,8 +50,8 @@ find_untrusted() {
     done
 }
 
-# search_untrusted PATH...: find_untrusted, once. PATH... are further directories to
-# search, relative to the queue.
+# search_untrusted PATH...: search once for find_untrusted, and set $untrusted. PATH... are
+# further directories to search, relative to the queue.
 search_untrusted() {
     untrusted=$(
         cd "$queue" && find -L . "$@" \( -path . -o -path 'scripts/*' -o -prune \) \( \

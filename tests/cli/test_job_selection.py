@@ -125,7 +125,7 @@ def test_job_submitted_again_is_not_deleted(
     wait_until(lambda: _submit_later(library, job, old), "a second has passed")
     error = library.delete_many([old, "train-1"])
     assert error["train-1"] is None
-    assert "submitted under its id since" in str(error["plot"])
+    assert "submitted in the meantime" in str(error["plot"])
 
 
 def _submit_later(library: tej.RemoteQueue, job: Make, old: tej.JobStatus) -> bool:

@@ -416,7 +416,7 @@ OBSTACLE = function("find_obstacle", "commands/delete") + function(
         ("find_job_processes() { pids='7 8'; }", "2 of its processes still run"),
         ("has_sign_of_life() { sign='it runs'; }", "it runs: kill it first"),
         ("ran_here() { elsewhere=other; return 1; }", ""),
-        ("since=6", "another job was submitted under its id since"),
+        ("since=6", "another job with this id was submitted in the meantime"),
         ("since=-", ""),
         ("find_pending_dependent() { dependent=b; }", "job 'b' needs it"),
     ],

@@ -306,7 +306,7 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
         "elsewhere: created ",
         "silent: created slurm does not answer; last known: created",
     ]
-    assert said[3].startswith("first: created slurm lists no job of that name")
+    assert said[3].startswith("first: created slurm lists no job with the name")
     assert said[4].startswith("claimed: created ")
     assert said[5].startswith("second: lost the submission to slurm was interrupted")
     assert said[6].startswith("killed: killed ")
@@ -374,7 +374,7 @@ def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:
     assert said[0] == "queued slurm 5: requeued, and will run again from the start"
     assert said[1] == "running "
     assert said[2].startswith("running slurm has requeued the job; checking again")
-    assert said[3].startswith("lost slurm has requeued the job after its start")
+    assert said[3].startswith("lost slurm requeued the job after it had started")
     assert said[4].startswith("lost slurm started the job a second time")
 
 

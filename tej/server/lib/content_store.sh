@@ -9,11 +9,11 @@
 #   objects/AB/ABCD....tar    a bundle
 #   objects/AB/ABCD....r      a file that jobs share (shared_input.sh)
 #
-# An object stays in the store while the assembly of any job or archived attempt lists
-# it. Deletions run concurrently with uploads. Therefore an upload never uses an object
-# in the store directly. The upload creates a hard link to the object in its own
-# directory `held`. An upload moves its new objects into the store only after its jobs
-# are published.
+# An object stays in the store while the file `assembly` of any job or archived attempt
+# lists the object. Deletions run concurrently with uploads. Therefore an upload does not
+# use an object in the store directly, but creates a hard link to the object in the
+# upload's directory `held`. New objects are moved into the store only after the jobs of
+# the upload are published.
 
 store=$queue/objects
 

@@ -186,7 +186,8 @@ check_dependency() {
             *) dep_words="$1 failed" ;;
         esac
         ! has_succeeded || dep_outcome=succeeded
-    # The new attempt of a restarted job is published before `restarting` is removed.
+    # `restarting` is checked first, because it is removed only after the new attempt of the job
+    # is published.
     elif ! is_restarting "$1" && ! find_job "$1"; then
         dep_outcome=failed dep_words="$1 was deleted"
     fi

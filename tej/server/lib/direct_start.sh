@@ -27,7 +27,7 @@ can_start_directly() {
         *) return 1 ;;
     esac
     item=${words%% *}
-    # `env` would take a path with `=` for a variable.
+    # `env` would interpret a path that contains `=` as a variable.
     case $item in *=*) return 1 ;; esac
     # The kernel cannot execute a script without a first line `#!`, or with a missing interpreter.
     item=$job/stage/$item line=''

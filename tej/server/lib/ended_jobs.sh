@@ -65,7 +65,7 @@ read_ended_jobs() {
         function is_number(word) {
             return word ~ /^(0|[1-9][0-9]*)$/ && length(word) <= 15
         }
-        # rest(COUNT): the line without the first COUNT words and the blanks at both ends.
+        # rest(COUNT): the line without the first COUNT words and the spaces at both ends.
         function rest(count, text) {
             text = line
             while (count-- > 0) sub(/^ *[^ ]+/, "", text)
@@ -93,8 +93,9 @@ read_ended_jobs() {
             add("by", rest(2))
             return is_number(word[1]) && is_number(word[2])
         }
-        # read_later_facts(): read the facts that can be written after the end of the job. An
-        # interrupted retry may have archived an attempt.
+        # read_later_facts(): read the facts that can be written after the end of the job.
+        # Returns 0 if the shell must print the record: if the job has the fact reason or
+        # parameters, or if an interrupted retry has archived an attempt.
         function read_later_facts(word) {
             if (read_line(id "/downloaded")) {
                 split(line, word, " ")

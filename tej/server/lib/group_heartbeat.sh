@@ -6,8 +6,8 @@
 # ended, or until keep_heartbeats receives SIGTERM. The parent is the shell $$, which has
 # started the wrappers. A wrapper writes the first heartbeat of its job.
 #
-# Each positional parameter is the id of a job and, once the job has a native id, the words
-# PID START of its wrapper.
+# Each positional parameter is the id of a job or, once the job has a native id,
+# `ID PID START` (find_wrapper).
 keep_heartbeats() {
     in_hook='' orphaned=0
     trap - EXIT
@@ -23,7 +23,7 @@ keep_heartbeats() {
     done
 }
 
-# read_wrappers: set $wrappers to the children of the shell $$, each between blanks. If
+# read_wrappers: set $wrappers to the children of the shell $$, each between spaces. If
 # the children are unknown, or if $$ has ended, sets $wrappers to '' and increases
 # $orphaned.
 read_wrappers() {
@@ -33,12 +33,12 @@ read_wrappers() {
     wrappers=" $wrappers "
 }
 
-# keeps_running ITEM: write the heartbeat of one job. Sets $item to the id of the job and the
-# words PID START of its wrapper. Returns 1 if the job has ended, or if another process has
-# taken over its heartbeat.
+# keeps_running ITEM: write the heartbeat of one job. If ITEM is only the id of the job, and
+# the job has a wrapper by now, sets $item to `ID PID START`. Returns 1 if the job has ended,
+# or if another process has taken over its heartbeat.
 keeps_running() {
     id=${1%% *} job=$jobs/${1%% *}
-    # A network file system may fail for a while. The heartbeat must then continue afterwards.
+    # A network file system may fail for a while. The heartbeat must continue after that.
     [ -d "$job" ] || {
         may_have_wrapper "$1"
         return

@@ -105,7 +105,7 @@ list_names() {
 is_absent() {
     [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
     names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # The shell's own message, with the status 126 or 127, would be about `ls`.
+    # With the status 126 or 127, the message is from the shell: it is about `ls`, not the path.
     case $?:$names in
         0:*) return 1 ;;
         [12]:*': No such file or directory') return 0 ;;

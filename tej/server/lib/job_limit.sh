@@ -110,7 +110,7 @@ count_running_jobs() {
     for item in "$jobs"/*/; do
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
-        # A job without a native id is being submitted, and enqueues itself.
+        # A job without a native id is being submitted, and its submission calls enqueue.
         [ ! -s "$jobs/$item/native_id" ] || [ -s "$jobs/$item/finished" ] || printf '' >"$queue/running/$item"
     done
     return 0

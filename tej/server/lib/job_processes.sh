@@ -36,7 +36,7 @@ note_orphans() {
     [ "$parent" != 1 ] || ! read_orphans || adopted=$orphans
 }
 
-# read_orphans: set $orphans to the children of process 1, each between blanks. Returns
+# read_orphans: set $orphans to the children of process 1, each between spaces. Returns
 # 1 if the children of process 1 are unknown.
 read_orphans() {
     orphans=''

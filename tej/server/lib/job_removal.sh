@@ -39,8 +39,8 @@ end_claim() {
     mv "$taken" "$job/spec" 2>/dev/null || :
 }
 
-# is_dead_claim FILE HOST BOOT SPACE PID START: check whether the client with these words,
-# which created or renamed FILE for a claim, has died.
+# is_dead_claim FILE HOST BOOT SPACE PID START: check whether the client has died that
+# created or renamed FILE as its claim. HOST BOOT SPACE PID START identify the client.
 is_dead_claim() {
     if same_host "$2" "$3" "$4"; then
         is_gone "$5" "$6"

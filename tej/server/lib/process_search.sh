@@ -30,7 +30,8 @@ add_to_search() {
         set -- "$1" - -
     fi
     # After a restart of this host, an unrelated session may have the number of FIRST. A
-    # wrapper searches only for its own job, although $native may be the id of another job.
+    # wrapper is not checked: it searches only for its own job, and $native may be the native
+    # id of another job.
     case $is_wrapper${native-} in
         1* | "pid $host $boot $space "*) ;;
         "pid $host "*) set -- "$1" - - ;;

@@ -68,8 +68,8 @@ note_unended() {
 
 # has_sign_of_life: check whether a process of the loaded job is or may be alive,
 # independent of the job's state. Sets $sign to a description of the sign of life for
-# messages. If no process has the job's token, a job without a recorded end is checked
-# individually.
+# messages. If no process has the job's token, and the end of the job is not recorded,
+# shows_life checks the job.
 has_sign_of_life() {
     sign=''
     if has_live_token; then
@@ -81,8 +81,8 @@ has_sign_of_life() {
 }
 
 # has_live_token: check whether a process on this host had the token of the loaded job when
-# the tokens of all processes were read. One search finds the tokens of all jobs. Returns 0 if
-# a wrapper could not read the tokens.
+# the tokens of all processes were read. One search finds the tokens of all jobs. Also
+# returns 0 if a wrapper could not read the tokens.
 has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=}

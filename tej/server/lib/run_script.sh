@@ -32,8 +32,9 @@ await_directory() {
     done
 }
 
-# can_list_job: check whether the directory of the job can be listed, so that only `spec` is
-# missing or damaged. The list of a removed directory is empty.
+# can_list_job: check whether the directory of the job exists and can be listed, so that only
+# `spec` is missing or damaged. The directory of a job is never empty, but the list of a
+# removed directory is empty.
 can_list_job() {
     [ -n "$(ls "$job/" 2>/dev/null)" ]
 }
@@ -60,7 +61,7 @@ has_not_started() {
     read_facts
     said=''
     [ ! -f "$job/stage/_stderr" ] || IFS= read -r said <"$job/stage/_stderr" || :
-    mark_lost "its script could not be started: the shell for it ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
+    mark_lost "its script could not be started: the shell for the script ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
     run_on_end_once
     await_on_end
 }

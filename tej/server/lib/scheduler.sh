@@ -36,8 +36,9 @@
 # Facts in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
 #                               submitted; INDEX: in a job array, see scheduler_array.sh
-#   missed     TIME STATE BEAT WORDS   the job was gone, with no recorded end; the answer
-#                               of the scheduler and its reason. BEAT: the heartbeat or `-`
+#   missed     TIME STATE BEAT WORDS   the scheduler reported that the job is gone, and the
+#                               job had recorded no end. STATE and WORDS: the scheduler's
+#                               answer and its reason. BEAT: the heartbeat or `-`
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
 #   clusters   NAMES            clusters of Slurm that the environment of the submission selected;

@@ -28,7 +28,7 @@ is_array_refused() {
     case $array_refused in *" $job_token "*) ;; *) return 1 ;; esac
 }
 
-array_refused='' # tokens of the jobs whose array was refused, each between blanks
+array_refused='' # tokens of the jobs whose array was refused, each between spaces
 array_tasks=''   # indexes of the array that is being submitted, or ''
 
 # runtime_start_together ID TOKEN [ID TOKEN]...: submit job arrays for the jobs that have
@@ -121,7 +121,7 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets the index of this job.
+            # The next job gets the index that this job has recorded in `submitting`.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2

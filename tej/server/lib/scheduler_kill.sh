@@ -113,8 +113,8 @@ wait_for_end() {
     read_heartbeat
     earlier_heartbeat=$last_heartbeat
     while [ "$looks" -lt 14 ]; do
-        # A suspended job is killed without SIGTERM, and records no end. The first waits are
-        # short, and do not count as time without a heartbeat.
+        # The first waits are short, because a suspended job is killed without SIGTERM and
+        # records no end. They do not count as time without a heartbeat.
         ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
         [ "$looks" -lt 3 ] || still=$((still + 1))
         looks=$((looks + 1))

@@ -143,7 +143,7 @@ clear_missed() {
 derive_submission_state() {
     s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    # Only the fact contains the shell that submits the job, and the name of a job array.
+    # The fact is the only record of the submitting shell and of the name of a job array.
     [ -n "$s_time" ] || can_read_facts || {
         set_unknown
         return 1
@@ -165,11 +165,11 @@ derive_submission_state() {
         look_up "$nid" "$nickname"
         return 0
     fi
-    is_later submitting "$s_time" && is_confirmed "lists no job of that name ($nickname)" || return 1
+    is_later submitting "$s_time" && is_confirmed "lists no job with the name $nickname" || return 1
     if [ -e "$job/kill" ]; then
         record_killed
     elif take_claim || claim_is_stale; then
-        mark_lost "the submission to $runtime was interrupted on $s_host, and $runtime lists no job of that name"
+        mark_lost "the submission to $runtime was interrupted on $s_host, and $runtime does not list the job"
     fi
     return 1
 }
@@ -185,7 +185,7 @@ derive_queued_state() {
     fi
     if [ -e "$job/claim" ] && [ -n "$started" ] && is_later started "$started"; then
         is_confirmed "has requeued the job" || return 0
-        mark_lost "$runtime has requeued the job after its start, and tej permits no second run${reason:+ ($reason)}"
+        mark_lost "$runtime requeued the job after it had started, and tej does not run it a second time${reason:+ ($reason)}"
         return 0
     fi
     clear_missed

@@ -47,7 +47,8 @@ runtime_may_retry() {
 }
 
 # is_unreachable: check whether the error message in $why means that Slurm's controller did not
-# answer. The controller may have answered the query that followed the submission.
+# answer. The error message is checked, because the controller may have answered the query
+# that followed the submission.
 is_unreachable() {
     case $why in *'controller does not answer'* | *'ontact slurm controller'*) ;; *) return 1 ;; esac
 }
@@ -120,7 +121,7 @@ submit_once() {
     status=$?
     [ "$status" != 0 ] || ! find_id "$reply" || return 0
     nid='' said=$(cat "$job/.said")
-    why="$runtime: ${said:-${reply:-no id in the answer}}"
+    why="$runtime: ${said:-${reply:-the reply contains no job id}}"
     return 1
 }
 

@@ -7,8 +7,8 @@ nap() {
 }
 
 # begin_sleeps: prepare a background process that calls sleep_until_signal. The process
-# has inherited $! from its parent. Without begin_sleeps, end_sleep would mistake
-# this pid for a `sleep` of the process.
+# has inherited $!, the pid of another process, from its parent. Without begin_sleeps,
+# end_sleep would kill that process instead of a `sleep`.
 begin_sleeps() { slept=$!; }
 
 # sleep_until_signal SECONDS: sleep, or return early if a trap runs. `sleep` runs in the

@@ -185,7 +185,7 @@ read_reason() {
         cut) cut_off=other ;;
         unstarted) state=killed note="not started: $note" ;;
         other) ;;
-        *) cut_off=other note="its fact reason is damaged or cannot be read" ;;
+        *) cut_off=other note="its file 'reason' is damaged or cannot be read" ;;
     esac
 }
 
@@ -227,7 +227,8 @@ mark_lost() {
     if [ ! -f "$job/lost" ]; then
         put lost "$ended $evidence" 2>/dev/null
     elif [ "${note#it was reported as lost}" = "$note" ]; then
-        # The wrapper has written `lost` since the facts were read, and knows the cause.
+        # The wrapper has written `lost` since the facts were read. Only the wrapper knows the
+        # cause, so its evidence is used.
         read -r ended evidence <"$job/lost"
     fi
     return 0

@@ -53,8 +53,8 @@ runtime_check() {
 # runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
 runtime_ask() { :; }
 
-# query_runtime ID...: do nothing, and replace the function of state.sh, which would read
-# the native ids of all these jobs for runtime_ask.
+# query_runtime ID...: do nothing. Replaces the function of state.sh, which would read the
+# native ids of all these jobs for runtime_ask.
 query_runtime() { :; }
 
 # runtime_derive_state: set $state if the facts of the job do not determine the state.
@@ -73,7 +73,7 @@ runtime_derive_state() {
         resume_heartbeat "$5" "$6"
     elif [ -n "$started" ] && { is_alive "$j_pid" "$j_start" || has_processes; }; then
         state=running
-        note="${note:+$note; }the wrapper is gone (pid $5), so that the end will not be recorded"
+        note="${note:+$note; }the wrapper is gone (pid $5), so the end of the job will not be recorded"
         resume_heartbeat "$5" "$6"
     elif check_wrapper "$5" "$6" && [ "$life" = unsure ]; then # is_alive has changed $life
         # If this account cannot see whether the wrapper and the processes of the job are
