@@ -19,7 +19,7 @@ from tej.cli.option_values import (
 )
 from tej.destination import LOCAL
 from tej.job.status import JobState
-from tej.queue.grace_period import DEFAULT_GRACE
+from tej.queue.grace_period import DEFAULT_GRACE, MAX_GRACE
 from tej.queue.job_filters import select
 from tej.server.scripts import BUILT_IN
 
@@ -96,7 +96,7 @@ def grace(function: Function) -> Function:
     """Add the option `--grace` to a command that kills jobs."""
     return click.option(
         "--grace",
-        type=click.IntRange(0, 3600),
+        type=click.IntRange(0, MAX_GRACE),
         default=DEFAULT_GRACE,
         show_default=True,
         metavar="SECONDS",

@@ -35,7 +35,7 @@ from tej.queue.server_log import ServerLogger
 from tej.queue.wait_request import Watcher
 from tej.server.scripts import find_runtime
 from tej.transport import Transport, open_transport
-from tej.transport.settings import IO_TIMEOUT
+from tej.transport.io_timeout import IO_TIMEOUT
 
 if TYPE_CHECKING:
     from tej.job import job_list

@@ -14,9 +14,10 @@ from pathlib import Path
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
+from tej.transport.io_timeout import IO_TIMEOUT
 from tej.transport.persist import check_persist
 from tej.transport.program_start import COMMAND
-from tej.transport.settings import IO_TIMEOUT, KEEP_ALIVE, Settings
+from tej.transport.settings import KEEP_ALIVE, Settings
 
 __all__ = ["COMMAND", "TRANSPORTS", "Completed", "Sink", "Transport", "open_transport"]
 

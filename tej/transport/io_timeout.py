@@ -1,7 +1,4 @@
-"""Timeout of a running program (`io_timeout`): limits the time without any data.
-
-The default is in `settings.py`.
-"""
+"""Timeout of a running program (`io_timeout`): limits the time without any data."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from tej.transport.program_start import HINT, NOTICE, Start
 
 logger = logging.getLogger("tej")
 
+IO_TIMEOUT = 120.0
+"""Default of `io_timeout`: seconds without any data after which a request fails."""
 IN_DOUBT = "the program may or may not have run"
 
 

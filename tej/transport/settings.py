@@ -6,13 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tej.transport.io_timeout import IO_TIMEOUT
 from tej.transport.persist import DEFAULT_PERSIST
 from tej.transport.prompts import Ask
 
 TIMEOUT = 30.0
 """Default time limit for connecting, in seconds."""
-IO_TIMEOUT = 120.0
-"""Default of `io_timeout`: seconds without any data after which a request fails."""
 KEEP_ALIVE = 15.0
 """Default interval of keepalive messages, in seconds (ServerAliveInterval)."""
 KEEP_ALIVE_COUNT = 3

@@ -1,6 +1,7 @@
 """Job follower: waits until a flow run's job has ended, and reports the end to Prefect.
 
-If the flow run is cancelled, the job follower kills the job.
+If the flow run is cancelled, the job follower kills the job, and sets the state of the
+flow run from Cancelling to Cancelled after the end of the job.
 The worker follows the jobs that it has submitted, and the jobs of workers that died.
 """
 
