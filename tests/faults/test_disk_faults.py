@@ -522,7 +522,8 @@ def test_hung_server_command_times_out(
             transport=transport,
             retries=Retries(limit=2, first=0.01),
         )
-        with pytest.raises(tej.ConnectionFailed, match="silent for 1 s"):
+        # The start-up files of this machine may run `mkdir`.
+        with pytest.raises(tej.ConnectionFailed, match="silent for 1 s|within 1 s"):
             verb(there, job)
         assert queue.status("ended").succeeded
         opened.touch()

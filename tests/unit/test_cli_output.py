@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -233,8 +232,8 @@ def test_tree_names_three_further_needs(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_live_table_fits_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = os.terminal_size((20, 4))
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: size)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("LINES", "4")
     monkeypatch.setenv("NO_COLOR", "1")
     head = "3 finished, at 12:00, of a queue"
     lines = screen_lines(JobTable([*map(job, "abc")], ["job"]), head)
@@ -270,7 +269,7 @@ def test_results_are_columns_with_distinct_names(
         ["aa2", "running", "", "x,y", "", "", ""],
     ]
     assert results.as_csv_text(rows).splitlines()[2] == 'aa2,running,,"x,y",,,'
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((47, 24)))
+    monkeypatch.setenv("COLUMNS", "47")
     results.print_rows(rows, jobs)
     said = capsys.readouterr()
     assert said.out.splitlines() == [
@@ -291,7 +290,8 @@ def test_plot_needs_numbers_in_two_columns(
         ["a", "finished", "1", "2"],
         ["b", "q", "3", ""],
     ]
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((30, 12)))
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("LINES", "12")
     results.plot(rows, ("X", "Y"), None)
     lines = capsys.readouterr().out.splitlines()
     assert (len(lines), lines[0], sum(line.count("*") for line in lines)) == (9, "Y", 1)
