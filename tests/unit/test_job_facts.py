@@ -36,7 +36,7 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
     fact queued 5; say queued"""
 
     def damaged(fact: str) -> str:
-        return f"damaged: its fact {fact} is missing or cannot be read"
+        return f"damaged: its file '{fact}' is missing or cannot be read"
 
     assert [line.rstrip() for line in shell(lines, "default").splitlines()] == [
         *(f"{how}: lost  {damaged('submitted')}" for how in ("empty", "no time")),

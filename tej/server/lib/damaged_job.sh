@@ -13,7 +13,7 @@ derive_damaged_state() {
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: it has no description"
     else
-        evidence="damaged: its fact ${damage:-submitted} is missing or cannot be read"
+        evidence="damaged: its file '${damage:-submitted}' is missing or cannot be read"
     fi
     state=lost
     # A job with a damaged fact may still be alive.

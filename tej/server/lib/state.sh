@@ -201,7 +201,7 @@ derive_unstarted_state() {
             IFS= read -r native <"$job/native_id"
             return 0
         }
-        ! runs_unrecorded "its fact native_id is missing" || return 0
+        ! runs_unrecorded "its file 'native_id' is missing" || return 0
     else
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
