@@ -101,7 +101,7 @@ def test_found_job_must_have_the_same_signature() -> None:
     other = outcome("s", spec="token=t signature=x end\n").error
     older = outcome("s").error
     assert isinstance(other, JobAlreadyExists)
-    assert "other files" in str(other)
+    assert "different files" in str(other)
     assert "older tej" in str(older)
     refused = outcome("s", error="3", words="gone")
     assert isinstance(refused.error, JobNotFound)
