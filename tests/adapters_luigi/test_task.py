@@ -154,7 +154,9 @@ def test_job_named_by_task_id_must_match(address: QueueAddress, tmp_path: Path) 
     assert build(task)
     task.text = "two"
     # A job with the same id but other files is an error.
-    with pytest.raises(tej.JobAlreadyExists, match=r"made from other files.*delete it"):
+    with pytest.raises(
+        tej.JobAlreadyExists, match=r"made from different files.*delete it"
+    ):
         task.complete()
     with pytest.raises(tej.JobAlreadyExists):
         task.run()

@@ -299,7 +299,7 @@ def test_failures_do_not_affect_other_jobs(
     for number, words in {
         1: "nowhere",
         2: "start.sh",
-        3: "made from other files",
+        3: "made from different files",
         4: "missing",
         5: "unknown",
         6: "deleted",

@@ -563,7 +563,7 @@ def test_submit_stores_signature_of_sent_content(
     assert local_queue.status("mine").signature == tej.signature(folder)
     assert not local_queue.ensure(folder, job_id="mine").is_new
     (folder / "start.sh").write_text("false\n")
-    with pytest.raises(tej.JobAlreadyExists, match="other files"):
+    with pytest.raises(tej.JobAlreadyExists, match="different files"):
         local_queue.ensure(folder, job_id="mine")
 
 

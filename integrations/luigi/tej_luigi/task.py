@@ -102,7 +102,7 @@ class TejTask(JobAttributes):
             return
         if job_id != make_id(status.signature):
             raise JobAlreadyExists(
-                f"Job '{status.job_id}' exists, but was made from other files or "
+                f"Job '{status.job_id}' exists, but was made from different files or "
                 "another command; delete it to run the task as it is now"
             )
 
