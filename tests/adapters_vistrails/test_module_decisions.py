@@ -389,7 +389,7 @@ def test_directory_has_the_files_of_the_ports(case: Case, tmp_path: Path) -> Non
         return module
 
     assert make(job=whole).work() == (str(base), ["--script", "run"])
-    with pytest.raises(ModuleFailed, match="needs a directory"):
+    with pytest.raises(ModuleFailed, match="has no files"):
         make().work()
     with pytest.raises(ModuleFailed, match="is not a directory"):
         make(job=paths["a/b"]).work()
