@@ -12,13 +12,33 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from prefect.workers.base import BaseWorker
+from prefect import bundles
+from prefect.blocks.core import Block
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.workers.base import BaseJobConfiguration, BaseWorker
 
 import tej_prefect
 from tej_prefect import TejWorker
 from tej_prefect.context import in_thread
-from tej_prefect.private_names import PRIVATE_NAMES
 
+PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
+    bundles: ("_deserialize_bundle_object", "_serialize_bundle_object"),
+    Block: ("_block_document_name",),
+    ThreadPoolTaskRunner: ("_cancel_events",),
+    BaseJobConfiguration: ("_base_flow_run_command",),
+    BaseWorker: (
+        "_logger",
+        "_mark_flow_run_as_cancelled",
+        "_propose_crashed_state",
+        "_runs_task_group",
+        "_submitting_flow_run_ids",
+        "_work_pool_name",
+    ),
+}
+"""For each class or module of Prefect, the private names that the adapter uses.
+
+If a release of Prefect removes one of these names, a test fails before a user's flow
+does."""
 DOCUMENTED = {"_display_name", "_description", "_documentation_url", "_logo_url"}
 """Private names that each worker of Prefect has to define."""
 OVERRIDDEN = {"_propose_crashed_state"}

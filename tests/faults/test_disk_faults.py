@@ -522,11 +522,14 @@ def test_hung_server_command_times_out(
             transport=transport,
             retries=Retries(limit=2, first=0.01),
         )
-        # The start-up files of this machine may run `mkdir`.
-        with pytest.raises(tej.ConnectionFailed, match="silent for 1 s|within 1 s"):
-            verb(there, job)
-        assert queue.status("ended").succeeded
-        opened.touch()
+        try:
+            # The start-up files of this machine may run `mkdir`.
+            with pytest.raises(tej.ConnectionFailed, match="silent for 1 s|within 1 s"):
+                verb(there, job)
+            assert queue.status("ended").succeeded
+        finally:
+            # Otherwise the hung programs would outlive a failed test.
+            opened.touch()
 
         def succeeds() -> bool:
             with contextlib.suppress(tej.JobAlreadyExists):
