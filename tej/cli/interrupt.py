@@ -27,7 +27,11 @@ def interrupted_while_sent(job: Job[RemoteQueue], kill: bool, grace: int) -> int
     """
     try:
         status = find_submitted(job)
-    except errors.ConnectionFailed as error:
+    except (
+        errors.ConnectionFailed,
+        errors.QueueLinkBroken,
+        errors.RemoteCommandFailure,
+    ) as error:
         output.say(f"\nIt is unknown whether the job was started: {error}", err=True)
         return interrupted(job, False, grace)
     if status is None:
@@ -48,6 +52,8 @@ def find_submitted(job: Job[RemoteQueue]) -> JobStatus | None:
     for _ in range(MAX_REQUESTS):
         try:
             found = job.queue.statuses([job.id])[job.id]
+        except errors.QueueLinkBroken:
+            raise
         except errors.QueueDoesntExist:
             found = None
         if found is not None:

@@ -155,6 +155,8 @@ def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
     first = id_of(queue, spec)
     try:
         taken = {job.job_id for job in queue.jobs()}
+    except errors.QueueLinkBroken:
+        raise
     except errors.QueueDoesntExist:
         return first
     number = 1

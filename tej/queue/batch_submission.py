@@ -94,7 +94,7 @@ class BatchSubmission:
 
         Returns these jobs; none if a later submission would also fail.
         """
-        if not (is_temporary(cut) and queue.connection.reached):
+        if not (is_temporary(cut) and queue.was_reached):
             return set()
         if self._pauses.is_over(queue):
             self._pauses.start(queue, cut)

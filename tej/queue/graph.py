@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 
-from tej.errors import InvalidJobId, QueueDoesntExist
+from tej.errors import InvalidJobId, QueueDoesntExist, QueueLinkBroken
 from tej.job.spec import JobSpec
 from tej.queue.connection import QueueConnection, submitter
 from tej.queue.dependency_references import Reference, references, resolve
@@ -47,6 +47,8 @@ def _check_existence(connection: QueueConnection, ids: set[str]) -> None:
         return
     try:
         statuses = get_statuses(connection, sorted(ids))
+    except QueueLinkBroken:
+        raise
     except QueueDoesntExist:
         statuses = dict.fromkeys(sorted(ids))
     for job_id, status in statuses.items():

@@ -281,6 +281,15 @@ class RemoteQueue:
         return destination_as_string(self._destination)
 
     @property
+    def was_reached(self) -> bool:
+        """Whether the server has replied at least once.
+
+        A reply proves that the host name and the port are right.  If the connection is
+        lost later, a retry is useful.
+        """
+        return self.connection.reached
+
+    @property
     def setup_runtime(self) -> str | None:
         """The runtime with which a new queue is created; a caller may change it."""
         return self._setup_runtime

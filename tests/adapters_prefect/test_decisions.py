@@ -60,7 +60,7 @@ class Queue(Calls):
         super().__init__()
         self.states: dict[str, tej.JobStatus | None] = {}
         self.error: Exception | None = None
-        self.transport = SimpleNamespace(runs=1)
+        self.was_reached = True
         self.late: tuple[str, ...] = ()
         """Jobs that have not ended when the server replies to a kill."""
 
@@ -278,7 +278,7 @@ def test_unreached_server_is_an_error(queue: Queue) -> None:
     ):
         queue.error = error
         assert _read_status(any_queue, "a") is None
-    queue.transport.runs = 0
+    queue.was_reached = False
     with pytest.raises(tej.ConnectionFailed):
         _read_status(any_queue, "a")
 

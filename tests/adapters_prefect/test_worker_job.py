@@ -234,6 +234,19 @@ def test_missing_queue_is_awaited_for_minutes(
         wait(local.get_client().job("a"), flow_run(Running()))
 
 
+def test_broken_link_does_not_mean_no_job(local: TejDestination) -> None:
+    queue, one = local.get_client(), flow_run(Running(), infrastructure_pid="x:a")
+    assert worker_job.newest_job(queue, one) == "a"
+    assert worker_job._status(queue, "a") is None
+    Path(local.queue).write_text("tejdir: /no/such/queue\n")
+    for ask in (
+        lambda: worker_job.newest_job(queue, one),
+        lambda: worker_job._status(queue, "a"),
+    ):
+        with pytest.raises(tej.QueueLinkBroken):
+            ask()
+
+
 def test_wait_that_has_tried_for_minutes_is_not_repeated(
     local: TejDestination, clock: Clock, wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +314,12 @@ def test_end_is_reported_when_server_is_back(
 ) -> None:
     one = flow_run(Running())
     run = TejJob(destination=local, script="exit 3").trigger()
-    replies: list[Exception | bool] = [tej.ConnectionFailed("lost"), True]
+    replies: list[Exception | bool] = [
+        tej.ConnectionFailed("lost"),
+        tej.QueueLinkBroken("not mounted"),
+        tej.RemoteCommandFailure("missing now", ret=10),
+        True,
+    ]
 
     def is_superseded(*_: object) -> bool:
         reply = replies.pop(0)
@@ -315,7 +333,7 @@ def test_end_is_reported_when_server_is_back(
     def end(made: TejWorker) -> Awaitable[int]:
         return follow(made, one, run.job, local).follow()
 
-    assert in_worker(Client(one, one), end) == 0
+    assert in_worker(Client(*[one] * len(replies)), end) == 0
     assert replies == []
 
 

@@ -16,6 +16,10 @@ from servers.sshd import Sshd
 from servers.users import Users
 
 import tej
+from tej.cli.dependency_options import find_needed
+from tej.cli.interrupt import find_submitted
+from tej.cli.run import free_id
+from tej.queue.dry_run import plan_on_server, read_job
 
 if TYPE_CHECKING:
     from tests.queue.conftest import Server
@@ -264,6 +268,8 @@ def test_broken_link_is_named_and_creates_nothing(
     aim = tmp_path / "not there"
     path = link(tmp_path / "link", aim)
     queue = server.queue(path)
+    spec = tej.JobSpec(job("true"), job_id="a")
+    needed = read_job(queue.connection, spec, is_signed=True)
     for ask in (
         queue.jobs,
         queue.setup,
@@ -271,6 +277,11 @@ def test_broken_link_is_named_and_creates_nothing(
         lambda: queue.submit("a", job("true")),
         lambda: queue.status("a"),
         lambda: queue.download("a", "b"),
+        lambda: queue.ensure_graph([tej.JobSpec(files={}, after=["no-job"])]),
+        lambda: plan_on_server(queue.connection, needed, is_new=False),
+        lambda: free_id(queue, tej.JobSpec(job("true"))),
+        lambda: find_needed(queue, ("no-job",), {}),
+        lambda: find_submitted(queue.job("a")),
     ):
         with pytest.raises((tej.QueueLinkBroken, tej.QueueExists)) as raised:
             ask()

@@ -181,12 +181,11 @@ class OpenQueue:
             except tej.ConnectionFailed as error:
                 # If the server has never replied, its name may be wrong, so the error
                 # is raised.
-                connection = self.queue.connection
-                if not tej.is_temporary(error) or not connection.reached:
+                if not tej.is_temporary(error) or not self.queue.was_reached:
                     raise
                 logger.warning("%s; trying again, the jobs are not affected", error)
                 failures += 1
-                connection.retries.pause(failures)
+                self.queue.connection.retries.pause(failures)
 
 
 _open: dict[tuple[str, str], OpenQueue] = {}

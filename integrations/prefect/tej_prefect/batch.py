@@ -306,7 +306,7 @@ def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
     except (tej.QueueDoesntExist, tej.RemoteCommandFailure):
         return None
     except tej.ConnectionFailed:
-        if not queue.transport.runs:
+        if not queue.was_reached:
             # The server was never reached, so its address may be wrong, and the error
             # is raised.
             raise

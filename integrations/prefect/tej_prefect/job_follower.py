@@ -90,7 +90,12 @@ class JobFollower:
             try:
                 code = await self.report_end(current, status, message)
                 break
-            except tej.ConnectionFailed as error:
+            except (
+                tej.ConnectionFailed,
+                tej.QueueLinkBroken,
+                tej.RemoteCommandFailure,
+            ) as error:
+                # It is unknown whether a newer job decides the state of the flow run.
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
                 await asyncio.sleep(RETRY)
         is_completed = current.state_type is StateType.COMPLETED

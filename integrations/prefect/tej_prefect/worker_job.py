@@ -163,6 +163,9 @@ def submit(
 def _status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
     try:
         return queue.statuses([job_id])[job_id]
+    except tej.QueueLinkBroken:
+        # The file system of the queue may be unmounted, and the job may be running.
+        raise
     except tej.QueueDoesntExist:
         return None
 
@@ -234,6 +237,8 @@ def jobs_of(
     """Return the ids of the jobs that workers have submitted for a flow run."""
     try:
         jobs = queue.jobs(states=states, labels={FLOW_RUN_LABEL: str(flow_run.id)})
+    except tej.QueueLinkBroken:
+        raise
     except tej.QueueDoesntExist:
         return []
     # Jobs that the flow itself has started have the same label, and are skipped.

@@ -203,6 +203,8 @@ def history(loaded: Loaded) -> None:
         jobs = loaded.open_queue().jobs(
             labels={"pipeline": loaded.work.name}, sort="submitted"
         )
+    except tej.QueueLinkBroken:
+        raise
     except tej.QueueDoesntExist:
         return
     for job in jobs:
