@@ -29,6 +29,17 @@ signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
 # must record the end of the job even then.
 search_failed() { :; }
 
+# await_spec: wait until the `spec` of the job can be read. Exits with 0 if the job has another
+# token: this runner belongs to an earlier submission with the same id. Exits with 1 if `spec`
+# is damaged or was removed, because the scheduler would report a success otherwise.
+await_spec() {
+    until has_token "$token"; do
+        [ -z "$spec" ] || exit 0
+        { cat "$job/spec" >/dev/null 2>&1 || is_absent "$job/spec"; } && ! has_token "$token" && exit 1
+        sleep 5
+    done
+}
+
 # begin_second_run: called if the scheduler has started the job a second time. Exits unless
 # the user requested a second run (`requeue`) and the heartbeat of the first run has
 # stopped. The first run may still be active on a node that the scheduler cannot reach.
@@ -284,10 +295,8 @@ run_own_on_end() {
     await_on_end
 }
 
-# If the job has another token, this runner belongs to an earlier submission with the
-# same id.
 await_directory
-has_token "$token" || exit 0
+await_spec
 [ -z "$array" ] || leave_array
 heard='' sigterm_time='' listener=''
 for signal in $signals; do

@@ -135,8 +135,9 @@ def test_launched_job_starts_ends_or_waits(shell: Shell) -> None:
     runtime_start() {{ echo "start $id $busy_awaited$retry_until$listing_result"; [ -z "$refused" ] || {{ why=full; return 1; }}; }}
     end_unstarted() {{ echo "end $*"; }}; say() {{ launch "$1"; echo "$?"; }}
     add b; ended e; runs r; say gone; say b; say r; rm jobs/e/native_id; say e; refused=1; say b; retry=1; say b
+    : >jobs/b/spec; say b
     is_wrapper=''; launch gone | tr '\\0' .; is_in_scheduler=1; launch gone; echo "$id $listing_result" """
     assert shell(lines, "default").splitlines() == [
         *("0", "start b 0", "0", "0", "0"),
-        *("start b 0", "end full", "await", "0", "start b 0", "1", ".a old"),
+        *("start b 0", "end full", "await", "0", "start b 0", "1", "0", ".a old"),
     ]

@@ -165,9 +165,14 @@ def test_attempt_is_found_by_its_token(shell: Shell) -> None:
     done
     for token in old2 old1 old3 0123456789abcdef; do
         load_again a "token=$token " && echo "$id $number ${job#"$queue/"}" || echo "no $id"
-    done"""
+    done
+    # The requested job may be damaged now.
+    : >"$job/spec"; load_again a 'token=old3 ' && echo "$state $evidence"; load_again a 'token=old1 ' && echo "$number"
+    rm -r jobs/a; load_again a 'token=old3 ' || echo "no $id" """
     assert shell(lines, "default").splitlines() == [
         *("a 2 attempts/a/2/job", "a 1 attempts/a/1/job", "no a", "a  jobs/a"),
+        "lost damaged: its file 'spec' is missing or cannot be read",
+        *("1", "no a"),
     ]
 
 

@@ -70,8 +70,15 @@ def test_ids_belong_to_the_cluster_of_the_queue(shell: Shell) -> None:
 
 def test_cluster_of_a_waiting_job_must_be_recorded(shell: Shell) -> None:
     lines = """read_resources; check_directives; scheduler_options; why=''
-    mv() { return 1; }; tej_kept_SLURM_CLUSTERS=gpu; runtime_defer || echo "${why%%/*}" """
-    assert shell(lines) == "cannot write to '\n"
+    tej_kept_SLURM_CLUSTERS=gpu has_waited=1; for text in gpu '' gpu; do
+        echo "$text" >"$job/clusters"; why=''; scheduler_options; echo "$?$why"
+    done; can_read_facts && echo readable; cat() { return 1; }; can_read_facts || echo unreadable
+    mv() { return 1; }; has_waited=''; runtime_defer || echo "${why%%/*}" """
+    assert shell(lines).splitlines() == [
+        "0",
+        "1its file 'clusters' is damaged or cannot be read",
+        *("0", "readable", "unreadable", "cannot write to '"),
+    ]
 
 
 def test_listing_for_other_jobs_ends_no_job_of_another_cluster(shell: Shell) -> None:

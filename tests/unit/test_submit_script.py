@@ -94,11 +94,16 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
     echo '5 no wrapper' >jobs/b/lost; print_new; ls jobs; print_new
     new jobs/b; : >version; is_closed() {{ return 1; }}; try start_published; ls jobs
     new jobs/b; rm version; try start_published; ls jobs; started_together=' b'; try start_published
-    new jobs/b other; undo_submit; ls jobs; start_job() {{ :; }}; : >version; started_together=''
+    new jobs/b other; undo_submit; ls jobs; rm jobs/b/spec; mkdir jobs/b/spec; undo_submit; rmdir jobs/b/spec
+    new jobs/b other; start_job() {{ :; }}; : >version; started_together=''
     try start_published; is_closed() {{ :; }}; try start_published
     runtime_start_together() {{ echo "together $*"; }}; kept=' a 1 b 2'; start_together
     is_closed() {{ return 1; }}; start_together; rm version; start_together"""
     removed = "refuse 20 Job 'b' could not be started and was removed:"
+    kept = (
+        "refuse 20 Job 'b' could not be started and was not removed, because its files"
+        " in 'jobs/b' cannot be read:"
+    )
     assert shell(lines, "default").splitlines() == [
         *(f"native_id {removed} its process did not appear on here", "b: no", "a"),
         *(".b: yes", "native_id started .b: yes", "native_id started .b: yes"),
@@ -106,7 +111,9 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         "refuse 3 Job 'b' was started, and has been deleted since",
         *(f"{removed} full", "b: no", "a"),
         *(f"{removed} the queue is being removed", "b: no", "a", "b: yes"),
-        *(f"{removed} its process did not appear on here", "a", "b", "b: yes"),
+        *(f"{removed} its process did not appear on here", "a", "b"),
+        f"{kept} its process did not appear on here",
+        "b: yes",
         *(f"{removed} the queue is being removed", "b: no", "together a 1 b 2"),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server_functions import functions
+from server_functions import function, functions
 
 Shell = Callable[..., str]
 
@@ -43,6 +43,24 @@ def test_runner_waits_for_a_directory_that_exists(shell: Shell) -> None:
     say() {{ (enter_readable_job; echo "entered ${{PWD##*/}}"); }}
     say; rm -r jobs/a; say; echo "$?" """
     assert shell(lines, "default").splitlines() == ["sleep 5", "entered a", "0"]
+
+
+def test_runner_reports_no_success_without_its_spec(shell: Shell) -> None:
+    lines = f"""{WRAPPER} {function("await_spec", "run_in_scheduler.sh")} token=0123456789abcdef
+    say() {{ (await_spec; echo runs); echo "$?"; }}; say; echo 'token=other end' >jobs/a/spec; say
+    : >jobs/a/spec; say; rm jobs/a/spec; say; mkdir jobs/a/spec
+    sleep() {{ echo "sleep $1"; rmdir jobs/a/spec; echo "token=$token end" >jobs/a/spec; }}; say"""
+    assert shell(lines).splitlines() == ["runs", "0", "0", "1", "1", "sleep 5", "runs", "0"]
+
+
+def test_job_without_its_token_does_not_start(shell: Shell) -> None:
+    """tej would not find the processes of the job."""
+    lines = """tej_here=$here tej_queue=$queue tej_id=a tej_read_spec=''
+    say() { (cd "$job/stage"; . "$here/lib/job_environment.sh"; echo "runs $TEJ_JOB_TOKEN") 2>&1 | tail -n 1; }
+    say; : >"$job/spec"; say; rm "$job/spec"; say"""
+    damaged = "tej: the job's file 'spec' is damaged or cannot be read"
+    runs = "runs 0123456789abcdef"
+    assert shell(lines, "default").splitlines() == [runs, damaged, damaged]
 
 
 def test_end_is_recorded_until_the_job_is_removed(shell: Shell) -> None:

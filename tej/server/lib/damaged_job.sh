@@ -24,12 +24,12 @@ derive_damaged_state() {
     fi
 }
 
-# can_read_facts: check whether the facts of $job that determine its state can be read, so that
-# a fact that the shell does not find is certainly missing.
+# can_read_facts: check whether the facts of $job that determine its state or its submission to
+# the runtime can be read, so that a fact that the shell does not find is certainly missing.
 can_read_facts() {
     names=$(list_names "$job") || return 1
     set --
-    for fact in spec submitted queued submitting native_id started kill finished lost; do
+    for fact in spec submitted queued resources clusters submitting native_id started kill finished lost; do
         case $newline$names$newline in *"$newline$fact$newline"*) ;; *) continue ;; esac
         # A fact that is not a regular file is damaged, and `cat` would block at a FIFO.
         [ ! -f "$job/$fact" ] || set -- "$@" "$job/$fact"

@@ -6,7 +6,13 @@
 # shellcheck shell=sh
 
 tej_spec=$tej_read_spec
-[ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec
+[ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec || :
+# Without its token, tej would not find the processes of the job.
+case $tej_spec in *'token='*' end') ;; *)
+    printf "tej: the job's file 'spec' is damaged or cannot be read\n" >&2
+    exit 125
+    ;;
+esac
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
@@ -70,6 +76,9 @@ tej_module=''
         printf "tej: the module '%s' cannot be loaded\n" "$tej_module" >&2
         exit 125
     }
-done <../resources
+done <../resources || {
+    printf "tej: the job's file 'resources' cannot be read\n" >&2
+    exit 125
+}
 [ "$PWD" = "$tej_stage" ] || cd "$tej_stage" || exit 125
 unset -f tej_login

@@ -240,8 +240,9 @@ launch() {
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
-        # If a fact cannot be read, the job may have been started.
-        [ -z "$native" ] && [ ! -s "$job/finished" ] && can_read_facts || exit 0
+        # If a fact cannot be read, the job may have been started. Without its `spec`, the
+        # job has no token.
+        [ -z "$native" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1
         end_unstarted "$why"

@@ -48,7 +48,10 @@ read_resources() {
             *) continue ;;
         esac
         r_given="$r_given $key"
-    done <"$job/resources"
+    done <"$job/resources" || {
+        why="its file 'resources' cannot be read"
+        return 1
+    }
 }
 
 # in_megabytes [BYTES]: set $megabytes to BYTES (default $r_memory) in units of 1048576

@@ -294,8 +294,8 @@ read_job() {
 # attempt of ID whose `spec` contains WORDS. A caller that returns to a job uses
 # load_again, because the job may have been archived and another job may have its id. Sets
 # $id to ID in every case, because the record of the job must have the id of the request.
-# Returns 1 if no such job exists. If the `spec` of ID cannot be read, ID is taken for the
-# requested job, whose state is then unknown.
+# Returns 1 if no such job exists. If the `spec` of ID is damaged or cannot be read, ID is
+# taken for the requested job.
 load_again() {
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac
@@ -311,6 +311,6 @@ load_again() {
                 ;;
         esac
     done
-    id=$1
-    return 1
+    # A job whose `spec` is damaged may be the requested job.
+    load_job "$1" && [ -z "$spec" ]
 }
