@@ -50,7 +50,16 @@ def test_runner_reports_no_success_without_its_spec(shell: Shell) -> None:
     say() {{ (await_spec; echo runs); echo "$?"; }}; say; echo 'token=other end' >jobs/a/spec; say
     : >jobs/a/spec; say; rm jobs/a/spec; say; mkdir jobs/a/spec
     sleep() {{ echo "sleep $1"; rmdir jobs/a/spec; echo "token=$token end" >jobs/a/spec; }}; say"""
-    assert shell(lines).splitlines() == ["runs", "0", "0", "1", "1", "sleep 5", "runs", "0"]
+    assert shell(lines).splitlines() == [
+        "runs",
+        "0",
+        "0",
+        "1",
+        "1",
+        "sleep 5",
+        "runs",
+        "0",
+    ]
 
 
 def test_job_without_its_token_does_not_start(shell: Shell) -> None:
