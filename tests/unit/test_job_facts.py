@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 Shell = Callable[..., str]
 
 
@@ -83,6 +85,41 @@ def test_recorded_reason_decides_about_success(shell: Shell) -> None:
     ]
 
 
+REPLACED = """me; get_time; dead="$host $boot $space 1 1"
+mkdir new; echo 'token=new end' >new/spec; echo "$now $who" >new/submitted
+replace() { [ ! -d new ] || { mv "$job" old; mv new "$job"; }; }
+say() { load_job a; echo "$state ${spec% end}"; ls "$job"; }
+echo "$now $dead" >"$job/submitted"; echo "pid $dead" >"$job/native_id"
+"""
+"""A retry replaces an old job, whose processes are gone, with a job that has not started."""
+
+
+@pytest.mark.parametrize("end", ["9 exit 1 own 0", ""])
+@pytest.mark.parametrize(
+    "replaced_at", ["submitted", "started", "native_id", "finished"]
+)
+def test_facts_of_two_jobs_are_not_mixed(
+    shell: Shell, replaced_at: str, end: str
+) -> None:
+    lines = f"""{REPLACED} echo '{end}' >"$job/finished"; [ -n '{end}' ] || rm "$job/finished"
+    read_fact() {{
+        [ "$1" != {replaced_at} ] || replace
+        [ ! -s "$job/$1" ] || return 0
+        [ ! -f "$job/$1" ] || damage=$1
+        return 1
+    }}
+    eval "$(sed -n '/^read_end() {{/,/^}}/p' "$here/lib/state.sh" | sed 's/^read_end/read_recorded_end/')"
+    read_end() {{ [ {replaced_at} != finished ] || replace; read_recorded_end; }}
+    say"""
+    assert shell(lines, "default") == "created token=new\nspec\nsubmitted\n"
+
+
+@pytest.mark.parametrize("kill", ["", """echo "$now 0 you" >"$job/kill";"""])
+def test_fact_is_not_written_into_another_job(shell: Shell, kill: str) -> None:
+    lines = f"{REPLACED} {kill} get_last_sign() {{ last_sign=9; replace; }}; say"
+    assert shell(lines, "default") == "created token=new\nspec\nsubmitted\n"
+
+
 def test_time_of_the_end_is_not_the_heartbeat_of_another_job(shell: Shell) -> None:
     lines = """echo 8 >"$job/heartbeat"; started=5; get_last_sign; echo "$last_sign"
     read() { [ "$2" != beat_time ] || return 1; command read "$@"; }; get_last_sign; echo "$last_sign" """
@@ -153,7 +190,7 @@ def test_scheduler_is_asked_only_about_unsettled_jobs(shell: Shell) -> None:
     : >jobs/b/lost; : >jobs/c/native_id
     query_runtime a b c "$jobs/d/" gone; query_runtime b c gone
     runtime_derive_state() { :; }
-    say() { note=$1 state='?' evidence=''; derive_state; echo "$state $evidence$note"; }
+    job=jobs/a; say() { note=$1 state='?' evidence=''; derive_state; echo "$state $evidence$note"; }
     native=e; say ''; say why; state=finished; derive_state; echo "$state" """
     assert shell(lines).splitlines() == [
         *(" slurm a slurm d", "e", "lost its facts contradict each other"),

@@ -9,6 +9,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/process_search.sh"
 . "$here/lib/job_existence.sh"
 . "$here/lib/state.sh"
+. "$here/lib/job_identity.sh"
 . "$here/lib/damaged_job.sh"
 . "$here/lib/job_record.sh"
 . "$here/lib/claim.sh"

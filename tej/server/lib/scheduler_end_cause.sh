@@ -80,10 +80,10 @@ cause_in_log() {
 # long before this request.
 record_cut_off() {
     get_time
-    put_first reason "$now $listed_state $runtime: $reason"
+    in_same_job put_first reason "$now $listed_state $runtime: $reason"
     last_sign=$now
     [ -z "$started" ] || get_last_sign
-    put_end "$last_sign none 0 ask 0"
+    in_same_job put_end "$last_sign none 0 ask 0"
     read_end
 }
 
@@ -134,7 +134,7 @@ record_cause() {
     now=''
     get_time
     set_cause
-    put_first reason "$now $cause"
+    in_same_job put_first reason "$now $cause"
     read_end
     [ "$state" = '?' ] || return 0
     # If `reason` could not be written because the disk is full, the cause is reported

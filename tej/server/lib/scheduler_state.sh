@@ -119,7 +119,7 @@ note_missed() {
         unknown) ;;
         *) missed_state=$listed_state missed_words=$reason ;;
     esac
-    put missed "$listed_at ${missed_state:-unknown} ${last_heartbeat:--} $missed_words" 2>/dev/null
+    in_same_job put missed "$listed_at ${missed_state:-unknown} ${last_heartbeat:--} $missed_words" 2>/dev/null
 }
 
 # recall_missed: if the scheduler no longer lists the job, set $listed_state and $reason to the
@@ -168,7 +168,7 @@ derive_submission_state() {
     is_later submitting "$s_time" && is_confirmed "lists no job with the name $nickname" || return 1
     if [ -e "$job/kill" ]; then
         record_killed
-    elif take_claim || claim_is_stale; then
+    elif in_same_job take_claim || claim_is_stale; then
         mark_lost "the submission to $runtime was interrupted on $s_host, and $runtime does not list the job"
     fi
     return 1
@@ -213,7 +213,7 @@ derive_gone_state() {
         cancelled | limit)
             # If this client creates `claim`, the script has not started and can no longer
             # start, so that no second query is necessary.
-            ! take_claim || {
+            ! in_same_job take_claim || {
                 record_cut_off
                 return
             }
@@ -313,6 +313,6 @@ record_killed() {
         note="$runtime has ended the job, but some of its processes run on $host"
         return 1
     }
-    take_claim
+    in_same_job take_claim
     mark_killed
 }

@@ -26,7 +26,17 @@ has_succeeded() {
 # $s_host to $s_start identify the shell that published the job, and $j_pid and $j_start
 # identify the first process of the job. Sets $state to `?` if the runtime must check whether
 # the job is alive, or why the job ended.
+#
+# The job's directory may be moved while the facts are read, and another job with the same id
+# may have its path afterwards (retry). Therefore `spec` is read again at the end.
 read_facts() {
+    read_each_fact
+    # If the state is `?`, derive_state reads `spec` again.
+    [ "$state" = '?' ] || is_same_job || read_each_fact
+}
+
+# read_each_fact: like read_facts, but some of the facts may be those of another job.
+read_each_fact() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
     j_pid='' j_start=''
@@ -70,11 +80,10 @@ read_native_id() {
 # read_facts has read. Sets $state to `?` if only the runtime knows the state.
 derive_unended_state() {
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # The job's directory may have been moved while the facts were read, and another
-        # job may have its path now. Therefore read the facts again.
+        # The wrapper may have been writing the fact. Therefore read the facts again.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
-            read_facts
+            read_each_fact
             read_twice=''
             return 0
         }
@@ -112,20 +121,6 @@ read_spec() {
             [ ! -f "$item" ] || IFS= read -r spec <"$item"
         done
     fi
-}
-
-# has_token TOKEN: check whether $job is the job submitted with TOKEN. Reads the file
-# `spec` again before the check.
-has_token() {
-    read_spec
-    case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
-}
-
-# is_replaced TOKEN: check whether it is certain that $job is not the job submitted with TOKEN,
-# because that job was removed, or because another job has its id.
-is_replaced() {
-    ! has_token "$1" || return 1
-    [ -n "$spec" ] || is_absent "$job/spec"
 }
 
 # read_fact FACT: check whether the fact FACT exists and is not empty. If FACT is empty,
@@ -207,7 +202,7 @@ derive_unstarted_state() {
     fi
     # A wrapper must create `claim` before it starts the script. If this client creates
     # `claim`, wrappers can no longer start the job.
-    if take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
+    if in_same_job take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission was interrupted on $s_host before the job was started"
     fi
 }
@@ -225,7 +220,7 @@ mark_lost() {
     get_last_sign
     state=lost evidence=$* ended=$last_sign found_lost=1
     if [ ! -f "$job/lost" ]; then
-        put lost "$ended $evidence" 2>/dev/null
+        in_same_job put lost "$ended $evidence" 2>/dev/null
     elif [ "${note#it was reported as lost}" = "$note" ]; then
         # The wrapper has written `lost` since the facts were read. Only the wrapper knows the
         # cause, so its evidence is used.
@@ -244,7 +239,7 @@ mark_killed() {
     get_last_sign
     # The job was alive when the kill was requested.
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
-    put_end "$last_sign none 0 killed 0"
+    in_same_job put_end "$last_sign none 0 killed 0"
     read_end
 }
 
@@ -252,11 +247,14 @@ mark_killed() {
 # derive the state. For many jobs, call `query_runtime` first, which queries the runtime
 # once for all jobs.
 derive_state() {
-    [ "$state" = '?' ] || return 0
-    runtime_ask "$native"
-    runtime_derive_state
-    # If the runtime has not set a state, the facts contradict each other.
-    [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
+    while [ "$state" = '?' ]; do
+        runtime_ask "$native"
+        runtime_derive_state
+        # If the runtime has not set a state, the facts contradict each other.
+        [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
+        # Another client may have replaced the job while its state was derived.
+        is_same_job || read_facts
+    done
 }
 
 # query_runtime ID...: query the runtime once for all jobs in ID... that have a native id
@@ -279,6 +277,7 @@ query_runtime() {
 load_job() {
     read_job "$1" || return 1
     derive_state
+    [ -d "$job" ] || may_exist
 }
 
 # read_job ID: like load_job, but sets $state to `?` if the runtime must derive the

@@ -1,0 +1,37 @@
+# Identity of a job: checks whether a directory in `jobs` still belongs to the same job. Another
+# client may remove or archive a job, and submit another job with the same id (retry).
+# shellcheck shell=sh
+
+# has_token TOKEN: check whether $job is the job submitted with TOKEN. Reads the file
+# `spec` again before the check.
+has_token() {
+    read_spec
+    case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
+}
+
+# is_replaced TOKEN: check whether it is certain that $job is not the job submitted with TOKEN,
+# because that job was removed, or because another job has its id.
+is_replaced() {
+    ! has_token "$1" || return 1
+    [ -n "$spec" ] || is_absent "$job/spec"
+}
+
+# is_same_job: check whether $job is still the job whose `spec` was read. If another job has its
+# path, sets $spec to the `spec` of the other job.
+is_same_job() {
+    known_spec=$spec
+    read_spec
+    [ "$spec" = "$known_spec" ]
+}
+
+# in_same_job COMMAND...: run COMMAND, which writes a fact, in the directory of the job whose
+# `spec` was read. If another job has the path of $job, returns 1 without running COMMAND. A
+# path could lead to another job after the check, but the working directory cannot, so that no
+# job is marked as lost because of the facts of another job.
+in_same_job() {
+    (
+        cd "$job" 2>/dev/null || exit 1
+        job=.
+        is_same_job && "$@"
+    )
+}
