@@ -36,7 +36,7 @@ def test_short_commands_write_only_their_facts(shell: Shell) -> None:
     run note_downloaded me a b gone lost; for id in a b lost; do cat "jobs/$id/downloaded" 2>/dev/null || echo none; done
     run note_parameters b sb x=1 lost sb x=2 gone sgone x=3 lost slost x=4 b sb; cat jobs/b/parameters jobs/lost/parameters; ls jobs
     run note_parameters b s x=5 b b x=6; cat jobs/b/parameters; run on_end_log gone; run on_end_log a; : >jobs/a/on_end; run on_end_log a
-    echo out >jobs/a/on_end_log; run on_end_log a; run limit 3 2>/dev/null; mkdir incoming; run limit 3; run queue; run limit 0; run queue; echo x >max_running; run queue"""
+    echo out >jobs/a/on_end_log; run on_end_log a; run limit 3 2>/dev/null; mkdir incoming; run limit 3; run queue; run limit 0; run queue; read_limit() {{ return 1; }}; run queue"""
     assert shell(lines, "default").splitlines() == [
         *("none", "7 me", "7 me", "x=1", "x=4", "a", "b", "lost", "x=1"),
         *("quit 3 No job 'gone'", "quit 22 Job 'a' was submitted without --on-end"),
