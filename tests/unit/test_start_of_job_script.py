@@ -13,7 +13,7 @@ chmod +x "$job/stage/run" 2>/dev/null
 begin() {
     (cd "$job" && tej_host='h b s' tej_clock="$clock" tej_together=$together tej_here=$here tej_queue=$queue tej_id=a tej_read_spec='' /bin/sh "$here/exec_job.sh"; echo "status $?") 2>/dev/null
     for item in started lost kill; do [ ! -e "$job/$item" ] || echo "$item $(cut -d' ' -f2 "$job/$item")"; rm -f "$job/$item"; done
-    for item in _stdout _stderr; do sed "s/^/$item: /; s,$queue,Q,g" "$job/stage/$item"; done
+    for item in _stdout _stderr; do sed "s/^/$item: /; s,$queue,Q,g" "$job/stage/$item" 2>/dev/null; done
 }
 together='' clock='7 0'
 """
