@@ -148,3 +148,21 @@ x"; cd "$queue"; run ls a d | sed '/^mode=d/{{n;d;}}'; run ls a m/g; run ls a . 
         *("quit 3 No job 'gone'", "head", "quit 22 'd/l' in job 'a' is a broken link"),
         "quit 20 'gone' in job 'a' cannot be read",
     ]
+
+
+def test_paths_of_the_stage_are_resolved(shell: Shell) -> None:
+    lines = f"""{COMMAND} . "$here/lib/stage_path.sh"; enter_stage; mkdir -p d/e; echo 1 >d/f; ln -s ../f d/e/up; ln -s e d/l; ln -s "$stage/d/f" abs; ln -s nothing b; mkdir 'd/x
+'
+    say() {{ if real_path "$1"; then echo "${{real#"$stage"}}|"; else echo no; fi; }}; for path in f d/f d d/e/up d/l d/l/up abs b gone/x ./d/../d/f . 'd/x
+'; do say "$path"; done
+    : >c0; for n in $(seq 42); do ln -s "c$((n - 1))" "c$n"; done; say c40; say c41; (command() {{ return 1; }}; say d/l/up; say c40)
+    count() {{ echo "$# $1 ${{400-}}"; }}; in_groups count $(seq 400); in_groups count $(seq 801); in_groups count; fails() {{ echo "$#"; return 3; }}; in_groups fails $(seq 801); echo "$?"
+    (check d/f; echo ok); (check ../../b); ln -s ../stage-2 ../stage/away; mkdir ../stage-2; (check away); rm -r ../stage; id=a; (enter_stage)"""
+    assert shell(lines).splitlines() == [
+        *("no", "/d/f|", "/d|", "/d/f|", "/d/e|", "/d/f|", "/d/f|", "no", "no"),
+        *("/d/f|", "|", "/d/x", "|", "/c0|", "no", "/d/f|", "/c0|", "400 1 400"),
+        *("400 1 400", "400 401 800", "1 801 ", "400", "3", "ok"),
+        "quit 22 '../../b' in job 'a' is a broken link",
+        "quit 22 'away' points outside the directory of job 'a', to 'Q/jobs/a/stage-2'",
+        "quit 22 Job 'a' has removed its directory, and all files in it",
+    ]
