@@ -68,7 +68,7 @@ fi
 found=
 if command -v sbatch >/dev/null 2>&1; then
     found=1
-    if partitions=$(with_time_limit sinfo -h -o %P 2>/dev/null | tr '\n' ' ') && [ -n "$partitions" ]; then
+    if partitions=$(with_time_limit sinfo -a -h -o %P 2>/dev/null | tr '\n' ' ') && [ -n "$partitions" ]; then
         account=$(with_time_limit sacctmgr -nP show user "$(id -un)" format=DefaultAccount 2>/dev/null | head -n 1)
         report slurm ok "partitions: ${partitions% }${account:+; default account: $account}"
     else

@@ -72,8 +72,7 @@ make_directories() {
 # already installed DIGEST, `mv` moves the new directory into the existing directory,
 # and the new directory is removed there.
 install_scripts() {
-    # Containers with the same home directory may give the same pid to several clients, so
-    # the names contain the random marker of the request.
+    # Clients in several containers may have the same pid ($unique in facts.sh).
     fresh=$queue/incoming/scripts.$marker
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"

@@ -12,7 +12,7 @@
 
 printf '%s\0' "runtime=$runtime"
 command -v scheduler_options >/dev/null 2>&1 || exit 0
-job=${TMPDIR:-/tmp}/tej-plan-$$
+job=${TMPDIR:-/tmp}/tej-plan-$unique
 # mkdir fails if the path exists, and never follows a link that another user has created.
 # The umask is not changed, because the batch script contains the umask of the user.
 mkdir -m 700 "$job" && mkdir "$job/stage" || quit 20 "Cannot write to '${TMPDIR:-/tmp}'"

@@ -11,7 +11,7 @@ import pytest
 
 SERVER = Path(__file__).parents[2] / "tej/server"
 SETUP = """
-queue=$1 here=$2 runtime=$3 id=a job=$1/jobs/a fresh=$1/fresh spec='token=0123456789abcdef end' token=''
+queue=$1 here=$2 runtime=$3 marker=unique id=a job=$1/jobs/a fresh=$1/fresh spec='token=0123456789abcdef end' token=''
 . "$here/lib/load.sh"
 # Each listing of squeue begins with a header.
 patiently() { [ "$1 $2" != 'squeue -r' ] || echo 'JOBID|STATE|REASON|NAME|COMMAND'; "$@"; }

@@ -66,7 +66,7 @@ def test_only_one_client_moves_a_job_away(shell: Shell) -> None:
         *("b: yes", ".taken me", "finished", "stage", "submitted", "b: no", "1"),
         *("b: yes", "b: no", "b: no", "finished", "spec", "stage", "submitted"),
         *("b: no", "finished", "spec", "stage", "submitted", "b: yes"),
-        *("incoming/away.PID.b:", ".owner", ".taken me", "finished", "stage"),
+        *("incoming/away.unique.b:", ".owner", ".taken me", "finished", "stage"),
         *("submitted", "", "jobs:", "a", "me", "gone: no"),
         *("quit 20 Cannot write to 'incoming'", "c: no"),
         *("quit 20 Cannot write to 'jobs/c'", "c: no"),

@@ -90,7 +90,7 @@ remove_claimed() {
 # the disk.
 remove_singly() {
     for id in $claimed; do
-        away=$incoming/away.$$.$id
+        away=$incoming/away.$unique.$id
         if mv "$jobs/$id" "$away" 2>/dev/null; then
             remove "$away"
             printf '%s\0' "id=$id" "deleted=1"

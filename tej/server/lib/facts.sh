@@ -24,6 +24,10 @@
 # that outlived the script. KIND is cancelled, limit, cut, other or unstarted
 # (read_reason). BY, WORDS and EVIDENCE extend to the end of the line.
 
+# $unique is part of the names of temporary files. Containers with the same home directory may
+# give the same pid to several clients, so a request uses its random marker.
+unique=${marker:-$$}
+
 # get_time: set $now to the seconds since 1970. The clock is read only if $now is empty.
 get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
@@ -52,9 +56,9 @@ read_clock() {
 put() {
     fact_name=$1
     shift
-    printf '%s\n' "$*" >"$job/.$fact_name.$self" &&
-        mv -f "$job/.$fact_name.$self" "$job/$fact_name" && return 0
-    rm -f "$job/.$fact_name.$self"
+    printf '%s\n' "$*" >"$job/.$fact_name.$self.$unique" &&
+        mv -f "$job/.$fact_name.$self.$unique" "$job/$fact_name" && return 0
+    rm -f "$job/.$fact_name.$self.$unique"
     return 1
 }
 

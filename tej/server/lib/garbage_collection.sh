@@ -6,8 +6,7 @@
 # clients can check whether the directory is in use.
 make_room() {
     me
-    room=$incoming/$1.$$
-    # If the directory exists, it belongs to a process with the same pid on another host.
+    room=$incoming/$1.$unique
     mkdir "$room" || return 1
     printf '%s\n' "$who" >"$room/.owner" && return 0
     rm -rf "$room"

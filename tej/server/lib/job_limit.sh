@@ -63,7 +63,7 @@ set_limit() {
         rm -f "$queue/max_running" && tend_queue
         return
     }
-    fresh=$incoming/max_running.$$
+    fresh=$incoming/max_running.$unique
     printf '%s\n' "$1" >"$fresh" &&
         { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
         mv -f "$fresh" "$queue/max_running" || return

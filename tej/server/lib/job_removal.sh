@@ -84,7 +84,7 @@ cancel_batch() {
 # gone, or if another job has the same id now.
 trash_job() {
     claim_removal || return 1
-    away=$incoming/away.$$.${id%'#'*}
+    away=$incoming/away.$unique.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then
         end_claim
         [ ! -d "$job" ] || quit 20 "Cannot write to '$incoming'"

@@ -82,9 +82,9 @@ is_id() {
 # already, because the job can write the fact before the scheduler's reply arrives.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
-    printf '%s\n' "$2" >"$job/.$1.$$" || return 1
-    ln "$job/.$1.$$" "$job/$1" 2>/dev/null || [ -e "$job/$1" ] || mv "$job/.$1.$$" "$job/$1"
-    rm -f "$job/.$1.$$"
+    printf '%s\n' "$2" >"$job/.$1.$unique" || return 1
+    ln "$job/.$1.$unique" "$job/$1" 2>/dev/null || [ -e "$job/$1" ] || mv "$job/.$1.$unique" "$job/$1"
+    rm -f "$job/.$1.$unique"
     [ -e "$job/$1" ]
 }
 
