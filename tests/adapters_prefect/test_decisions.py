@@ -18,7 +18,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Cancelling, Completed, Failed, Running
 
 import tej
-from tej_prefect import batch, claims, flow_run_cancellation, worker
+from tej_prefect import batch, claims, flow_run_cancellation, jobs, worker
 from tej_prefect.batch import JobsFailed, _Batch, _read_status, wait_for_one
 from tej_prefect.claims import EXPIRY, Claim, Claims
 from tej_prefect.context import Run
@@ -617,3 +617,45 @@ def test_only_a_service_takes_over_flow_runs(
         ("_delete_old_jobs", worker.DELETE_PERIOD),
         ("other", worker.RECONCILE),
     ]
+
+
+def test_templates_are_rendered_except_links(tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    (job / "b").mkdir(parents=True)
+    (job / "a.j2").symlink_to("b/x.j2")
+    (job / "b/dir.j2").mkdir()
+    (job / "b/x.j2").write_bytes(b"{{ n }} \xff\n")
+    (job / "b/x.j2").chmod(0o750)
+    jobs._render_directory(job, {"n": 3})
+    assert sorted(one.name for one in job.rglob("*")) == ["a.j2", "b", "dir.j2", "x"]
+    assert (job / "b/x").read_bytes() == b"3 \xff\n"
+    assert (job / "b/x").stat().st_mode & 0o777 == 0o750
+    (job / "b/x.j2").write_text("")
+    with pytest.raises(tej.InvalidJobDirectory, match=r"'b/x.j2'.*'x' exists already"):
+        jobs._render_directory(job, {})
+
+
+def test_files_are_copied_from_below_the_source(tmp_path: Path) -> None:
+    source, folder = tmp_path / "source", tmp_path / "job"
+    (source / "d/e").mkdir(parents=True)
+    (source / "d/e/f").touch()
+    (source / "link").symlink_to("d")
+    folder.mkdir()
+    for pattern in ("d/e", "link", "d/e"):
+        jobs._copy(pattern, source, folder)
+    assert (folder / "d/e/f").is_file()
+    assert (folder / "link").is_symlink()
+    for outside in (str(source / "d"), "../source", "d/../d"):
+        with pytest.raises(tej.InvalidJobDirectory, match="points outside"):
+            jobs._copy(outside, source, folder)
+    with pytest.raises(tej.InvalidJobDirectory, match="'x' matches no file"):
+        jobs._copy("x", source, folder)
+    script = folder / "start.sh"
+    jobs._write_script(script, "echo")
+    assert script.read_text() == "#!/bin/sh\necho\n"
+    assert script.stat().st_mode & 0o777 == 0o755
+    with pytest.raises(tej.InvalidJobDirectory, match="omit `script`"):
+        jobs._write_script(script, "echo")
+    script.unlink()
+    jobs._write_script(script, "#!/bin/bash\n")
+    assert script.read_text() == "#!/bin/bash\n"

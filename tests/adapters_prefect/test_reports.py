@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -31,8 +32,8 @@ class Destination:
         return {one: status(one, tej.JobState.RUNNING) for one in ids}
 
 
-def status(job_id: str, state: tej.JobState) -> tej.JobStatus:
-    return tej.JobStatus(job_id, state, PurePosixPath("/"))
+def status(job_id: str, state: tej.JobState, **facts: Any) -> tej.JobStatus:
+    return tej.JobStatus(job_id, state, PurePosixPath("/"), **facts)
 
 
 def test_states_of_pending_jobs_are_read_until_the_end(
@@ -60,3 +61,194 @@ def test_states_of_pending_jobs_are_read_until_the_end(
     artifacts.update(last=True)
     assert destination.asked == [["a"]]
     assert sent[1:] == [["killed", "finished", "deleted"]]
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """Record the events, each with the job and the id of the event."""
+    made: list[tuple[str, Any]] = []
+
+    def emit(name: str, *, resource: dict[str, str], **facts: Any) -> None:
+        made.append((name, {**facts, "place": resource["tej.destination"]}))
+
+    monkeypatch.setattr(reports, "emit_event", emit)
+    monkeypatch.setattr(reports, "stored_name", lambda _: "block")
+    return made
+
+
+def artifacts_of(flow_run_id: Any, *, creates: bool = True) -> tuple[Any, list[Any]]:
+    """Return artifacts that record what is created and changed."""
+    run: Any = SimpleNamespace(flow_run_id=flow_run_id, task_run_id=None)
+    made: Any = JobArtifacts(run)
+    sent: list[Any] = []
+
+    def create(kind: str, key: str, data: Any, title: str) -> Any:
+        sent.append((kind, key, title))
+        return kind if creates else None
+
+    made._create = create
+    made._change = lambda kind, change: sent.append((kind, change))
+    return made, sent
+
+
+def test_events_are_emitted_for_new_jobs_and_new_ends(
+    events: list[tuple[str, Any]],
+) -> None:
+    destination: Any = Destination()
+    new, found, old = (
+        JobRecord(destination, one, found=one != "new")
+        for one in ("new", "found", "old")
+    )
+    done = status("old", tej.JobState.FINISHED)
+    jobs = {new: None, found: status("found", tej.JobState.RUNNING), old: done}
+    made, sent = artifacts_of(None)
+    made.add(jobs, submitted=True)
+    made.add_progress()
+    made.set_end(new, status("new", tej.JobState.KILLED))
+    assert (events, sent) == ([], [])
+    made, sent = artifacts_of(uuid4())
+    made.add({})
+    made.add(jobs)
+    assert events == []
+    made.add(jobs, submitted=True)
+    assert [name for name, _ in events] == ["tej.job.started"]
+    assert events.pop()[1]["payload"] == {"job_id": "new"}
+    made.set_end(old, done)
+    made.set_end(found, None)
+    assert events == []
+    made.set_end(new, status("new", tej.JobState.KILLED))
+    made.set_end(found, status("found", tej.JobState.FINISHED, exit_code=2))
+    assert [name for name, _ in events] == ["tej.job.killed", "tej.job.failed"]
+    assert events[1][1]["payload"]["exit_code"] == 2
+
+
+def test_equal_ends_are_one_event(events: list[tuple[str, Any]]) -> None:
+    destination: Any = Destination()
+    one, flow_run_id = JobRecord(destination, "a"), uuid4()
+    first = status("a", tej.JobState.FINISHED, exit_code=0)
+    second = status("a", tej.JobState.FINISHED, exit_code=0, attempt=2)
+    ends = [(first, flow_run_id), (first, flow_run_id), (second, flow_run_id)]
+    ends.append((first, uuid4()))
+    for end, run_id in ends:
+        reports.emit_end(one, end, run_id)
+    ids = [facts["id"] for _, facts in events]
+    assert ids[0] == ids[1]
+    assert len({*ids}) == 3
+    assert {name for name, _ in events} == {"tej.job.finished"}
+
+
+def test_progress_is_the_share_of_ended_jobs(
+    events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(reports, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    destination: Any = Destination()
+    jobs = [JobRecord(destination, one) for one in "abcd"]
+    made, sent = artifacts_of(uuid4())
+    made.add({jobs[0]: None})
+    made.add_progress()
+    assert sent == [("table", "tej-jobs", "tej job")]
+    del sent[:]
+    made.add(dict.fromkeys(jobs[1:]))
+    assert [one[0] for one in sent] == ["table"]
+    assert sent[0][1].description == "4 tej jobs"
+    made.add_progress()
+    assert sent[1:] == [("progress", "tej-progress", "4 jobs at here")]
+    del sent[:]
+    made.set_end(jobs[0], status("a", tej.JobState.KILLED))
+    made.set_end(jobs[1], None)
+    clock[0] = 129.9
+    made.update()
+    assert (sent, destination.asked) == ([], [])
+    clock[0] = 130.0
+    made.update()
+    assert [(kind, change.data) for kind, change in sent[:1]] == [("progress", 50.0)]
+    rows = json.loads(sent[1][1].data)
+    assert [row["state"] for row in rows] == ["killed", "deleted", *["running"] * 2]
+    assert destination.asked == [["c", "d"]]
+    assert rows[0]["block"] == "block"
+    del sent[:]
+    clock[0] = 160.0
+    made.update()
+    # The table has not changed, and running jobs are not requested again.
+    assert [kind for kind, _ in sent] == ["progress"]
+    assert len(destination.asked) == 1
+
+
+class Logs:
+    """The output of a job, in pieces."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = [*pieces]
+        self.error: tej.Error | None = None
+
+    def read(self, take: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        while self.pieces:
+            take(tej.Piece("_stdout", self.pieces.pop(0)))
+
+
+class Logger:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def _add(self, text: str, *words: object) -> None:
+        self.lines.append(text % words)
+
+    info = warning = _add
+
+    def debug(self, *_: object) -> None: ...
+
+
+def output_of(logs: Logs, prefix: str = "") -> Any:
+    class Queue:
+        def read_logs(self, *_: object) -> Logs:
+            return logs
+
+    job: Any = SimpleNamespace(queue=Queue(), id="a")
+    logger: Any = Logger()
+    made: Any = reports.JobOutput(job, logger, prefix)
+    made.lines, made.queue = logger.lines, job.queue
+    return made
+
+
+def test_output_is_logged_in_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [10.0]
+    monkeypatch.setattr(reports, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(reports, "OUTPUT_PERIOD", 2.0)
+    logs = Logs(b"one\ntw")
+    made = output_of(logs, "x: ")
+    made.read()
+    assert made.lines == ["x: one"]
+    logs.pieces = [b"o\n", b"three"]
+    clock[0] = 11.9
+    made.read()
+    assert len(made.lines) == 1
+    clock[0] = 12.0
+    # Two other outputs of the queue are being read.
+    assert made._turn.acquire(blocking=False)
+    assert made._turn.acquire(blocking=False)
+    assert not made._turn.acquire(blocking=False)
+    made.read()
+    assert len(made.lines) == 1
+    made._turn.release()
+    made.read()
+    assert made.lines[1:] == ["x: two"]
+    logs.error = tej.ConnectionFailed("cut")
+    made.read(last=True)
+    assert made.lines[2:] == ["x: three"]
+    made.read(last=True)
+    assert len(made.lines) == 3
+
+
+def test_output_is_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reports.OUTPUT_LIMIT == 262144
+    monkeypatch.setattr(reports, "OUTPUT_LIMIT", 1024)
+    logs = Logs(b"a" * 1000 + b"\n", b"b" * 100, b"c")
+    made = output_of(logs)
+    made.read()
+    assert made.lines[0] == f"{'a' * 1000}\n{'b' * 23}"
+    assert "only the first 1 KB" in made.lines[1]
+    made.read(last=True)
+    assert (len(made.lines), logs.pieces) == (2, [b"c"])
