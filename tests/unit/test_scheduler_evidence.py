@@ -76,6 +76,23 @@ def test_grid_engine_accounting_of_reused_id_is_ignored(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    ("end", "state"), [("exit 0 own 0", "finished"), ("none 0 killed 0", "killed")]
+)
+@pytest.mark.parametrize("listed", ["running", "cancelled", "over"])
+def test_end_recorded_during_the_query_decides(
+    shell: Shell, listed: str, end: str, state: str
+) -> None:
+    """The wrapper records the end after the client has read the facts."""
+    lines = f"""{GONE} echo "$now h b s 1 1" >"$job/submitted"; echo slurm 5 >"$job/native_id"
+    echo 6 h 1 1 >"$job/started"; : >"$job/term"; listed_at=0
+    runtime_ask() {{ echo '9 {end}' >"$job/finished"; }}; look_up() {{ listed_state={listed} reason=x; }}
+    load_job a; echo "$state/$cut_off/$note"; ls "$job/reason" 2>/dev/null || :"""
+    assert shell(lines) == f"{state}//\n"
+    lines = "state='?'; record_cut_off; echo $state; ls $job/reason 2>/dev/null || :"
+    assert shell(lines) == f"{state}\n"
+
+
+@pytest.mark.parametrize(
     ("listed", "accounting", "note"),
     [
         (

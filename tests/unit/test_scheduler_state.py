@@ -15,7 +15,7 @@ listing_result=answer listing_number=1 native='slurm 5' started=''
 
 
 def test_word_of_the_scheduler_decides(shell: Shell) -> None:
-    lines = f"""{STEPS} say() {{ note='' reason=''; q_5="1|$1|x|why"; runtime_derive_state; echo "$1: $state $note"; }}
+    lines = f"""{STEPS} say() {{ note='' reason='' state='?'; q_5="1|$1|x|why"; runtime_derive_state; echo "$1: $state $note"; }}
     for word in queued running stopped over ended limit cut cancelled moved unknown other; do say "$word"; done
     started=1; : >"$job/missed"; say running; [ ! -e "$job/missed" ] || echo missed
     : >"$job/kill"; say running; gone() {{ state=killed; }}; say over; echo x >"$job/finished"; say running"""

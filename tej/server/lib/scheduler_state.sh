@@ -17,7 +17,9 @@ runtime_derive_state() {
         return
     fi
     if [ -s "$job/finished" ]; then
-        derive_ended_state
+        # The end may have been recorded after the facts were read.
+        read_end || :
+        [ "$state" != '?' ] || derive_ended_state
         return
     fi
     case $listed_state in
