@@ -51,7 +51,10 @@ class Destination:
         ):
             raise InvalidDestination(f"Invalid host name: {self.host!r}")
         if self.user is not None and (not self.user or UNSAFE_USER.search(self.user)):
-            raise InvalidDestination(f"Invalid user name for host {self.host!r}")
+            raise InvalidDestination(
+                f"Invalid user name for host {self.host!r}: the name is empty, or "
+                "contains a character that is not allowed"
+            )
         if self.port is not None and not 0 < self.port < 65536:
             raise InvalidDestination(
                 f"Invalid port for host {self.host!r}: {self.port}; "

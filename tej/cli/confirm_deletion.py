@@ -26,7 +26,7 @@ def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
     """Return the number and the size of jobs that would be deleted.
 
     The text also contains the number of ended jobs that were not downloaded, and the
-    number of jobs that have not ended, unless the number is 0.
+    number of jobs that have not ended.  A number that is 0 is left out.
     """
     facts = [format_size(sum(sizes.get(job.job_id, 0) for job in jobs))]
     if lacking := sum(job.state.final and job.downloaded is None for job in jobs):
@@ -43,7 +43,7 @@ def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
     """
     loss = (
         f"{describe_loss(jobs, queue.sizes())} of queue '{queue.queue}' on "
-        f"{queue.destination_string}"
+        f"'{queue.destination_string}'"
     )
     return confirm("delete", loss)
 

@@ -56,7 +56,7 @@ def is_agreed(queue: RemoteQueue) -> bool:
     Raises click.UsageError if standard input is not a terminal.
     """
     loss = (
-        f"the queue '{queue.queue}' on {queue.destination_string} with "
+        f"the queue '{queue.queue}' on '{queue.destination_string}' with "
         f"{describe_loss(queue.jobs(), queue.sizes())}"
     )
     return confirm("remove", loss, ". To delete only old jobs, use `tej prune`")

@@ -40,7 +40,7 @@ def command(queue: RemoteQueue, others: tuple[str, ...], as_json: bool) -> None:
     # textual draws the screen on stderr.
     if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(
-            "`tej top` needs a terminal; `tej list --json` prints the jobs for programs"
+            "`tej top` needs a terminal. In a script, use `tej list --json`"
         )
 
     def shown(queue: RemoteQueue, profile: Profile) -> ShownQueue:

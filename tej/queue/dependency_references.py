@@ -33,9 +33,9 @@ def resolve(
             connection.path,
         ):
             raise InvalidJobId(
-                f"A job in queue {connection.path} on {connection.destination} cannot "
-                f"need job '{reference.id}', which is in queue {other.path} on "
-                f"{other.destination}"
+                f"A job in queue '{connection.path}' on '{connection.destination}' "
+                f"cannot need job '{reference.id}', which is in queue '{other.path}' "
+                f"on '{other.destination}'"
             )
         return reference.id
 
@@ -63,6 +63,6 @@ def _only_id(reference: str | JobSpec) -> str:
     if isinstance(reference, JobSpec):
         raise InvalidJobId(
             f"The JobSpec of '{reference.title}' has no id yet: submit both jobs "
-            "with one call of ensure_graph"
+            "with one call to ensure_graph"
         )
     return reference

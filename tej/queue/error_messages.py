@@ -31,9 +31,9 @@ def missing_queue(
     # A worker may run for days, so the date is needed.
     last_time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last_seen))
     return RemoteCommandFailure(
-        f"Queue {path} on {destination} was there at {last_time}, and is missing "
-        "now: is its file system mounted? If it was removed, create a new one with "
-        f"`tej setup {destination}{_queue_option(path)}` (or `RemoteQueue.setup`)",
+        f"Queue '{path}' on '{destination}' existed at {last_time}, and is missing "
+        "now: is its file system mounted? If the queue was removed, create a new queue "
+        f"with `tej setup {destination}{_queue_option(path)}` (or `RemoteQueue.setup`)",
         ret=NO_QUEUE,
     )
 
@@ -49,22 +49,22 @@ def explain(error: Error, path: str, destination: str) -> Error:
         return error
     if type(error) is QueueDoesntExist:
         return QueueDoesntExist(
-            f"{message} on {destination}; the first `tej run` or `tej submit` creates "
-            "the queue"
+            f"{message} on '{destination}'; the first `tej run` or `tej submit` "
+            "creates the queue"
         )
     if isinstance(error, JobNotFound):
         return JobNotFound(f"{message}\n{_where_to_look(path, destination)}")
     if isinstance(error, JobAlreadyExists):
         return JobAlreadyExists(
-            f"{message}\nIt is in queue {path} on {destination}; choose another id, "
-            "use --reuse (`ensure`) to get that job, or delete it"
+            f"{message}\nIt is in queue '{path}' on '{destination}'; choose another "
+            "id, use --reuse (`ensure`) to get that job, or delete it"
         )
     return error
 
 
 def _where_to_look(path: str, destination: str) -> str:
     return (
-        f"It was not found in queue {path} on {destination}; `tej list "
+        f"It was not found in queue '{path}' on '{destination}'; `tej list "
         f"{destination}{_queue_option(path)}` shows the jobs there"
     )
 

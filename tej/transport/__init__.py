@@ -84,8 +84,9 @@ def open_transport(
     if name == "openssh":
         if destination.password or key or known_hosts:
             raise ConnectionFailed(
-                "The openssh transport accepts no password, key text or known_hosts "
-                "text: put them into ~/.ssh, or use the paramiko transport"
+                "The openssh transport does not accept a password, or a key or "
+                "known_hosts given as text. Store the key and the host keys in files "
+                "in ~/.ssh, or use the paramiko transport"
             )
         from tej.transport.openssh import OpensshTransport
 

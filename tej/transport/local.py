@@ -111,8 +111,8 @@ class _LocalProcess(PipeProcess):
         self.finished()
         if status < 0:
             raise ConnectionFailed(
-                f"The program on local: was ended by {signal.Signals(-status).name}; "
-                "it may have done only a part of its work"
+                f"The program on 'local:' was ended by {signal.Signals(-status).name}; "
+                "its work may be incomplete"
             )
         return status
 

@@ -289,8 +289,8 @@ class MasterSession(PipeProcess):
         while _may_be_alive(self._connection.master.path):
             if time.monotonic() > deadline:
                 return ConnectionFailed(
-                    f"The program on {where} was ended by a signal; it may "
-                    "have done only a part of its work"
+                    f"The program on {where} was ended by a signal; its work may be "
+                    "incomplete"
                 )
             time.sleep(0.02)
         failure = cut_off(f"The connection to {where} was lost")

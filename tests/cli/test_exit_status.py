@@ -55,7 +55,7 @@ tej.__main__.main()"""
 def test_status_1_for_errors(client: Command, queue_path: Path) -> None:
     done = client("list", "local:", "--queue", queue_path)
     assert (done.status, done.stdout) == (1, "")
-    assert f"There is no queue at '{queue_path}' on local:; the first" in done.stderr
+    assert f"There is no queue at '{queue_path}' on 'local:'; the first" in done.stderr
 
 
 def test_removed_current_directory_is_named(
@@ -203,7 +203,7 @@ def test_invalid_id_is_refused_without_a_request(
 def not_in(queue_path: Path) -> str:
     """Return the message that a job does not exist in the queue."""
     return (
-        f"It was not found in queue {queue_path} on local:; "
+        f"It was not found in queue '{queue_path}' on 'local:'; "
         f"`tej list local: --queue {queue_path}` shows the jobs there"
     )
 
@@ -225,7 +225,7 @@ def test_status_4_for_existing_job(
     assert (done.status, done.stdout) == (4, "")
     first, where = done.stderr.splitlines()
     assert first == "Job 'ended' already exists"
-    assert f"in queue {queue_path} on local:; choose another id" in where
+    assert f"in queue '{queue_path}' on 'local:'; choose another id" in where
 
 
 def test_status_5_for_running_job(

@@ -328,7 +328,7 @@ def test_vanished_queue_is_not_created_again(
         lambda: queue.statuses([first.id]),
         queue.jobs,
     ):
-        with pytest.raises(tej.RemoteCommandFailure, match=r"was there at .* mounted"):
+        with pytest.raises(tej.RemoteCommandFailure, match=r"existed at .* mounted"):
             request()
     assert not any(queue_path.iterdir())
     queue_path.rmdir()

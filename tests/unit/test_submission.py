@@ -82,7 +82,7 @@ def test_only_a_queue_seen_before_the_request_has_vanished() -> None:
     connection.last_seen = 2.0
     connection.check_missing_queue(None)
     # The local shell of the user must not expand the `~`.
-    words = r"was there at [0-9]+-[0-9]+-[0-9]+ .*`tej setup lab --queue '~/q'`"
+    words = r"existed at [0-9]+-[0-9]+-[0-9]+ .*`tej setup lab --queue '~/q'`"
     with pytest.raises(RemoteCommandFailure, match=words):
         connection.check_missing_queue(1.0)
 

@@ -151,7 +151,7 @@ class Execution(Process):
             failure = ConnectionFailed(f"{where} refuses to run programs")
         else:
             failure = ConnectionFailed(
-                f"The program on {where} was ended by a signal; it may have "
-                "done only a part of its work"
+                f"The program on {where} was ended by a signal; its work may be "
+                "incomplete"
             )
         return failure
