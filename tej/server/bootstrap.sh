@@ -152,7 +152,8 @@ find_queue() {
 }
 
 # check_absent PATH: quit if it is unknown whether PATH exists: an error of the file system also
-# makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be set up again.
+# makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be set up
+# again.
 check_absent() {
     tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
     # With the status 126 or 127, the message is from the shell: it is about `ls`, not the path.

@@ -4,8 +4,9 @@
 # "Terminated" only if it runs a script file, and not with `-c`. The shell has empty traps for
 # SIGNAL..., because schedulers send these signals to the whole session.
 #
-# Between the equals signs, only the shell may print. A program may print a warning when it
-# starts, if a library of LD_PRELOAD or a locale is missing. In mksh, `printf` is a program.
+# Only the shell's message may appear between the equals signs. Therefore the stderr of each
+# program is /dev/null: a program may print a warning when it starts, if a library of LD_PRELOAD
+# or a locale is missing. In mksh, `printf` is a program.
 # shellcheck shell=sh
 
 for signal in "$@"; do trap : "$signal"; done

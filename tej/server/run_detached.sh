@@ -187,8 +187,8 @@ copy_facts() {
     copy="${copy%% *} $submitted $started $where $own_native end"
 }
 
-# report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If the shell
-# ends early because a fork has failed, the jobs in $unstarted have no wrapper.
+# report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If the
+# shell ends early because a fork has failed, the jobs in $unstarted have no wrapper.
 report_unstarted() {
     for id in $unstarted; do
         job=$jobs/$id

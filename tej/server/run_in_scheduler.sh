@@ -96,8 +96,8 @@ leave_array() {
     done
 }
 
-# watch_session: a background process that writes the heartbeat. When a signal is sent to
-# the whole session, this process also creates the file .heard.SIGNAL. The runner must not forward a
+# watch_session: a background process that writes the heartbeat. When a signal is sent to the
+# whole session, this process also creates the file .heard.SIGNAL. The runner must not forward a
 # recorded signal, because the script has received the signal directly.
 watch_session() {
     begin_sleeps
@@ -137,7 +137,7 @@ forward_signal() {
     ! is_alive "$first_pid" "$first_start" || kill -s "$1" "$first_pid" 2>/dev/null
 }
 
-# handle_signals: handle the signals that the runner has received since the last call of
+# handle_signals: handle the signals that the runner has received since the last call to
 # handle_signals.
 handle_signals() {
     while [ -n "$heard" ]; do
@@ -203,9 +203,9 @@ end_leftovers() {
     count_pids
 }
 
-# watch_kill_fact: a background process that waits for the fact `kill`, and then sends SIGTERM to
-# all processes in the session. The runner starts watch_kill_fact only if the scheduler cannot
-# send SIGTERM.
+# watch_kill_fact: a background process that waits for the fact `kill`, and then sends SIGTERM
+# to all processes in the session. The runner starts watch_kill_fact only if the scheduler
+# cannot send SIGTERM.
 watch_kill_fact() {
     until [ -e "$job/kill" ]; do
         ! is_gone $$ "$runner_start" || return

@@ -28,10 +28,10 @@ detach() {
     )
 }
 
-# find_logout_guard: set $logout_guard to a command prefix that protects a process from being killed
-# at logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a
-# user at the last logout. If lingering is enabled for the user, the processes under the
-# user's service manager are not killed.
+# find_logout_guard: set $logout_guard to a command prefix that protects a process from being
+# killed at logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a
+# user at the last logout. If lingering is enabled for the user, the processes under the user's
+# service manager are not killed.
 find_logout_guard() {
     logout_guard=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0

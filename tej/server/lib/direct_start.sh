@@ -5,8 +5,8 @@
 #
 # A job is started directly only if the result is the same as with exec_job.sh: the command is
 # the name of an executable script and literal arguments, and no profile, environment module or
-# hidden variable or function (user_environment.sh) changes the environment of the job. Other commands need
-# a shell without the functions and variables of tej.
+# hidden variable or function (user_environment.sh) changes the environment of the job. Other
+# commands need a shell without the functions and variables of tej.
 
 # can_start_directly: check whether start_directly can start $job, whose resources were read.
 # Sets $words to the script and its arguments.
@@ -29,7 +29,8 @@ can_start_directly() {
     item=${words%% *}
     # `env` would interpret a path that contains `=` as a variable.
     case $item in *=*) return 1 ;; esac
-    # The kernel cannot execute a script without a first line `#!`, or with a missing interpreter.
+    # The kernel cannot execute a script without a first line `#!`, or with a missing
+    # interpreter.
     item=$job/stage/$item line=''
     [ -f "$item" ] && [ -x "$item" ] && { IFS= read -r line; } 2>/dev/null <"$item" || return 1
     case $line in '#!/'*) ;; *) return 1 ;; esac
@@ -37,8 +38,8 @@ can_start_directly() {
     [ -x "${line%% *}" ]
 }
 
-# start_directly FILE ARGUMENTS...: record the start of the job, and become the script FILE. Must
-# be called in a subshell. The steps are those of exec_job.sh and job_environment.sh.
+# start_directly FILE ARGUMENTS...: record the start of the job, and become the script FILE.
+# Must be called in a subshell. The steps are those of exec_job.sh and job_environment.sh.
 start_directly() {
     trap - EXIT
     enter_subshell
@@ -67,8 +68,8 @@ start_directly() {
 }
 
 # start_without_locale FILE ARGUMENTS...: become the script FILE in a new session. `setsid` and
-# `env` run with LC_ALL=C, because each of them needs half of its time to load another locale.
-# `env` gives the script the LC_ALL of the login.
+# `env` run with LC_ALL=C, because loading another locale would double the run time of each of
+# the two programs. `env` gives the script the LC_ALL of the login.
 start_without_locale() {
     if [ -n "${LC_ALL+set}" ]; then set -- "LC_ALL=$LC_ALL" "$@"; else set -- -u LC_ALL "$@"; fi
     LC_ALL=C

@@ -2,13 +2,13 @@
 # needs a system call for each byte. `status` sources this file if a request has many jobs.
 # shellcheck shell=sh
 #
-# awk prints the record of a job only if the record follows from the facts below alone, in
-# the same way as in read_facts (state.sh) and print_job (job_record.sh). All other jobs are left to the
-# shell: jobs that have not ended, have left processes running, have a damaged fact or a rare fact
-# (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO in its
-# directory is left to the shell, too, because awk would block when it opens the FIFO. Opening
-# files takes most of the time, so awk prefers the second line of `finished` (copy_facts in
-# run_detached.sh) to the facts that this line repeats.
+# awk prints the record of a job only if the record follows from the facts below alone, in the
+# same way as in read_facts (state.sh) and print_job (job_record.sh). All other jobs are left to
+# the shell: jobs that have not ended, have left processes running, have a damaged fact or a
+# rare fact (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO
+# in its directory is left to the shell, too, because awk would block when it opens the FIFO.
+# Opening files takes most of the time, so awk prefers the second line of `finished` (copy_facts
+# in run_detached.sh) to the facts that this line repeats.
 
 # print_ended ID...: print the records of jobs that have ended, and set $others to the ids
 # of the other jobs, each followed by a newline. An ID may also be the path of a job's

@@ -10,7 +10,7 @@
 #   started    TIME HOST PID START                           the first process of the job
 #   heartbeat  TIME                                          the wrapper, periodically
 #   kill       TIME GRACE BY                                 the client that kills the job
-#   finished   TIME exit|signal|none N own|killed|ask LEFT   the wrapper
+#   finished   TIME END N CAUSE LEFT                         the wrapper
 #   reason     TIME KIND WORDS                               a process that learns the cause
 #   ignored    WORDS                                         the runtime: ignored resources
 #   parameters KEY=VALUE words, as in spec                   a sweep that finds the job
@@ -18,11 +18,12 @@
 #   changed    PATH                                          the wrapper: a shared file was changed
 #   lost       TIME EVIDENCE                                 a process that finds the job lost
 #
-# TIME is in seconds since 1970; in `lost`, TIME is the time of the last sign of life.
-# GRACE is in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh).
-# `ask` means that only the scheduler knows why the job ended. LEFT counts the processes
-# that outlived the script. KIND is cancelled, limit, cut, other or unstarted
-# (read_reason). BY, WORDS and EVIDENCE extend to the end of the line.
+# TIME is in seconds since 1970; in `lost`, TIME is the time of the last sign of life. GRACE is
+# in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh). END is exit,
+# signal or none, with the exit code or signal number N. CAUSE is own, killed or ask; `ask`
+# means that only the scheduler knows why the job ended. LEFT counts the processes that outlived
+# the script. KIND is cancelled, limit, cut, other or unstarted (read_reason). BY, WORDS and
+# EVIDENCE extend to the end of the line.
 
 # $unique is part of the names of temporary files. Containers with the same home directory may
 # give the same pid to several clients, so a request uses its random marker.
@@ -35,7 +36,7 @@ get_time() {
 
 # read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30
 # seconds, because starting a process takes longer than all other work at the start or end
-# of a short job. Between two calls of `date`, the elapsed uptime is added to the last
+# of a short job. Between two runs of `date`, the elapsed uptime is added to the last
 # time. The uptime is read after `date` and rounded down. Therefore, unless the clock is
 # set, $now is never ahead of the clock and never decreases. A change of the clock has an
 # effect after 30 seconds.

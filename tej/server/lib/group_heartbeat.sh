@@ -76,8 +76,9 @@ may_have_wrapper() {
         [ "$orphaned" -lt 4 ]
         return
     }
-    # $wrappers lists the children of $$. The pid of a child is not reused, so a match proves
-    # that the wrapper exists, and costs less than is_gone.
+    # $wrappers lists the children of $$. The pid of a child is not reused until its parent
+    # waits for it. Therefore, a pid in the list proves that the wrapper exists. This check
+    # costs less than is_gone.
     case $wrappers in *" $2 "*) return 0 ;; esac
     ! is_gone "$2" "$3"
 }

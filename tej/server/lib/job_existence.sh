@@ -15,8 +15,8 @@ find_job() {
 }
 
 # may_exist: check whether the job $job may exist although the shell finds no directory at this
-# path. The parent directory is listed only as a last resort, because a list starts a process. If
-# the queue has disappeared, its file system may be unmounted for a while.
+# path. The parent directory is listed only as a last resort, because a list starts a process.
+# If the queue has disappeared, its file system may be unmounted for a while.
 may_exist() {
     if [ -e "$job" ]; then
         [ -d "$job" ]

@@ -204,9 +204,10 @@ ran_here() {
 }
 
 # note_killer: record that this shell stops the processes of $job, which run on this host.
-# Called before the fact `kill` is written, because the heartbeat processes of 1,000 killed
-# jobs would otherwise also search and stop the processes. In a queue of a group, another member of the
-# group cannot signal the processes, and the heartbeat process of the job's owner must stop them.
+# Called before the fact `kill` is written, because the heartbeat processes of 1,000 killed jobs
+# would otherwise also search and stop the processes. In a queue of a group, another member of
+# the group cannot signal the processes, and the heartbeat process of the job's owner must stop
+# them.
 note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0

@@ -206,7 +206,8 @@ check_directives() {
                     word = substr(word, 1, 2)
                 }
                 gsub(/["\047 \t]/, "", value)
-                # The line of $requested_options after the options is `it WHY`.
+                # The reason follows the options in the output, on a line that begins
+                # with `it` (see $why below).
                 if (is_array(word, value)) wrong = "requests a job array (" words[i] "): submit the jobs one by one"
                 if (is_wait(word, value)) wrong = "makes the submission wait for the job (" words[i] "): use tej wait instead"
                 printf "%s=%s ", word, value

@@ -133,7 +133,7 @@ prepare_run() {
 
 # find_signal_reset: set $tej_signals to a command prefix that resets SIGINT and SIGQUIT to
 # their default actions. A shell ignores SIGINT and SIGQUIT in background commands, and POSIX
-# forbids a shell to reset a signal that was ignored on entry.
+# does not allow a shell to reset a signal that was ignored on entry.
 find_signal_reset() {
     tej_signals=''
     if env --default-signal=INT,QUIT true 2>/dev/null; then
@@ -179,7 +179,8 @@ reserve_list() {
 # report an exit code for it. `jobs` must not run in a subshell, because a subshell has a
 # list of its own.
 was_signalled() {
-    # `1<>` opens the file without truncating it, and thus keeps the reserved space.
+    # `1<>` opens the file without truncating it. Truncation would free the disk space that
+    # reserve_list has allocated.
     { jobs -l 1<>"$job/.jobs"; } 2>/dev/null || return 1
     while read -r line; do
         case $line in

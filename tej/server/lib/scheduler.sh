@@ -43,8 +43,8 @@
 #   requeue    TIME             the user allows a second run by the scheduler
 #   clusters   NAMES            clusters of Slurm that the environment of the submission selected;
 #                               only if the job had to wait
-#   ending     TIME term|cancel [requeued]   the last step of a kill; requeued: the scheduler had
-#                               requeued the job after it started
+#   ending     TIME STEP [requeued]   the last step of a kill: term or cancel. requeued: the
+#                               scheduler had requeued the job after it started
 #   term       TIME [KIND WORDS]   the job's wrapper received a SIGTERM, or another signal
 #                               that announces the end of the job
 #   reason     TIME KIND WORDS  why the job ended: cancelled, limit, cut, other

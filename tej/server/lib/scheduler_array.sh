@@ -133,8 +133,8 @@ submit_array() {
     submit_array_to_scheduler "$@"
 }
 
-# submit_array_to_scheduler ID TOKEN [ID TOKEN]...: submit the array, and write the fact native_id of
-# each job. Returns 1 if the scheduler has certainly not accepted the array.
+# submit_array_to_scheduler ID TOKEN [ID TOKEN]...: submit the array, and write the fact
+# native_id of each job. Returns 1 if the scheduler has certainly not accepted the array.
 submit_array_to_scheduler() {
     [ $# != 0 ] || return 1
     id=$1 job=$jobs/$1 index=$first_task nickname=$array native=''

@@ -2,7 +2,9 @@
 # all clients for a few seconds.
 # shellcheck shell=sh
 #
-#   scheduler/listing   TIME answer|silent whole|part WORDS; then lines ID|STATE|NAME|WORDS
+#   scheduler/listing   first line: `TIME answer EXTENT`, or `TIME silent EXTENT ERROR` if the
+#                       scheduler did not reply. EXTENT is `whole` or `part`. Each other line:
+#                       ID, STATE, NAME and WORDS, separated by `|`
 #
 # A `whole` listing contains all jobs of the user, so that a job can be found by its
 # name. A `part` listing contains only the jobs whose ids were queried.

@@ -89,8 +89,8 @@ record_cut_off() {
     read_end
 }
 
-# derive_ended_state: derive the state of a job whose script has ended. If the scheduler may have
-# ended the script, the listing is checked for the cause.
+# derive_ended_state: derive the state of a job whose script has ended. If the scheduler may
+# have ended the script, the listing is checked for the cause.
 derive_ended_state() {
     if ! is_later finished "$ended" && [ "$listing_result" = answer ]; then
         # The listing is older than the end of the script. Therefore the listing is

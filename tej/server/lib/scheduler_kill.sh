@@ -34,9 +34,9 @@ runtime_tell() {
 }
 
 # terminate_or_cancel: send SIGTERM to the job through the scheduler. If the scheduler cannot
-# send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the
-# job. Sets $sigterm_sent to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1
-# if the job could not be cancelled.
+# send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the job. Sets
+# $sigterm_sent to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1 if the
+# job could not be cancelled.
 terminate_or_cancel() {
     # The job may have been suspended after the last listing. Slurm does not deliver
     # SIGTERM to a suspended job. One query serves all jobs that a command kills.
@@ -105,9 +105,9 @@ runtime_stop() {
     }
 }
 
-# wait_for_end ID: wait until the job has recorded its end, or until the scheduler
-# reports that the job has ended. If this report does not prove the end, also waits until the job's
-# heartbeat has stopped.
+# wait_for_end ID: wait until the job has recorded its end, or until the scheduler reports that
+# the job has ended. If this report does not prove the end, also waits until the job's heartbeat
+# has stopped.
 wait_for_end() {
     looks=0 still=0
     read_heartbeat

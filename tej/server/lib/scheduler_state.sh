@@ -79,7 +79,8 @@ is_later() {
     [ "$age" -gt $((now - listed_at)) ]
 }
 
-# read_heartbeat: set $last_heartbeat to the last heartbeat of the job, or to '' if there is none.
+# read_heartbeat: set $last_heartbeat to the last heartbeat of the job, or to '' if there is
+# none.
 read_heartbeat() {
     last_heartbeat=''
     [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
@@ -225,7 +226,8 @@ derive_gone_state() {
         record_early_end
         return 0
     }
-    # Some sites answer `squeue` from a cache, which lists a new job only after a minute or more.
+    # Some sites answer `squeue` from a cache, which lists a new job only after a minute or
+    # more.
     ! { is_unlisted && scheduler_has "$nid"; } || {
         keep_last_state
         note="$runtime does not list the job, but reports its state as $reason"

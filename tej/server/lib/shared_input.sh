@@ -6,12 +6,12 @@
 # file exists as long as any job has a link to it, and `download` and `logs` read the
 # file like any other file.
 #
-# A job must not change the input of other jobs. The object is read-only, but root, or a
-# job that changes the mode, can still write to it. Therefore all objects with the suffix
-# get the same modification time. An object with a different time was changed. Further jobs
-# do not get a link to a changed object, and a job that already has a link to a changed
-# object is not started. The file `share_time` has the same modification time, so that a shell can
-# compare the times without starting a process.
+# A job must not change the input of other jobs. The object is read-only, but root, or a job
+# that changes the mode, can still write to it. Therefore all objects with the suffix get the
+# same modification time. An object with a different time was changed. Further jobs do not get a
+# link to a changed object, and a job that already has a link to a changed object is not
+# started. The file `share_time` has the same modification time, so that a shell can compare the
+# times without starting a process.
 
 share_time=200001010000.00
 

@@ -39,8 +39,8 @@ end_sleep() {
 end_signal=TERM # signal with which end_background ends a process
 
 # find_end_signal: set $end_signal to KILL if the login has started this shell with SIGTERM
-# ignored. POSIX forbids a shell to catch such a signal, and its background processes would
-# ignore SIGTERM, too. Must not be called in a subshell.
+# ignored. POSIX does not allow this shell to catch SIGTERM then, and its background processes
+# would ignore SIGTERM, too. Must not be called in a subshell.
 find_end_signal() {
     end_signal=KILL
     trap 'end_signal=TERM' TERM

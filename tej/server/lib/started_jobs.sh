@@ -3,10 +3,10 @@
 # file if it has started many jobs.
 # shellcheck shell=sh
 #
-# awk prints the record of a job only if the record follows from the facts below alone, in
-# the same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the wrapper of the
-# job must run on this host, or the job must have ended by itself. All other jobs are left
-# to the shell.
+# awk prints the record of a job only if the record follows from the facts below alone, in the
+# same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the wrapper
+# of the job must run on this host, or the job must have ended by itself. All other jobs are
+# left to the shell.
 
 # print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others
 # to the ids and tokens of the jobs whose records are not printed.

@@ -2,8 +2,8 @@
 # enforces the time limit.
 # shellcheck shell=sh
 
-# enforce_time_limit: if the time limit is reached, send SIGTERM and, ten seconds later, SIGKILL,
-# as a scheduler does.
+# enforce_time_limit: if the time limit is reached, send SIGTERM and, ten seconds later,
+# SIGKILL, as a scheduler does.
 enforce_time_limit() {
     get_uptime
     [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -s "$job/finished" ] || return 0

@@ -11,10 +11,10 @@ runtime_start() {
     runtime_check && detach_wrappers "$id"
 }
 
-# runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of all these jobs from
-# one process. Sets $started_together to the ids of the started jobs, each preceded by a space. The
-# caller then calls runtime_start for each job that is not in $started_together, which
-# reports why the job cannot be started.
+# runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of all these jobs from one
+# process. Sets $started_together to the ids of the started jobs, each preceded by a space. The
+# caller then calls runtime_start for each job that is not in $started_together, which reports
+# why the job cannot be started.
 runtime_start_together() {
     [ -n "$proc" ] && [ ! -f "$queue/max_running" ] || return 0
     while [ $# -gt 0 ]; do

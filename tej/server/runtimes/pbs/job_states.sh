@@ -85,11 +85,11 @@ run_qstat() {
     esac
 }
 
-# list_absent ID...: print a line for each ID that is missing from the jobs in $fresh.read.
-# The state is `unknown` if an error message of qstat reports the ID as unknown, and
-# `silent` if no error message contains the ID. Two servers of OpenPBS can use the same number,
-# so the server is a part of the ID. qstat of Torque may print another form of the server's name,
-# and the qsub of a site may print the number alone.
+# list_absent ID...: print a line for each ID that is missing from the jobs in $fresh.read. The
+# state is `unknown` if an error message of qstat reports the ID as unknown, and `silent` if no
+# error message contains the ID. Two servers of OpenPBS can use the same number, so the server
+# is a part of the ID. qstat of Torque may print another form of the server's name, and the qsub
+# of a site may print the number alone.
 list_absent() {
     printed="
 $(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")

@@ -156,7 +156,8 @@ is_listed() {
 list_chunks() {
     cpus=${r_cpus:-1} list=''
     if [ -n "$r_tasks_per_node" ]; then
-        # By default, request as few nodes as the tasks need: tasks / tasks_per_node, rounded up.
+        # By default, request as few nodes as the tasks need: tasks / tasks_per_node, rounded
+        # up.
         nodes=${r_nodes:-$(((${r_tasks:-$r_tasks_per_node} + r_tasks_per_node - 1) / r_tasks_per_node))}
         add_chunk "$nodes" "$r_tasks_per_node"
     elif [ -n "$r_tasks" ] && [ -n "$r_nodes" ]; then

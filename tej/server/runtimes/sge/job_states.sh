@@ -2,10 +2,11 @@
 # qstat and qacct.
 # shellcheck shell=sh
 
-# scheduler_list: print a line for each job of the user, and for each task of an array that
-# tej has submitted. The XML output of qstat is used, because the table of qstat truncates job names. The
-# XML output has one element per line. `-s prs -q *` overrides the options of the site and of
-# the user in sge_qstat and ~/.sge_qstat, with which qstat may omit some of the jobs.
+# scheduler_list: print a line for each job of the user, and for each task of an array that tej
+# has submitted. The XML output of qstat is used, because the table of qstat truncates job
+# names. The XML output has one element per line. `-s prs -q *` overrides the options of the
+# site and of the user in sge_qstat and ~/.sge_qstat, with which qstat may omit some of the
+# jobs.
 scheduler_list() {
     patiently qstat -xml -s prs -q '*' -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
         rm -f "$fresh.said"

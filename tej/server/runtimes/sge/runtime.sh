@@ -99,7 +99,7 @@ scheduler_options() {
 # a job after a lost reply only by its name. `-b n -sync n` overrides ~/.sge_request and
 # the site's sge_request: qsub must copy the script, and must not wait for the job. qsub reads
 # .sge_request of the working directory, too. In $HOME, qsub would read the same file twice,
-# and one `-sync n` does not override two `-sync y`.
+# and one `-sync n` does not override two `-sync y`. Therefore qsub runs in $job.
 scheduler_submit() {
     name_there=$1
     split_lines

@@ -19,9 +19,9 @@ find_local_cluster() {
     [ -n "$local_cluster" ]
 }
 
-# set_cluster ID: set $cluster to the argument of -M for the job ID, or to '' if Slurm's commands
-# use the cluster of the job without -M, which also works without Slurm's database. Returns 1
-# if the cluster is not known because the controller does not answer.
+# set_cluster ID: set $cluster to the argument of -M for the job ID, or to '' if Slurm's
+# commands use the cluster of the job without -M, which also works without Slurm's database.
+# Returns 1 if the cluster is not known because the controller does not answer.
 set_cluster() {
     case $1 in *\;*) cluster=${1#*;} ;; *) cluster=$own_cluster ;; esac
     [ -n "$cluster" ] && [ -n "$own_cluster" ] || return 0

@@ -7,7 +7,7 @@
 # -r prints each task of a job array on a line of its own. The path of the batch script is
 # the last field, because job names may contain `|`. The header is printed, so that
 # the empty output of a site's own squeue that has failed does not count as a list without jobs.
-# -a includes the jobs in hidden partitions, even jobs of the user.
+# -a is used because squeue otherwise omits jobs in hidden partitions, even the user's own jobs.
 slurm_queue() {
     patiently squeue -r -a -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
@@ -161,8 +161,8 @@ slurm_history() {
         }'
 }
 
-# slurm_has ID: return 0 if Slurm's controller has the job, and the job is not over. Sets $reason
-# to the state of the job. Another job can have the same number.
+# slurm_has ID: return 0 if Slurm's controller has the job, and the job is not over. Sets
+# $reason to the state of the job. Another job can have the same number.
 slurm_has() {
     said=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
     said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$nickname" '
