@@ -48,9 +48,10 @@ def main() -> None:
         print("Interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        # If Ctrl-C interrupted `exec` of a string, which dataclasses use, `python -m`
-        # ends by SIGINT and not with the exit status of `run`, even if the
-        # KeyboardInterrupt was caught, unless `exec` runs another string.
+        # Work around a behaviour of `python -m`: if Ctrl-C interrupts `exec` of a
+        # string (dataclasses use `exec`), Python later ends by SIGINT, even if the
+        # KeyboardInterrupt was caught.  Another `exec` of a string resets this, so that
+        # the exit status of `run` is kept.
         exec("")
         # At exit, Python searches all objects for reference cycles. The search takes
         # longer than many requests, so gc.freeze excludes the existing objects.

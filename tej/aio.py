@@ -117,7 +117,7 @@ class _ThreadSafeEvent:
             self._schedule(lambda: self._event.set())
 
     async def wait(self) -> None:
-        """Wait until `set` has been called since the last call of `wait`."""
+        """Wait until `set` has been called since the last call to `wait`."""
         await self._event.wait()
         self._event = anyio.Event()
 

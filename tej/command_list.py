@@ -14,7 +14,7 @@ from textwrap import wrap
 COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Run": {
         "run": "Run a directory as a job, print its output, fetch its results.",
-        "sweep": "Submit a job for each combination of parameters.",
+        "sweep": "Submit a job for each combination of parameter values.",
         "submit": "Upload a directory and start it as a job; print the job's id.",
         "signature": "Print the job id made from the signature of a directory.",
     },

@@ -12,7 +12,7 @@ _PHASES = ("dev", "a", "b", "rc", "", "post")
 def version_key(version: str) -> tuple[list[int], int, int]:
     """Return a key by which versions are sorted: 1.0.0rc1 comes before 1.0.0.
 
-    The version may come from a server, and any text has a key.
+    Every text has a key, because the version may come from a server.
     """
     parts = re.match(r"(\d+(?:\.\d+)*)?\.?([a-z]*)(\d*)", version)
     assert parts is not None  # Each part of the version may be empty.

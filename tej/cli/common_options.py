@@ -65,8 +65,8 @@ STATE: dict[str, Any] = {
     "type": click.Choice([state.value for state in JobState]),
     "metavar": "STATE",
 }
-"""Arguments of `click.option` for `--state` in commands that select jobs, except
-`help`."""
+"""Settings of the option `--state` of commands that select jobs, without `help`, which
+differs."""
 
 
 def complete_runtime(

@@ -37,7 +37,8 @@ class Context(NamedTuple):
     def ambiguous(self, word: str, other: str, way: str) -> click.UsageError:
         """Return the error for a word that could be the destination or `other`.
 
-        `way` shows the user how to write `other` unambiguously.
+        `other` describes what else the word could be, such as "a job".  `way` shows the
+        user how to write `other` unambiguously.
         """
         host = f"-p {word}" if word in self.profiles else f"ssh://{word}"
         return click.UsageError(
@@ -73,7 +74,7 @@ def is_path(word: str) -> bool:
 
 
 def explain_destination(words: tuple[str, ...], rest: list[str]) -> str:
-    """Return why the first word is the destination, for the error of an unknown host.
+    """Return why the first word is the destination, for the error `unknown host`.
 
     `rest` are the words that are not the destination.  Returns "" if no word is the
     destination, or if the word is clearly a destination: it has the form of one, or

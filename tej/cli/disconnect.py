@@ -17,7 +17,7 @@ from tej.destination import Destination
 @profile_option
 @json_option
 def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> None:
-    """Close the connection to a server that `tej connect` or another command opened.
+    """Close the connection that `tej connect` or another command opened to a server.
 
     Commands that are using the connection connect again.  Jobs are not affected.
     """

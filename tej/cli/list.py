@@ -74,8 +74,8 @@ def command(
 ) -> None:
     """List the jobs in the queue: a table at a terminal, else one line per job.
 
-    In a pipe, each line has the id, the state, with --sizes the size in bytes, and for
-    a job that has ended the exit code.  With --columns, the values are exact and are
+    In a pipe, each line has the id, the state, the size in bytes (with --sizes), and
+    the exit code (if the job has ended).  With --columns, the values are exact and are
     separated by tabs.
     """
     is_terminal = sys.stdout.isatty() and not as_json

@@ -33,10 +33,11 @@ def parse_pairs(
 
 
 def parse_parameters(words: Iterable[str]) -> dict[str, Collection[str] | None]:
-    """Return the values of each parameter in words such as SEED=1..3 or LR=0.1,0.01.
+    """Return the values of each parameter; `words` are like SEED=1..3 or LR=0.1,0.01.
 
-    A word without `=` gives None, which means any value.  A value with a comma is also
-    accepted as one value, because a table of a sweep may contain such values.
+    The value of a word without `=` is None, which means any value.  A value with a
+    comma is also accepted as one value, because a table of a sweep may contain such
+    values.
     """
     # Few commands get parameters, so the module is imported only here.
     from tej.job.sweep import parse_parameter

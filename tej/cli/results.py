@@ -105,7 +105,7 @@ def command(
 def only_result() -> str:
     """Return the file that the setting `results` of the profile names.
 
-    Raises click.UsageError unless `results` has one entry, which is not a pattern.
+    Raises click.UsageError unless `results` is a single file name without wildcards.
     """
     listed = tuple(current_profile().get("results") or ())
     if len(listed) != 1 or set("*?[") & set(listed[0]):

@@ -1,4 +1,4 @@
-"""`tej sweep`: submit a job for each combination of parameters."""
+"""`tej sweep`: submit a job for each combination of parameter values."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Submit a job for each combination of parameters; print the ids of the jobs.
+    """Submit a job for each combination of parameter values; print the jobs' ids.
 
-    A parameter is an environment variable of the job, and replaces {NAME} in the
+    Each value is an environment variable of the job, and replaces {NAME} in the
     command and in --id.  If a job for the same work exists, it is not started again.
     """
     try:

@@ -142,9 +142,10 @@ def _check_target(text: str) -> str:
 
 
 def check_path(text: str, kind: str) -> str:
-    """Return the canonical form of a relative path; raise InvalidJobDirectory.
+    """Return the canonical form of a path that is relative to the job's directory.
 
-    `kind` describes the file in the error message.
+    Raises InvalidJobDirectory if the path is invalid; `kind` describes the file in the
+    error message.
     """
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts:

@@ -16,7 +16,7 @@ from tej.job.directory_entry import Entry
 def mark_shared(
     entries: Iterable[Entry], paths: Sequence[str], directory: Path
 ) -> list[Entry]:
-    """Return the entries, with `is_shared` for the files at or below `paths`.
+    """Return the entries, with `is_shared` set for the files at or below `paths`.
 
     Raises InvalidJobDirectory if a path is not a file or directory that is sent.
     """

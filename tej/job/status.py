@@ -108,7 +108,10 @@ class JobStatus:
     The values are also environment variables of the job.
     """
     reported: datetime | None = field(default=None, compare=False, repr=False)
-    """Time of the status by the server's clock, for ages such as "2 h ago"."""
+    """Time at which the server reported this status, by the server's clock.
+
+    Ages such as "2 h ago" are relative to this time.
+    """
     after: tuple[str, ...] = ()
     """Ids of the jobs that had to succeed before this job could start."""
     resources: Mapping[str, str] = field(default_factory=dict)

@@ -21,8 +21,9 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "the server has no `python`: did you mean python3?",
     ),
     (
-        # The shell also reports errors for the other lines of the Python code; match
-        # all of them.
+        # If a shell runs Python code, it also reports errors for the lines after the
+        # first `import`.  The pattern therefore matches the rest of stderr, so that
+        # no other hint is given.
         r"\b(?:import|from): (?:command )?not found[^\0]*",
         "the script is a Python program without a #! line: run it as "
         "`-- python3 FILE`, or begin the file with #!/usr/bin/env python3",

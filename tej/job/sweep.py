@@ -1,7 +1,8 @@
-"""Sweeps: one job for each combination of parameters, such as SEED=1..10.
+"""Sweeps: one job for each combination of parameter values, for example SEED=1..10.
 
-A parameter reaches the job as an environment variable, and in the command as `{SEED}`.
-The environment and the command are part of the signature.
+Each value is an environment variable of its job.  In the command, the value replaces
+the name of the parameter in braces, for example `{SEED}`.  The environment and the
+command are part of the signature.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def parse_table(text: str) -> list[Row]:
 
 
 def with_parameters(spec: JobSpec, row: Mapping[str, str]) -> JobSpec:
-    """Return the job for one combination of parameters.
+    """Return the job for one combination of parameter values.
 
     `{NAME}` in the script and in `on_end` is replaced by the quoted value, and in the
     id by the value.

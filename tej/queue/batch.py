@@ -252,7 +252,7 @@ class Batch:
             for result in results:
                 result.status = end
                 if isinstance(result.error, WaitTimeout):
-                    # An earlier call of `wait` stored this WaitTimeout, and the job has
+                    # An earlier call to `wait` stored this WaitTimeout, and the job has
                     # ended since.
                     result.error = None
             if self._wants_restart(results[0]):

@@ -34,8 +34,8 @@ class BatchSubmission:
 
         When the caller has recorded a job that `submit` has yielded, the caller removes
         the job from this dictionary.  After an exception, such as KeyboardInterrupt,
-        the remaining jobs are submitted again; jobs that were started are then
-        found."""
+        the remaining jobs are submitted again; a job that was started before is then
+        found, and not started again."""
         self.in_doubt: set[RunResult] = set()
         """The pending jobs whose submission has been interrupted."""
         self._pauses = pauses

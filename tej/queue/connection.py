@@ -230,7 +230,7 @@ class QueueConnection:
 
 
 def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:
-    """Log the warning and the notice of a new queue in the server's reply, if any.
+    """Log the warning and the notice about a new queue, if the reply contains them.
 
     If several threads create a queue at the same time, each reply contains the warning
     and the notice, which are logged once.

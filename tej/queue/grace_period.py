@@ -1,4 +1,4 @@
-"""Grace period of a kill, which the help of the commands prints; its maximum.
+"""Grace period of a kill: the default, which the help prints, and the maximum.
 
 The module imports nothing, like default_queue.py.
 """

@@ -57,7 +57,7 @@ def _check_existence(connection: QueueConnection, ids: set[str]) -> None:
 
 
 class _Graph:
-    """The jobs of one call of `ensure_graph`, and their references to each other."""
+    """The jobs of one call to `ensure_graph`, and their references to each other."""
 
     def __init__(self, specs: Iterable[JobSpec]) -> None:
         self.specs = [*specs]

@@ -1,4 +1,4 @@
-"""Kill of jobs: sends the request, and reports jobs that survived it.
+"""Kill of jobs: sends the request, and reports jobs that were not killed.
 
 The server's `commands/kill` sends the signals.
 """

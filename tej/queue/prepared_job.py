@@ -141,8 +141,7 @@ class PreparedJob:
         return any(map(is_sparse, self.entries))
 
     def find_change(self) -> InvalidJobDirectory | None:
-        """Return the error for a file that has changed since it was read; None if none
-        has."""
+        """Return the error for a file that has changed since it was read, or None."""
         try:
             for entry in self.entries:
                 check_unchanged(entry)

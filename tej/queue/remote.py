@@ -250,7 +250,7 @@ class RemoteQueue:
 
     def __reduce__(self) -> NoReturn:
         # `concurrent.futures` and `multiprocessing` pickle arguments.  Without this
-        # method, the message would only name a lock inside the connection.
+        # method, the error of pickle would only name a lock inside the connection.
         raise TypeError(
             "A RemoteQueue or a Job cannot be pickled: pass the destination and the "
             "job's id, and open a RemoteQueue in the other process"
@@ -496,11 +496,12 @@ class RemoteQueue:
         """Find or submit jobs that need each other; return one `Outcome` per `JobSpec`.
 
         The `after` and `inputs` of a `JobSpec` refer to other jobs of the call, or to
-        jobs in the queue.  A reference is the other `JobSpec`, its `job_id`, or its
-        `name` (by default the name of its directory); or the id of a job in the queue,
-        or a `Job`.  The jobs may be given in any order.  Up to 200 jobs are sent per
-        round trip, and each job starts when the jobs that it needs have succeeded.
-        `retry` restarts the jobs that failed, were killed or are lost.
+        jobs in the queue.  A reference to a job of the call is its `JobSpec`, its
+        `job_id`, or its `name` (by default the name of its directory).  A reference to
+        a job in the queue is its id, or a `Job`.  The jobs may be given in any order.
+        Up to 200 jobs are sent per round trip, and each job starts when the jobs that
+        it needs have succeeded.  `retry` restarts the jobs that failed, were killed or
+        are lost.
 
         The following errors are raised before any job is sent.  InvalidJobId: the
         dependencies form a cycle, a name is ambiguous, or a job is in another queue.
@@ -547,10 +548,9 @@ class RemoteQueue:
         A job matches if it has one of `states` (or, if `failed` is true, has failed),
         has all `labels`, and was submitted at `since` or later.  If `since` is a
         `timedelta`, it is the largest age of a job, by the server's clock.  By default,
-        all jobs match.  `sort` is
-        "id", "name", "submitted", "started", "ended", "duration" or "state".  If the
-        files of a job are damaged, its state is `lost`, and the reason is in its
-        status.  The returned list prints as a table.
+        all jobs match.  `sort` is "id", "name", "submitted", "started", "ended",
+        "duration" or "state".  If the files of a job are damaged, its state is `lost`,
+        and the reason is in its status.  The returned list prints as a table.
 
         If `last` is given, only the `last` most recently changed jobs are read.  A job
         changes when it is submitted, starts, ends or is downloaded.  In a queue with

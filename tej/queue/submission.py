@@ -241,7 +241,7 @@ class Submission:
                 self._progress(len(piece))
 
     def _installation(self, words: list[bytes], last_seen: float | None) -> list[bytes]:
-        """Return the answer to "ask=install": the installer, or none if unneeded.
+        """Return the answer to "ask=install": the installer, if it is needed.
 
         Raises RemoteCommandFailure if a queue that this process has used is missing.
         """

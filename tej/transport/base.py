@@ -86,7 +86,7 @@ class Transport(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close the connection; a later call of `run` opens a new connection."""
+        """Close the connection; a later call to `run` opens a new connection."""
 
     def __enter__(self) -> Transport:
         return self

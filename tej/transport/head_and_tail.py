@@ -21,8 +21,8 @@ class HeadAndTail:
         room = self._limit - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]
-        # The excess is deleted only when the tail has twice its size, because deleting
-        # bytes from the beginning moves all other bytes.
+        # The tail is cut back to the limit only when it is longer than twice the limit,
+        # because each cut moves all remaining bytes.
         if len(self._tail) > 2 * self._limit:
             self._shorten()
 

@@ -33,7 +33,7 @@ class IdleTimer:
         self.where = where
         self.io_timeout = io_timeout
         self.tick = min(1.0, io_timeout)
-        """Seconds between two calls of `check`."""
+        """Seconds between two calls to `check`."""
         self._start = start
         self._begun = self._last = self._checked = time.monotonic()
         self._noticed = False

@@ -310,8 +310,8 @@ class PooledTransport(Transport):
                 connection.abandon()
 
     def __del__(self) -> None:
-        # The garbage collector may call `__del__` in a thread that has locked any lock,
-        # so that waiting for a lock could deadlock.
+        # The garbage collector may call `__del__` in a thread that holds a lock of the
+        # pool.  If `__del__` waited for that lock, the thread would deadlock.
         for slot in getattr(self, "_slots", ()):
             if slot.connection is not None:
                 slot.connection.disconnect()

@@ -45,7 +45,7 @@ class Process(ABC):
     def wait(self) -> int:
         """Wait until the program ends; returns its exit status.
 
-        When `wait` has returned, calls of `send` and `receive` in other threads end
+        When `wait` has returned, calls to `send` and `receive` in other threads end
         soon.
         """
 
@@ -53,7 +53,7 @@ class Process(ABC):
     def abort(self, error: BaseException) -> None:
         """Stop waiting for the program after an error.
 
-        When `abort` has returned, calls of `send` and `receive` in other threads end
+        When `abort` has returned, calls to `send` and `receive` in other threads end
         soon.
         """
 

@@ -1,7 +1,7 @@
 """Extraction of a downloaded tar stream, safely inside one directory.
 
-The server is not trusted.  The extraction refuses members that were not requested, lead
-out of the directory, or are malformed.
+The server is not trusted.  The extraction refuses members that were not requested, have
+a path outside the directory, or are malformed.
 """
 
 from __future__ import annotations
@@ -201,7 +201,11 @@ class _Targets:
         self._listings: dict[Path, set[str]] = {}
 
     def claim(self, target: Path, name: str) -> None:
-        """Raise _NotWritten if `target` is a file whose name is not `name`."""
+        """Raise _NotWritten if writing `target` would overwrite another file.
+
+        The other file is a member that was written before, or a file that existed
+        before the extraction under a name that the file system takes for the same.
+        """
         other = self._names.get(target)
         if other is None:
             try:

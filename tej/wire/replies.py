@@ -83,7 +83,8 @@ class Reply:
         if not self.begun:
             data = self._startup.after_marker(data)
         if data.startswith(self._marker) and not any(self._parts):
-            # The program writes this second marker to stderr.
+            # The program writes one marker to stdout and one to stderr.  If both arrive
+            # on stdout, a start-up file has redirected stderr to stdout.
             raise redirection("stderr to stdout (`exec 2>&1`)", self._verb)
         if self._take is None:
             self._keep(data)
@@ -119,9 +120,9 @@ class Reply:
         return b"".join(self._parts)
 
     def went_to_stderr(self, done: Completed) -> bool:
-        """Whether the reply has not come because stdout of the program was redirected.
+        """Whether the reply is missing because the program's stdout was redirected.
 
-        The program has written its other marker to stderr.
+        The marker of the reply has then arrived on stderr.
         """
         return not self.begun and self._marker in done.stderr
 

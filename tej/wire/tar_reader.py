@@ -1,7 +1,7 @@
 """Reader of a tar stream from a server that is not trusted.
 
-A header cannot make the client use much more memory or disk space than the server has
-sent bytes.
+Whatever a header claims, the client uses not much more memory or disk space than the
+number of bytes that the server has sent.
 """
 
 from __future__ import annotations

@@ -23,8 +23,10 @@ class Identity:
 
     path: Path
     blob: bytes | None
-    """The public key as SSH sends it; None if the key cannot be read from the file, or
-    from a `.pub` file beside it, without a passphrase."""
+    """The public key as SSH sends it.
+
+    The value is None if neither the key file nor a `.pub` file beside it contains the
+    public key in readable form."""
     encrypted: bool
     private: bool
     """Whether the file has a private key; a public key only selects the agent's key."""

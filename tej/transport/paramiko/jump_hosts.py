@@ -19,8 +19,6 @@ def jump_hosts(
 ) -> list[HostConfig]:
     """Return the configurations of the jump hosts of a server, the nearest first.
 
-    Destination.parse parses each jump host.
-
     Raises ConnectionFailed if the value of ProxyJump is invalid.
     """
     if not config.proxy_jump:
