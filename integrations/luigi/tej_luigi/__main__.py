@@ -70,7 +70,7 @@ def describe(task: luigi.Task) -> str:
 
 
 def fetch(levels: Mapping[luigi.Task, int]) -> int:
-    """Fetch the results of all tasks; return 1 if that failed for a task.
+    """Fetch the results of all tasks; return 1 if results cannot be fetched.
 
     One request fetches the results of up to a hundred tasks of one level.  The levels
     are fetched one after the other, because the job id of a task may depend on the

@@ -125,8 +125,8 @@ class ResultFiles:
             found = json.loads((self.folder / NOTE).read_text("utf-8"))
         except (OSError, ValueError):
             return nothing
-        # A result of the job may have the same name and replace this file; its keys
-        # are different.
+        # A result of the job may have the same name, and may have replaced this file.
+        # The keys show whether the file was written by this class.
         is_ours = isinstance(found, dict) and found.keys() == nothing.keys()
         return found if is_ours and all(map(_is_below, found["fetched"])) else nothing
 

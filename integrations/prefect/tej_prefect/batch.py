@@ -298,8 +298,8 @@ def wait_for_one(
 def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
     """Return the status of a job; None if it cannot be read at present.
 
-    Only an error of the connection is raised, and only if the server was never reached.
-    The request that waits for the job raises other errors if they last.
+    Raises tej.ConnectionFailed if the server was never reached.  Other errors are
+    ignored here: if they persist, the request that waits for the job raises them.
     """
     try:
         return queue.statuses([job_id])[job_id]

@@ -33,9 +33,9 @@ UNPACKS_FILES = hasattr(execute, "ZipExtractor")
 UPLOAD = "tej_prefect.bundles"
 EXECUTE = "prefect.bundles.execute"
 STAGE = '"$tej_stage"/'
-"""Shell text for the job's directory.
+"""Shell expression for the path of the job's directory.
 
-It is an absolute path, because the job's script may change the current directory."""
+The path is absolute, because the job's script may change the current directory."""
 
 
 class TejFlow(InfrastructureBoundFlow[P, R]):

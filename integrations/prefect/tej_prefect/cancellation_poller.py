@@ -53,7 +53,7 @@ class CancellationPoller:
             self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
 
     def unwatch(self, flow_run_id: UUID) -> None:
-        """Undo one call of `watch`; when all calls are undone, the polling stops."""
+        """Undo one call to `watch`; when all calls are undone, the polling stops."""
         with self._changed:
             self._watched[flow_run_id] -= 1
             if not self._watched[flow_run_id]:

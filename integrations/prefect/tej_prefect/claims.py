@@ -271,7 +271,7 @@ class Claims:
                 try:
                     self._start_threads(own)
                 except RuntimeError:
-                    # This process may start no more threads. The next call of `add`
+                    # This process may start no more threads. The next call to `add`
                     # tries again, because a claim without threads would expire.
                     del self._own[key]
                     raise

@@ -221,7 +221,7 @@ class JobFollower:
     async def report_end(
         self, current: FlowRun, status: tej.JobStatus | None, message: str
     ) -> int:
-        """Set the flow run's state if the flow has not, and return the exit code.
+        """Set the flow run's state unless the flow has set it; return the exit code.
 
         `current` is the flow run as read after the end of the job.
         """

@@ -176,14 +176,14 @@ class TejJob(JobBlock[JobResult]):
     directory: Path | None = None
     """The directory to upload, which contains the script to run."""
     script: str | None = None
-    """The text of a script, instead of a directory with one; run by `sh` unless it
-    begins with `#!`."""
+    """The text of a script, given in place of a directory. `sh` runs the script, unless
+    the text begins with `#!`."""
     command: str | None = None
     """The command to run in the directory: a file of the directory with arguments, or
     a shell command; `start.sh` by default."""
     files: list[str] = Field(default_factory=list)
-    """Patterns of the files to upload, by default the whole directory; without a
-    directory, relative to the current one."""
+    """Patterns of the files to upload; by default, all files in the directory. If no
+    directory is given, the patterns are relative to the current directory."""
     results: list[str] = Field(default_factory=list)
     """Patterns of the files to download when the job has finished."""
     results_directory: Path = Path("results")

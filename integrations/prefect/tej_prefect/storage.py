@@ -18,7 +18,9 @@ from tej_prefect.credentials import (
 )
 
 ADDRESS_VARIABLE = "TEJ_PREFECT_ADDRESS"
-"""Environment variable with the server's address, in the jobs of the worker."""
+"""Environment variable that the worker sets in its jobs.
+
+The value is the address of the server that runs the job."""
 MISSING = 66
 """Exit status of the script that reads a file, if the file does not exist."""
 

@@ -59,7 +59,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
             results = [fetch_results(run) for run in runs]
 
     Call this function in the body of a flow that runs as a deployment.  When the flow
-    run is resumed, the code before the call of `suspend_until_done` runs again.
+    run is resumed, the code before the call to `suspend_until_done` runs again.
     Therefore the code before the call should be fast, or should only call tasks of this
     package.
 

@@ -112,8 +112,9 @@ class TejWorker(
     async def setup(self) -> None:
         """Set up the worker, and start its periodic tasks."""
         if not self._is_service:
-            # Only a program that calls a flow sends bundles.  A service must not leave
-            # a directory behind when it is killed.
+            # Only a program that calls a flow sends bundles.  A service gets no
+            # directory for bundles, because the directory would remain if the service
+            # were killed.
             self._spool = Path(tempfile.mkdtemp(prefix="tej-bundles-"))
         await super().setup()
         assert self._runs_task_group is not None
@@ -264,7 +265,7 @@ class TejWorker(
     async def _take_over(self, flow_run: FlowRun) -> None:
         """Continue a flow run that another worker or an earlier process has started.
 
-        After an error, the next call of `_reconcile` tries again.  The error is logged
+        After an error, the next call to `_reconcile` tries again.  The error is logged
         only if it differs from the last error.
         """
         logger = self.get_flow_run_logger(flow_run)

@@ -56,7 +56,7 @@ class OrphanFinder:
     def __init__(self, worker_name: str) -> None:
         self._worker_name = worker_name
         self._pending: set[UUID] = set()
-        """Pending flow runs without a live worker at the last call of `find`."""
+        """Pending flow runs without a live worker at the last call to `find`."""
 
     def find(
         self, flow_runs: Iterable[FlowRun], live_workers: Collection[str]

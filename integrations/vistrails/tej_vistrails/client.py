@@ -1,4 +1,4 @@
-"""Client of a queue.  It runs the `tej` command, because Python 2.7 cannot import tej.
+"""Client of a queue: runs the `tej` command, because Python 2.7 cannot import tej.
 
 The methods return the objects that `tej` prints with `--json` (`docs/commands.md`).
 

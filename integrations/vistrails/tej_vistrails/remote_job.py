@@ -1,4 +1,4 @@
-"""Job handles: modules pass them to each other, and VisTrails checks if the jobs ended.
+"""Job handles: passed between modules; VisTrails uses them to check whether jobs ended.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """

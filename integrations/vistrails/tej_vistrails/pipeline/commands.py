@@ -223,7 +223,8 @@ def history(loaded: Loaded) -> None:
 def crate(loaded: Loaded, directory: Path) -> None:
     """Write a Workflow Run RO-Crate.
 
-    DIRECTORY gets the results, and a description of all jobs that led to them.
+    The results, and a description of all jobs that led to them, are written to
+    DIRECTORY.
     """
     execution = loaded.execution()
     click.echo(write_crate(execution, loaded.file, directory))

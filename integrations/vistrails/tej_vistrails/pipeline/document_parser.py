@@ -111,7 +111,7 @@ def _parse_yaml(text: str) -> object:
 
 
 def check_keys(words: Mapping[str, Any], kind: str, where: str) -> None:
-    """Raise PipelineError if a key is unknown, or if its value has a wrong type."""
+    """Raise PipelineError if a key is unknown, or if its value has the wrong type."""
     known = KEYS[kind]
     for key, value in words.items():
         if key not in known:

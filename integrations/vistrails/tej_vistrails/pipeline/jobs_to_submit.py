@@ -1,6 +1,7 @@
 """Jobs of a plan that must be submitted, and jobs that other jobs still need.
 
-A job with results is not submitted again: the id of a job changes if its inputs change.
+A job that has succeeded is not submitted again, because its results cannot be outdated:
+if the inputs of a job change, the id of the job changes as well.
 """
 
 from __future__ import annotations

@@ -151,12 +151,12 @@ class Module:
         return other
 
     def check_value(self, port: InputPort, value: object) -> Value:
-        """Return the value for a port; raise PipelineError if it has a wrong type."""
+        """Return the value for a port; raise PipelineError if its type is wrong."""
         return _convert(port.type, value, f"Module '{self.title}', port '{port.name}'")
 
 
 def _convert(kind: PortType, value: object, where: str) -> Value:
-    """Return the value for a port; raise PipelineError if it has a wrong type."""
+    """Return the value for a port; raise PipelineError if its type is wrong."""
     try:
         return _convert_value(kind, value)
     except TypeError as error:
