@@ -56,7 +56,9 @@ def command(
     profile, _ = find_profile(words, name=profile_name, given=given)
     destination = Destination.parse(profile.get("destination"))
     if destination.is_local:
-        raise click.UsageError("local: is this machine: there is nothing to connect to")
+        raise click.UsageError(
+            "'local:' is this machine: there is nothing to connect to"
+        )
     try:
         time = check_persist(profile.get("persist") or PERSIST)
     except ValueError as error:

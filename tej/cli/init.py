@@ -74,7 +74,7 @@ def command(
         queue_path = queue_path or prompt("Directory of the queue", DEFAULT_TEJ_DIR)
         if not results:
             results = tuple(
-                prompt("Results to fetch (patterns, separated by blanks)", "").split()
+                prompt("Results to fetch (patterns, separated by spaces)", "").split()
             )
     Destination.parse(destination)
     if queue_path is not None and not ask_for_all:

@@ -251,8 +251,9 @@ def _latest_of_project(queue: RemoteQueue, jobs: list[JobStatus]) -> JobStatus:
         if job.name in names:
             return job
     raise JobNotFound(
-        f"No job of the directory '{Path.cwd().name}' is in queue {queue.queue} on "
-        f"{queue.destination_string}; give a job, or @ for the latest job of the queue"
+        f"No job of the directory '{Path.cwd().name}' is in queue '{queue.queue}' "
+        f"on '{queue.destination_string}'; give a job, or @ for the latest job of the "
+        "queue"
     )
 
 

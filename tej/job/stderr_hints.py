@@ -11,8 +11,8 @@ _SHELL = (
     "with #!/bin/bash"
 )
 _PROFILE = (
-    "the start-up files of your login shell define it: use --login, or source them in "
-    "the script"
+    "the start-up files of your login shell define this command: use --login, or "
+    "source the files in the script"
 )
 
 _HINTS: tuple[tuple[str, str], ...] = (

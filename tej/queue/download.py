@@ -90,7 +90,7 @@ def note_downloaded(connection: QueueConnection, job_ids: Iterable[str]) -> None
     try:
         connection.request("note_downloaded", submitter(), *wanted)
     except Error as error:
-        logger.info("The download was not recorded on the server: %s", error)
+        logger.info("The download could not be recorded on the server: %s", error)
 
 
 def receive(

@@ -72,7 +72,7 @@ def kill_many(
 
 
 def why_alive(status: JobStatus) -> JobStillRunning | None:
-    """Return the error for a job that still runs after a kill, or None if it ended."""
+    """Return the error for a job that still runs after a kill; None if it has ended."""
     if not status.state.final:
         place = f" on {status.host}" if status.host else ""
         now = "is still queued" if status.state is JobState.QUEUED else "still runs"

@@ -63,7 +63,7 @@ def upgrade_scripts(connection: Connection, digest: str) -> None:
             raise
         why = str(error).splitlines()[-1]
         logger.warning(
-            "The scripts of queue %s are not updated; the older ones are used: %s",
+            "The scripts of queue %s cannot be updated; the older scripts are used: %s",
             *(connection.path, why),
         )
         connection.digest = "any"

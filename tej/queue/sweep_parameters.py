@@ -65,5 +65,5 @@ def _store(
         try:
             connection.request("note_parameters", *arguments)
         except Error as error:
-            logger.warning("The parameters of the jobs found are not stored: %s", error)
+            logger.warning("Parameters cannot be stored with the jobs found: %s", error)
     return updated

@@ -77,7 +77,7 @@ class Watcher:
         self._stop = threading.Event()
         """Set to end the current `wait` request."""
         self._is_outdated = False
-        """Whether the current `wait` request was ended for a request for other jobs."""
+        """Whether the `wait` request was ended to send a new list of jobs."""
         self._has_begun = False
         """Whether the server has carried out a `wait` request."""
 

@@ -63,7 +63,7 @@ class LocalTransport(Transport):
 def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
     if os.name != "posix" or sys.platform == "win32":
         raise ConnectionFailed(
-            "local: needs a POSIX shell, which Windows does not have; "
+            "'local:' needs a POSIX shell, which Windows does not have; "
             "use WSL, or a server: user@host"
         )
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:

@@ -90,7 +90,10 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
             "lists its keys."
         )
     if status == -1 or "timed out" in text:
-        return f"{where} does not answer in time ({timeout:g} s); is it up?"
+        return (
+            f"{where} does not answer in time ({timeout:g} s); are the server and the "
+            "network up?"
+        )
     # If a jump host or a ProxyCommand fails, ssh also reports that the connection was
     # closed, but with the address UNKNOWN.
     is_direct = "UNKNOWN port" not in text and "connect to host" not in text

@@ -28,7 +28,7 @@ _INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
 
 
 class _LeftOut(Exception):
-    """Raised to skip a member, for example a pipe, or a link out of the directory."""
+    """Raised to skip a member, for example a pipe, or a link to a path outside."""
 
 
 class _NotWritten(Exception):

@@ -190,7 +190,7 @@ def test_refused_resume_stops_no_other(
     monkeypatch.setattr(suspend, "resume_flow_run", resume)
     suspend._resume_done()
     assert resumed == [other.id]
-    assert "'refused' was not resumed: Cannot resume this run" in caplog.text
+    assert "'refused' could not be resumed: Cannot resume this run" in caplog.text
 
 
 def test_suspending_needs_a_stored_destination(

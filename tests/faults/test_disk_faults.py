@@ -251,7 +251,7 @@ def test_newer_client_uses_scripts_of_read_only_queue(
     (path,) = client.download("ended", "_stdout", directory=tmp_path / "out")
     assert path.read_text() == "out\n"
     (message,) = caplog.messages
-    assert "the older ones are used" in message
+    assert "the older scripts are used" in message
     remount(small_disk, "rw")
     on(small_disk / "queue").delete("ended")
     assert newer.digest in (small_disk / "queue/version").read_text()

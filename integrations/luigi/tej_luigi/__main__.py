@@ -105,7 +105,7 @@ def for_each(tasks: Iterable[Task], action: Callable[[Task], str | None]) -> int
 
 
 def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
-    """Delete jobs and the local copies of their results; return 1 if that failed."""
+    """Delete jobs and the local copies of their results; return 1 on a failure."""
     found: dict[TejTask, JobStatus] = {}
 
     def find(task: luigi.Task) -> str | None:

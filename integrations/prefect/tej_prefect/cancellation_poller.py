@@ -78,7 +78,7 @@ class CancellationPoller:
                 self._poll(watched)
             except Exception as error:
                 logger.info(
-                    "The states of flow runs were not read from Prefect's API: %s",
+                    "The states of flow runs could not be read from Prefect's API: %s",
                     error,
                 )
 

@@ -212,7 +212,9 @@ class _Own:
             _write(self.queue, self.stage, self.name, members, jobs)
         except tej.Error as error:
             # The claim is written again at the next heartbeat.
-            logger.info("A claim in queue %r was not written: %s", self.queue, error)
+            logger.info(
+                "A claim in queue %r could not be written: %s", self.queue, error
+            )
         else:
             self.written = frozenset(jobs)
 
@@ -225,7 +227,7 @@ class _Own:
                 run = read_all(client, [self.flow_run_id]).get(self.flow_run_id)
         except Exception as error:
             logger.info(
-                "The end of a flow run was not read from Prefect's API: %s", error
+                "The end of a flow run could not be read from Prefect's API: %s", error
             )
             return False
         finally:
@@ -306,7 +308,9 @@ class Claims:
                 except tej.Error as error:
                     # The claim's file remains, but the claim expires, because it gets
                     # no more heartbeats.
-                    logger.info("A claim at %r was not removed: %s", own.queue, error)
+                    logger.info(
+                        "A claim at %r could not be removed: %s", own.queue, error
+                    )
 
     def _renew(self, own: _Own) -> None:
         while True:

@@ -25,7 +25,7 @@ async def renew_lease(client: PrefectClient, flow_run: FlowRun) -> None:
         await client.renew_concurrency_lease(lease, LEASE)
     except Exception as error:
         worker_logger.warning(
-            "The concurrency lease of flow run %s was not renewed: %s",
+            "The concurrency lease of flow run %s could not be renewed: %s",
             flow_run.id,
             error,
         )

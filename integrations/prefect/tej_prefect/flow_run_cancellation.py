@@ -155,7 +155,7 @@ def _unclaimed(
         raise
     except Exception as error:
         # Another flow run may have claimed the jobs, so no job is killed.
-        logger.warning("The claims were not checked with Prefect's API: %s", error)
+        logger.warning("The claims could not be checked with Prefect's API: %s", error)
         counts.is_complete = False
         reason = "the claims on them could not be checked with Prefect's API"
         counts.leave(len(running), reason)
@@ -335,7 +335,7 @@ class CancellationGuard:
                     for flow_run in _without_runner(client, self.run.flow_run_id):
                         client.set_flow_run_state(flow_run.id, ended, force=True)
         except Exception as error:
-            self.logger.warning("The run was not set to Cancelled: %s", error)
+            self.logger.warning("The run could not be set to Cancelled: %s", error)
 
 
 def _key(record: JobRecord) -> tuple[str, str]:

@@ -195,7 +195,7 @@ class JobFollower:
             try:
                 data = b"".join(self._job.logs(stream, tail=OUTPUT_LINES))
             except tej.Error as error:
-                self._logger.warning("The job's output was not read: %s", error)
+                self._logger.warning("The job's output could not be read: %s", error)
                 break
             if text := data.decode("utf-8", "replace").strip():
                 found.append((stream, text))

@@ -36,7 +36,7 @@ def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
         ]
         queue.delete_many(old)
     except (tej.Error, ValueError) as error:
-        worker_logger.info("Old jobs in %r were not deleted: %s", queue, error)
+        worker_logger.info("Old jobs in %r could not be deleted: %s", queue, error)
     else:
         if old:
             worker_logger.info("%d old jobs in %r were deleted", len(old), queue)

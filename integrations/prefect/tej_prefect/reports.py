@@ -138,7 +138,7 @@ class JobArtifacts:
             except tej.Error as error:
                 # This error is only logged, because the request that waits for the jobs
                 # reports the same error.
-                run_logger().debug("The states of jobs were not read: %s", error)
+                run_logger().debug("The states of jobs could not be read: %s", error)
                 continue
             self._known |= {jobs[one]: status for one, status in statuses.items()}
 
@@ -183,7 +183,7 @@ class JobArtifacts:
                 return client.create_artifact(artifact).id
         except Exception as error:
             # The jobs do not need the artifact, so the error is only logged.
-            run_logger().warning("The artifact %r was not created: %s", key, error)
+            run_logger().warning("The artifact %r could not be created: %s", key, error)
             return None
 
     def _change(self, artifact_id: UUID, change: ArtifactUpdate) -> None:
@@ -191,7 +191,7 @@ class JobArtifacts:
             with get_client(sync_client=True) as client:
                 client.update_artifact(artifact_id, change)
         except Exception as error:
-            run_logger().info("An artifact was not updated: %s", error)
+            run_logger().info("An artifact could not be updated: %s", error)
 
 
 def emit_start(record: JobRecord, related: Sequence[RelatedResource] = ()) -> None:
@@ -331,7 +331,7 @@ class JobOutput:
         except tej.Error as error:
             # This error is only logged, because the request that waits for the job
             # reports the same error.
-            self._logger.debug("The job's output was not read: %s", error)
+            self._logger.debug("The job's output could not be read: %s", error)
         finally:
             self._turn.release()
         self._due = time.monotonic() + OUTPUT_PERIOD

@@ -149,7 +149,9 @@ def _resume_done() -> None:
                 continue
             except Exception as error:
                 # The other flow runs are resumed nevertheless.
-                logger.warning("Flow run %r was not resumed: %s", flow_run.name, error)
+                logger.warning(
+                    "Flow run %r could not be resumed: %s", flow_run.name, error
+                )
                 continue
             logger.info("Flow run %r is resumed: its jobs have ended", flow_run.name)
 
@@ -253,7 +255,9 @@ def _ended(rows: Iterable[Row]) -> set[tuple[str, str]]:
         try:
             statuses = queue.statuses(job_ids)
         except tej.Error as error:
-            run_logger().warning("Jobs at block %r were not checked: %s", block, error)
+            run_logger().warning(
+                "Jobs at block %r could not be checked: %s", block, error
+            )
             continue
         ended |= {
             (block, job_id)

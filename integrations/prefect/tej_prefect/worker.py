@@ -329,7 +329,7 @@ async def _repeat(step: Callable[[], Awaitable[None]], seconds: float) -> None:
             await step()
         except Exception as error:
             worker_logger.warning(
-                "The flow runs of the work pool were not checked with Prefect's API: "
+                "The work pool's flow runs could not be checked with Prefect's API: "
                 "%s; trying again in %d s",
                 error,
                 seconds,

@@ -113,9 +113,9 @@ class CommandClient(object):
             if error.kind == "QueueDoesntExist" and place in _seen:
                 raise ClientError(
                     error.kind,
-                    "Queue %s on %s was there before, and is missing now: is its file "
-                    "system mounted? If it was removed, create a new one with "
-                    "`tej setup`" % (self.address.queue, self.address.shown),
+                    "Queue '%s' on '%s' existed before, and is missing now: is its "
+                    "file system mounted? If the queue was removed, create a new queue "
+                    "with `tej setup`" % (self.address.queue, self.address.shown),
                 )
             if error.kind in _NOT_THERE:
                 return None

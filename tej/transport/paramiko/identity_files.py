@@ -29,7 +29,7 @@ class Identity:
     public key in readable form."""
     encrypted: bool
     private: bool
-    """Whether the file has a private key; a public key only selects the agent's key."""
+    """Whether the file has a private key; a public key selects a key of the agent."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:
