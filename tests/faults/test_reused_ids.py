@@ -96,7 +96,7 @@ def test_no_job_starts_during_queue_removal(
     queue.setup()
     directory = job(f"touch '{tmp_path}/ran'")
     if how == "cleanup":
-        hold = doubles.hold("rm", before=f"-rf {queue_path}/jobs")
+        hold = doubles.hold("rm", before=f"-rf {queue_path}/incoming/removed*")
         removal = Doing(queue.cleanup)
     else:
         hold = doubles.hold("mv", before=f"{queue_path} {queue_path}.old*")

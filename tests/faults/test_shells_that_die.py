@@ -219,6 +219,34 @@ def test_server_death_during_delete_leaves_no_partial_job(
     wait_until(lambda: list(queue_path.glob("incoming/*")) == [], "all is swept")
 
 
+@pytest.mark.usefixtures("impatient")
+def test_server_death_during_cleanup_leaves_no_partial_job(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    victim: Victim,
+    doubles: Doubles,
+) -> None:
+    dying = tej.RemoteQueue("local:", str(queue_path), "default", retries=HOPELESS)
+    for part in ("jobs/*/spec", "scripts/*/runtimes"):
+        queue.submit(victim.id, victim.directory, "true")
+        wait_until_ended(queue, victim.id)
+        # The removal of the files dies in the middle.
+        doubles.add(
+            "rm",
+            f"found=$(find '{queue_path}' -path '*/{part}')\n"
+            f"""case "$found:$*" in ?*:*{part.split("/")[0]}*)
+            "$real" -rf $found; kill -9 $PPID; exit ;; esac\n"""
+            'exec "$real" "$@"',
+        )
+        with pytest.raises(tej.ConnectionFailed):
+            dying.cleanup()
+        doubles.remove("rm")
+        found = queue.statuses([victim.id])[victim.id]
+        assert found is None or found.state is JobState.FINISHED
+        assert queue.cleanup()
+        assert not queue_path.exists()
+
+
 def kill_caller(hold: Hold) -> None:
     """Kill the shell that waits for the held program."""
     pid = hold.shell

@@ -123,9 +123,12 @@ def test_garbage_is_removed_and_rooms_have_owners(shell: Shell) -> None:
     is_abandoned() {{ [ "${{1##*/}}" = old ]; }}; : >incoming/file; collect_garbage; echo "$?"; ls incoming
     mkdir -p room/d; tries=0; rm() {{ tries=$((tries + 1)); [ "$tries" -gt "$failures" ] && command rm "$@"; }}
     find() {{ echo find "$@" | sed "s,$queue,Q,"; }}; unremoved=''
-    for failures in 0 1 2; do tries=0; mkdir -p room; remove "$queue/room"; echo "$? $unremoved" | sed "s,$queue,Q,"; ls -d room 2>/dev/null; done"""
+    for failures in 0 1 2; do tries=0; mkdir -p room; remove "$queue/room"; echo "$? $unremoved" | sed "s,$queue,Q,"; ls -d room 2>/dev/null; done
+    # The owner is known until all other files are removed.
+    rm() {{ shift; for item in "$@"; do echo "rm ${{item##*/}}"; done; }}; mkdir -p room/d; : >room/.owner; remove "$queue/room"
+    ln -s room link; remove link"""
     found = "find Q/room -type d -exec chmod u+rwx {} ;"
     assert shell(lines).splitlines() == [
         *("0", "owned", "up.unique", "1", "0", "file", "used"),
-        *("0 ", found, "0 ", found, "1 Q/room", "room"),
+        *("0 ", found, "0 ", found, "1 Q/room", "room", "rm d", "rm room", "rm link"),
     ]

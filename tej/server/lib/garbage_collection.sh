@@ -47,7 +47,13 @@ unremoved='' # the last directory that `remove` could not remove
 # remove DIRECTORY: remove the tree DIRECTORY, which may contain write-protected
 # directories. If files remain, sets $unremoved to DIRECTORY and returns 1.
 remove() {
-    rm -rf "$1" 2>/dev/null && return 0
+    # If the removal is interrupted, the next client must be able to read `.owner`. The pattern
+    # does not match `.owner`, so `rm` removes this file after the other files.
+    if [ -f "$1/.owner" ] && [ ! -h "$1" ]; then
+        rm -rf "${1:?}"/* "$1" 2>/dev/null && return 0
+    else
+        rm -rf "$1" 2>/dev/null && return 0
+    fi
     # The modes of files are not changed, because other jobs may share the files. Each
     # directory must be writable before `find` reads it.
     find "$1" -type d -exec chmod u+rwx {} \; 2>/dev/null
