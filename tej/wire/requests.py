@@ -59,8 +59,13 @@ def verb(
     """Return the request for a verb that needs an existing queue."""
     script = f'"$here/commands/{name}"'
     # Most shells keep a sourced file open.  On NFS, the directory of an open file
-    # cannot be removed, and `cleanup` removes the directory of its own script.
-    run = f'eval "$(cat {script})"' if name == "cleanup" else f". {script}"
+    # cannot be removed, and `cleanup` removes the directory of its own script.  If
+    # another client has just removed the script, the request must not succeed.
+    run = (
+        f'eval "$(cat {script} || echo quit 20)"'
+        if name == "cleanup"
+        else f". {script}"
+    )
     return program(
         name,
         f"open_queue {command(queue, digest)}\n"
