@@ -37,10 +37,14 @@ reported as timed out."""
 
 ANSWERS = (
     "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
-    " unit/test_scheduler_state.py"
+    " unit/test_scheduler_state.py unit/test_scheduler_submission_script.py"
 )
 SUBMIT = "unit/test_submit_script.py"
 WRAPPER = "unit/test_wrapper_script.py"
+COMMANDS = "unit/test_commands_script.py"
+BOOTSTRAP = "unit/test_bootstrap_script.py"
+SETUP = "unit/test_setup_script.py"
+START = "unit/test_start_of_job_script.py"
 STATE = "unit/test_job_state.py unit/test_job_facts.py"
 STATE_FILES = ("state", "claim", "damaged_job", "job_existence", "job_record")
 REMOVAL = "unit/test_removal_script.py"
@@ -51,21 +55,23 @@ TESTS = {
     "tej/server/runtimes/pbs/*": f"{ANSWERS} schedulers/test_pbs.py",
     "tej/server/runtimes/sge/*": f"{ANSWERS} schedulers/test_sge.py",
     "tej/server/lib/scheduler*": f"{ANSWERS} schedulers/test_pbs.py schedulers/test_slurm.py",
-    "tej/server/run_in_scheduler.sh": "schedulers/test_pbs.py schedulers/test_slurm.py",
-    "tej/server/lib/resources.sh": "queue/test_resources.py schedulers/test_pbs.py",
-    "tej/server/install_queue.sh": "queue/test_installation.py queue/test_queue_paths.py",
-    "tej/server/setup_command.sh": "queue/test_queue_paths.py security",
-    "tej/server/bootstrap.sh": "queue/test_queue_paths.py security shells",
-    "tej/server/trust.sh": "security queue/test_queue_paths.py",
-    "tej/server/doctor.sh": "cli",
-    "tej/server/plan_job.sh": "batches/test_graphs.py cli",
+    "tej/server/run_in_scheduler.sh": "unit/test_scheduler_wrapper_script.py "
+    "unit/test_scheduler_evidence.py schedulers/test_pbs.py schedulers/test_slurm.py",
+    "tej/server/lib/resources.sh": f"{ANSWERS} queue/test_resources.py schedulers/test_pbs.py",
+    "tej/server/install_queue.sh": f"{SETUP} queue/test_installation.py queue/test_queue_paths.py",
+    "tej/server/setup_command.sh": f"{SETUP} {SUBMIT} queue/test_queue_paths.py security",
+    "tej/server/bootstrap.sh": f"{BOOTSTRAP} queue/test_queue_paths.py security shells",
+    "tej/server/trust.sh": f"{SETUP} security queue/test_queue_paths.py",
+    "tej/server/doctor.sh": "unit/test_doctor_script.py cli",
+    "tej/server/plan_job.sh": "unit/test_doctor_script.py batches/test_graphs.py cli",
     "tej/server/commands/cleanup": f"{REMOVAL} queue/test_job_lifecycle.py faults/test_reused_ids.py cli",
     "tej/server/commands/delete": f"{STATE} {REMOVAL} queue/test_job_lifecycle.py batches/test_many_jobs.py faults",
-    "tej/server/commands/download": "queue/test_download.py batches/test_many_jobs.py",
+    "tej/server/commands/download": f"{COMMANDS} queue/test_download.py batches/test_many_jobs.py",
     "tej/server/commands/kill": f"{STATE} unit/test_kill_script.py queue/test_kill.py batches/test_many_jobs.py faults",
-    "tej/server/commands/l[is]*": "batches/test_job_limit.py queue/test_download.py cli",
+    "tej/server/commands/l[is]*": f"{COMMANDS} batches/test_job_limit.py queue/test_download.py cli",
     "tej/server/commands/logs": f"{OUTPUT} batches/test_logs.py queue/test_job_lifecycle.py",
     "tej/server/*/wait*": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
+    "tej/server/lib/process_search.sh": "unit/test_process_search_script.py queue faults",
     "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",
     **dict.fromkeys(
         (f"tej/server/lib/{name}.sh" for name in STATE_FILES),
@@ -74,9 +80,9 @@ TESTS = {
     ),
     "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
-    "tej/server/exec_job.sh": "queue/test_environment.py queue/test_job_script.py",
+    "tej/server/exec_job.sh": f"{START} {WRAPPER} queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/direct_start.sh": f"{WRAPPER} queue/test_job_script.py shells",
-    "tej/server/run_detached.sh": f"{STATE} {WRAPPER} queue/test_several_wrappers.py faults",
+    "tej/server/run_detached.sh": f"{STATE} {WRAPPER} {START} queue/test_several_wrappers.py faults",
     "tej/server/lib/attempts.sh": f"{STATE} {SUBMIT} cli batches faults",
     "tej/server/lib/*removal.sh": f"{STATE} {REMOVAL} queue/test_queue_paths.py faults",
     "tej/server/lib/on_end.sh": f"{OUTPUT} queue/test_on_end.py",
@@ -85,8 +91,9 @@ TESTS = {
     "tej/server/lib/dependencies.sh": f"{STATE} unit/test_dependency_script.py "
     "batches/test_graphs.py faults/test_graph_races.py",
     "tej/server/lib/*_environment.sh": "queue/test_environment.py queue/test_job_script.py",
-    "tej/server/lib/stage_path.sh": "queue/test_download.py shells",
+    "tej/server/lib/stage_path.sh": f"{COMMANDS} queue/test_download.py shells",
     "tej/server/lib/job_limit.sh": "unit/test_job_limit_script.py batches/test_job_limit.py batches/test_wait.py faults",
+    "tej/server/commands/*": f"{COMMANDS} {STATE} queue cli",
     "tej/server/*": f"{STATE} queue faults shells",
     "tej/transport/*": "unit transport",
     "tej/cli/*": "unit cli batches",

@@ -132,7 +132,7 @@ def test_grace_period_ends_with_sigkill(shell: Shell) -> None:
     ]
 
 
-def test_end_that_the_scheduler_may_have_caused_is_asked(shell: Shell) -> None:
+def test_scheduler_is_asked_for_the_cause(shell: Shell) -> None:
     lines = f"""{WRAPPER} date() {{ echo 50; }}; began=40; r_walltime=''; say() {{ for end; do try was_cut_off; done; }}
     say 'signal 9' 'signal 15' 'exit 137' 'exit 143' 'signal 6' 'exit 0' 'exit 9'; r_walltime=11 ; say 'exit 0'; r_walltime=10; say 'exit 0'; r_walltime=''; sigterm_time=5; say 'exit 0'
     start_jobs_after() {{ echo "next $1 $in_scheduler_job"; }}; start_next_jobs; echo "${{in_scheduler_job-none}}"
