@@ -36,7 +36,8 @@ TIMEOUT = 540
 reported as timed out."""
 
 ANSWERS = (
-    "unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
+    "unit/test_scheduler_options_script.py"
+    " unit/test_scheduler_answers.py unit/test_scheduler_evidence.py"
     " unit/test_scheduler_state.py unit/test_scheduler_submission_script.py"
 )
 SUBMIT = "unit/test_submit_script.py"
@@ -47,6 +48,7 @@ SETUP = "unit/test_setup_script.py"
 START = "unit/test_start_of_job_script.py"
 STATE = "unit/test_job_state.py unit/test_job_facts.py"
 STATE_FILES = ("state", "claim", "damaged_job", "job_existence", "job_record")
+PROCESSES = "unit/test_job_processes_script.py"
 REMOVAL = "unit/test_removal_script.py"
 OUTPUT = "unit/test_output_script.py"
 STORE = "unit/test_content_store_script.py"
@@ -71,6 +73,9 @@ TESTS = {
     "tej/server/commands/l[is]*": f"{COMMANDS} batches/test_job_limit.py queue/test_download.py cli",
     "tej/server/commands/logs": f"{OUTPUT} batches/test_logs.py queue/test_job_lifecycle.py",
     "tej/server/*/wait*": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
+    "tej/server/lib/job_processes.sh": f"{PROCESSES} {STATE} queue faults",
+    "tej/server/lib/memory_kill.sh": f"{PROCESSES} schedulers",
+    "tej/server/runtimes/default/*": f"{PROCESSES} {STATE} queue faults",
     "tej/server/lib/process_search.sh": "unit/test_process_search_script.py queue faults",
     "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",
     **dict.fromkeys(
