@@ -37,8 +37,13 @@ tej_command='
     unset -f hide_environment restore_environment
     unset tej_here tej_command
     . ./on_end_environment
-    cd ./stage 2>/dev/null
-    . ../on_end'
+    # The job may have removed its directory.
+    if cd ./stage 2>/dev/null; then
+        . ../on_end
+    else
+        tej_text=$(cat ./on_end)
+        cd / && eval "$tej_text"
+    fi'
 # shellcheck disable=SC2090
 export tej_here tej_command
 $tej_session /bin/sh -c "$tej_command" </dev/null >on_end_log 2>&1 &
