@@ -46,6 +46,7 @@ COMMANDS = "unit/test_commands_script.py"
 BOOTSTRAP = "unit/test_bootstrap_script.py"
 SETUP = "unit/test_setup_script.py"
 START = "unit/test_start_of_job_script.py"
+ENVIRONMENT = "unit/test_environment_script.py"
 STATE = "unit/test_job_state.py unit/test_job_facts.py"
 STATE_FILES = ("state", "claim", "damaged_job", "job_existence", "job_record")
 PROCESSES = "unit/test_job_processes_script.py"
@@ -95,7 +96,8 @@ TESTS = {
     "tej/server/lib/content_store.sh": f"{STORE} queue/test_content_store.py queue/test_upload.py",
     "tej/server/lib/dependencies.sh": f"{STATE} unit/test_dependency_script.py "
     "batches/test_graphs.py faults/test_graph_races.py",
-    "tej/server/lib/*_environment.sh": "queue/test_environment.py queue/test_job_script.py",
+    "tej/server/run_on_end.sh": f"{ENVIRONMENT} queue/test_on_end.py",
+    "tej/server/lib/*_environment.sh": f"{ENVIRONMENT} queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/stage_path.sh": f"{COMMANDS} queue/test_download.py shells",
     "tej/server/lib/job_limit.sh": "unit/test_job_limit_script.py batches/test_job_limit.py batches/test_wait.py faults",
     "tej/server/commands/*": f"{COMMANDS} {STATE} queue cli",

@@ -59,6 +59,22 @@ def test_queue_that_others_can_write_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_refusal_names_owner_and_mode(tmp_path: Path) -> None:
+    lines = r"""mkdir -p queue a/b/c; chmod 740 queue; say() { (refuse_untrusted "$1" use) 2>&1 | sed "s/owner $(id -un), group $(id -gn)/owner me/"; }; say "$PWD/queue"; say "$queue/./x"; say "$queue/."
+    # A path vanishes while another client uses the queue.
+    find() { [ -e "$tej_home/seen" ] || { : >"$tej_home/seen"; echo vanished; }; }; find_untrusted; echo "/$untrusted"; rm seen; mkdir queue/vanished; find_untrusted; echo "/$untrusted"; unset -f find
+    chmod 777 a a/b; queue=$PWD/a/b/c; find_replaceable; echo "$replaceable"; id() { echo 7; }; unset account; get_account; [ "$account" = "$(command id -u)" ] && echo account; account=x; get_account; echo "$account"; account='' tej_name=''; read() { return 1; }; get_account; echo "$account" """
+    assert lines_of(lines, tmp_path) == [
+        "quit 15 'Q' (owner me, mode drwxr-----) can be changed by other users, who could run commands as you through use.",
+        "Trust them with --trust-queue (trust_queue=True), or make it yours alone: chmod go-w",
+        "quit 15 'Q/x' (owner unknown, group unknown, mode unknown) can be changed by other users, who could run commands as you through use.",
+        "Trust them with --trust-queue (trust_queue=True), or make it yours alone: chmod go-w",
+        "quit 15 'Q' (owner me, mode drwxr-----) can be changed by other users, who could run commands as you through use.",
+        "Trust them with --trust-queue (trust_queue=True), or make it yours alone: chmod go-w",
+        *("/", "/vanished", "T/a/b", "account", "x", "7"),
+    ]
+
+
 def test_link_that_others_can_replace_is_refused(tmp_path: Path) -> None:
     lines = r"""quit() { echo "quit $1 $2" | head -n 1 | sed 's/ (owner.*)//; s/ who.*through/ through/'; exit 9; }; get_private_group() { private=''; }; mkdir d; echo 'tejdir: q' >d/l
     say() { chmod "$1" d; chmod "$2" d/l; try check_link_trust "$PWD/d/l"; }; say 755 644; say 777 644; say 1777 644; say 775 644; say 755 646; say 755 664; trusted=1; say 777 666; try check_directory_trust d x; trusted=0; try check_directory_trust d x
