@@ -47,6 +47,7 @@ BOOTSTRAP = "unit/test_bootstrap_script.py"
 SETUP = "unit/test_setup_script.py"
 START = "unit/test_start_of_job_script.py"
 ENVIRONMENT = "unit/test_environment_script.py"
+SIGNS = "unit/test_signs_of_life_script.py"
 STATE = "unit/test_job_state.py unit/test_job_facts.py"
 STATE_FILES = ("state", "claim", "damaged_job", "job_existence", "job_record")
 PROCESSES = "unit/test_job_processes_script.py"
@@ -84,6 +85,9 @@ TESTS = {
         f"{STATE} queue/test_kill.py faults/test_lost_jobs.py "
         "faults/test_damaged_queues.py faults/test_clocks.py queue/test_job_lifecycle.py",
     ),
+    "tej/server/lib/file_age.sh": f"{SIGNS} {STATE} faults/test_clocks.py",
+    "tej/server/lib/signs_of_life.sh": f"{SIGNS} {STATE} queue faults",
+    "tej/server/lib/shared_input.sh": f"{SIGNS} {STORE} queue",
     "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
     "tej/server/exec_job.sh": f"{START} {WRAPPER} queue/test_environment.py queue/test_job_script.py",

@@ -102,14 +102,14 @@ def test_link_that_others_can_replace_is_refused(tmp_path: Path) -> None:
 def test_installation_replaces_only_scripts(tmp_path: Path) -> None:
     lines = r"""check_queue_trust() { echo trust; }; find_replaceable() { replaceable=$risk; }; unpack() { mkdir -p "$1/runtimes/default" "$1/lib"; echo 'runtime_here() { :; }' >"$1/runtimes/default/runtime.sh"; echo new >"$1/lib/load.sh"; }; risk=''
     install auto d1 3; cat queue/version; ls -A queue queue/incoming queue/scripts; ls -ld queue queue/jobs | cut -c1-10
-    echo old >queue/scripts/d1/lib/load.sh; runtime=default; (install auto d1 3); cat queue/scripts/d1/lib/load.sh; scripts=''; echo mine >queue/scripts/d1/lib/load.sh; (install auto d1 3; umask); cat queue/scripts/d1/lib/load.sh; ls queue/incoming
+    echo old >queue/scripts/d1/lib/load.sh; runtime=default; (install auto d1 3); cat queue/scripts/d1/lib/load.sh; scripts=''; echo mine >queue/scripts/d1/lib/load.sh; (umask 002; install auto d1 3; umask); cat queue/scripts/d1/lib/load.sh; ls queue/incoming
     scripts=d1; mkdir queue/scripts/d1/runtimes/own; echo own >queue/scripts/d1/runtimes/own/runtime.sh; runtime=own; risk=/; (install auto d2 4); cat queue/version; ls queue/scripts/d2/runtimes; runtime=other; (install auto d2 4); runtime=''
     unpack() { return 1; }; (install auto d3 5 | cut -c1-60); ls queue/scripts queue/incoming; shared=1; mkdir() { return 0; }; (install auto d3 5) | cut -c1-60; shared=''; queue=$PWD/$(printf '%04000d' 0); (check_path_length) | cut -c 1-4"""
     assert lines_of(lines, tmp_path) == [
         *("trust", "tej 1", "runtime default", "scripts d1 3", "queue:"),
         *("attempts", "incoming", "jobs", "objects", "scripts", "version", ""),
         *("queue/incoming:", "", "queue/scripts:", "d1", "drwx------"),
-        *("drwx------", "trust", "new", "trust", "trust", "0022", "mine", "trust"),
+        *("drwx------", "trust", "new", "trust", "trust", "0002", "mine", "trust"),
         "warning=every user can replace the queue: '/' is writable by all and has no sticky bit",
         *("tej 1", "runtime own", "scripts d2 4", "default", "own", "trust"),
         "warning=every user can replace the queue: '/' is writable by all and has no sticky bit",
@@ -166,7 +166,7 @@ def test_setup_replaces_a_queue_only_by_force(tmp_path: Path) -> None:
 
 def test_link_to_the_queue_is_written_safely(tmp_path: Path) -> None:
     lines = r"""check_directory_trust() { echo "directory $1"; }; check_link_trust() { echo "trust $1"; }; mkdir queue; say() { try link "$1"; cat "${1#'~/'}" 2>/dev/null; ls -A | grep '^\.'; }
-    say l; say '~/l'; say new/l; ls -ld new new/l | cut -c1-10; echo other >o; say o; say queue; umask 000; say l2; ls -l l2 | cut -c1-10; locate q; echo "$queue"; mkdir() { return 1; }; say x"""
+    say l; say '~/l'; say new/l; ls -ld new new/l | cut -c1-10; echo other >o; say o; say queue; umask 000; say l2; ls -l l2 | cut -c1-10; locate q; echo "$queue"; move_link() { return 1; }; say x2; mkdir() { return 1; }; say x"""
     assert lines_of(lines, tmp_path) == [
         *("directory T/", "yes", "tejdir: Q", "directory T/", "trust T/l", "yes"),
         *("tejdir: Q", "yes", "tejdir: Q", "drwxr-xr-x", "-rw-r--r--"),
@@ -174,5 +174,11 @@ def test_link_to_the_queue_is_written_safely(tmp_path: Path) -> None:
         "quit 13 'T/o' exists and is not a link to a queue: it is not replaced",
         *("no", "other", "directory T/", "quit 13 'Q' is the queue itself", "no"),
         *("directory T/", "yes", "tejdir: Q", "-rw-r--r--", "T/q", "directory T/"),
-        *("quit 20 The link 'T/x' cannot be created: 'T/' is not writable", "no"),
+        *(
+            "quit 20 The link 'T/x2' cannot be written",
+            "no",
+            "directory T/",
+            "quit 20 The link 'T/x' cannot be created: 'T/' is not writable",
+            "no",
+        ),
     ]
