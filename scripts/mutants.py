@@ -88,7 +88,7 @@ TESTS = {
     "tej/server/lib/file_age.sh": f"{SIGNS} {STATE} faults/test_clocks.py",
     "tej/server/lib/signs_of_life.sh": f"{SIGNS} {STATE} queue faults",
     "tej/server/lib/shared_input.sh": f"{SIGNS} {STORE} queue",
-    "tej/server/lib/heartbeat.sh": f"{STATE} queue/test_signs_of_life.py faults/test_clocks.py",
+    "tej/server/lib/*heartbeat.sh": f"unit/test_heartbeat_script.py {STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
     "tej/server/exec_job.sh": f"{START} {WRAPPER} queue/test_environment.py queue/test_job_script.py",
     "tej/server/lib/direct_start.sh": f"{WRAPPER} queue/test_job_script.py shells",

@@ -144,7 +144,7 @@ def test_setup_replaces_a_queue_only_by_force(tmp_path: Path) -> None:
     lines = r"""check_link_trust() { :; }; check_queue_trust() { :; }; install() { echo "install $*"; mkdir -p queue; }; load_queue() { [ -n "$loads" ]; }; loads=1; close_queue() { [ -z "$busy" ]; }; find_unended() { unended=$running jobs_there=$there; }; busy='' running='' there=0
     keep_queue() { quit "$@"; }; make() { rm -rf queue queue.old* link; mkdir queue; printf 'tej 1\nruntime default\nscripts d 3\n' >queue/version; }; say() { (setup "$1" auto d 3 "$2"); ls; }
     say queue 0; make; say queue 0; say queue 1; there=2; make; say queue 1; say queue 2; running=' a'; make; say queue 2; busy=1; say queue 2; loads=''; say queue 2; loads=1 busy='' running='' there=0
-    echo 'tejdir: queue' >link; say link 0; say link 1; echo 'tejdir: gone' >link; say link 0; say link 1"""
+    echo 'tejdir: queue' >link; say link 0; say link 1; echo 'tejdir: gone' >link; say link 0; quit() { shift; echo "$*" >&2; exit 11; }; say link 1"""
     assert lines_of(lines, tmp_path) == [
         *("install auto d 3", "queue", "quit 13 Queue already exists"),
         "The queue 'Q' can be used as it is; --force replaces a queue without jobs",
