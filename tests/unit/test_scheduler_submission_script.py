@@ -21,7 +21,9 @@ def test_jobs_with_equal_resources_become_one_array(shell: Shell) -> None:
     for id in a b c d; do add $id 'default_name=run1\ncpus=2\n'; done; add e 'default_name=run2\ncpus=2\n'; add f 'cpus=1\n'; add g 'nodes=x\n'; add h 'cpus=2\n'; : >jobs/h/dependencies; add i 'cpus=2\n'; echo 1 >jobs/i/finished
     add j 'cpus=2\n'; echo 1 >jobs/j/native_id; add k 'cpus=2\n'; : >jobs/k/submitting; add l 'cpus=1\noption=-Mx\n'; add m 'cpus=1\n'; all='a ta b tb c tc d td e te f tf g tg h th i ti j tj k tk l tl m tm n tn'
     runtime_start_together $all; cut -d' ' -f2,8 jobs/[a-m]/submitting; rm jobs/[a-m]/submitting; : >jobs/k/submitting; refuse=1; runtime_start_together $all | grep -c array; rm jobs/[a-m]/submitting; refuse=''
-    : >max_running; runtime_start_together a ta b tb; rm max_running; scheduler_array_limit() {{ array_limit=1; }}; runtime_start_together a ta b tb; scheduler_array_limit() {{ array_limit=2; }}; runtime_start_together a ta b tb; rm jobs/[a-m]/submitting; scheduler_array_limit() {{ return 1; }}; runtime_start_together a ta b tb"""
+    : >max_running; runtime_start_together a ta b tb; rm max_running; scheduler_array_limit() {{ array_limit=1; }}; runtime_start_together a ta b tb; scheduler_array_limit() {{ array_limit=2; }}; runtime_start_together a ta b tb; rm jobs/[a-m]/submitting; scheduler_array_limit() {{ return 1; }}; runtime_start_together a ta b tb
+    # A group of one job must leave the expansion of patterns switched on.
+    scheduler_array_limit() {{ array_limit=2; }}; runtime_start_together f tf; echo jobs/[a-b]"""
     assert shell(lines).splitlines() == [
         *("array tej_ajo_a run/3: a ta b tb c tc", "    0) set -- 'a' ta ;;"),
         *("    1) set -- 'b' tb ;;", "    2) set -- 'c' tc ;;"),
@@ -31,6 +33,7 @@ def test_jobs_with_equal_resources_become_one_array(shell: Shell) -> None:
         *("tej_ajo_a 1", "tej_ajo_a 2", "tej_djo_a 0", "tej_djo_a 1"),
         *("tej_fjo_a 0", "tej_fjo_a 1", "1", "array tej_ajo_a run1/2: a ta b tb"),
         *("    0) set -- 'a' ta ;;", "    1) set -- 'b' tb ;;"),
+        "jobs/a jobs/b",
     ]
 
 
