@@ -228,7 +228,8 @@ class Server:
         self.errors: list[tej.Error] = []
         self.pauses: list[int] = []
         retries = SimpleNamespace(pause=self.pauses.append)
-        self.connection = SimpleNamespace(reached=True, retries=retries)
+        self.was_reached = True
+        self.connection = SimpleNamespace(retries=retries)
 
     def statuses(self, ids: list[str]) -> dict[str, Any]:
         self.asked.append(ids)
@@ -322,12 +323,12 @@ def test_outage_is_awaited_if_the_server_has_replied(opened: Any) -> None:
     server.errors = [lost, lost]
     assert opened.status("a") is None
     assert server.pauses == [1, 2]
-    server.connection.reached = False
+    server.was_reached = False
     for error in (lost, unmounted):
         server.errors = [error]
         with pytest.raises(type(error)):
             opened.status("x")
-    server.connection.reached = True
+    server.was_reached = True
     for error in (tej.AuthenticationFailed("no"), unmounted, tej.Error("wrong")):
         server.errors = [error]
         with pytest.raises(type(error)):
