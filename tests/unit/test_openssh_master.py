@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
+import pwd
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tej.transport import openssh
+from tej.transport import openssh, openssh_config, openssh_login_process
 from tej.transport.openssh_config import SshConfig
+from tej.transport.openssh_login_process import LoginProcess
 from tej.transport.openssh_master import Master
 from tej.transport.settings import Settings
 
@@ -80,3 +84,61 @@ def test_master_that_cannot_be_asked_counts_as_dead(
 
     monkeypatch.setattr(openssh, "is_alive", fail)
     assert not openssh._may_be_alive(Path())
+
+
+def test_configuration_of_another_home_is_included(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ssh itself would read the home directory of the account."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    own = tmp_path / "config"
+    assert openssh_config._files(own) == ["-F", str(own)]
+    assert openssh_config._files(None) == []
+    folder = tmp_path / ".ssh"
+    folder.mkdir()
+    (folder / "id_rsa").touch()
+    option, path = openssh_config._files(None)
+    assert option == "-F"
+    assert Path(path).read_text().splitlines() == [
+        f'Include "{folder}/config"',
+        "Match all",
+        f'    UserKnownHostsFile "{folder}/known_hosts" "{folder}/known_hosts2"',
+        f'    IdentityFile "{folder}/id_rsa"',
+        "Include /etc/ssh/ssh_config",
+    ]
+    assert openssh_config._files(None) == [option, path]
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    assert openssh_config._files(None) == []
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_cancelled_login_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    calls: list[Any] = []
+    process: Any = SimpleNamespace(
+        poll=lambda: None,
+        terminate=lambda: calls.append("terminate"),
+        stderr=SimpleNamespace(close=lambda: calls.append("close")),
+    )
+
+    def wait(limit: float) -> None:
+        calls.append(limit)
+        raise subprocess.TimeoutExpired("ssh", limit)
+
+    process.wait = wait
+    monkeypatch.setattr(
+        openssh_login_process, "_kill", lambda _, group: calls.append(("kill", group))
+    )
+    login: Any = LoginProcess.__new__(LoginProcess)
+    login._process, login.is_shown = process, shown
+    login._relay = SimpleNamespace(finish=lambda: b"said")
+    login.cancel()
+    end = [("kill", not shown), "close"]
+    assert calls == (["terminate", 1, *end] if shown else end)
+    process.poll = lambda: 0
+    del calls[:]
+    assert login._end() == b"said"
+    assert calls == ["close"]

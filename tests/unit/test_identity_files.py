@@ -1,0 +1,64 @@
+"""Private key files: which need a passphrase, and their public keys."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from pathlib import Path
+
+import pytest
+
+from tej.transport.paramiko.identity_files import OPENSSH, is_encrypted, read_identities
+
+PUBLIC = b"\0\0\0\x0bssh-ed25519..."
+
+
+def openssh_key(cipher: bytes) -> str:
+    """Return the beginning of a key in OpenSSH's format, without its secret part."""
+    fields = (cipher, b"none", b"")
+    data = b"openssh-key-v1\0"
+    for field in fields:
+        data += struct.pack(">I", len(field)) + field
+    data += struct.pack(">II", 1, len(PUBLIC)) + PUBLIC
+    text = base64.encodebytes(data).decode()
+    return f"{OPENSSH}\n{text}-----END OPENSSH PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encrypted", "public"),
+    [
+        (openssh_key(b"none"), False, PUBLIC),
+        (openssh_key(b"aes256-ctr"), True, PUBLIC),
+        (f"{OPENSSH}\nnot base64", False, None),
+        ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", True, None),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", True, None),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMII\n", False, None),
+    ],
+)
+def test_key_is_read_without_its_passphrase(
+    tmp_path: Path, text: str, encrypted: bool, public: bytes | None
+) -> None:
+    assert is_encrypted(text) is encrypted
+    path = tmp_path / "key"
+    path.write_text(text)
+    (found,) = read_identities([tmp_path / "missing", path])
+    assert (found.path, found.private) == (path, True)
+    assert (found.encrypted, found.blob) == (encrypted, public)
+
+
+def test_public_key_is_read_from_the_file_beside(tmp_path: Path) -> None:
+    path, beside = tmp_path / "key", tmp_path / "key.pub"
+    public = f"ssh-rsa {base64.b64encode(PUBLIC).decode()} me@lab\n"
+    beside.write_text(public)
+    (found,) = read_identities([path])
+    assert (found.blob, found.private, found.encrypted) == (PUBLIC, False, False)
+    path.write_text("-----BEGIN RSA PRIVATE KEY-----\nMII\n")
+    (found,) = read_identities([path])
+    assert (found.blob, found.private) == (PUBLIC, True)
+    # A file IdentityFile may itself be the public key of a key in the agent.
+    path.write_text(public)
+    (found,) = read_identities([path])
+    assert (found.blob, found.private) == (PUBLIC, False)
+    for text in ("", "ssh-rsa", "ssh-rsa !", "\xff"):
+        path.write_text(text, encoding="latin-1")
+        assert read_identities([path]) == []
