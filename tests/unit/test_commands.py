@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 from statuses import job
 
 from tej import config, errors
-from tej.cli import cleanup, destroy, notify, runtime_check
+from tej.cli import cleanup, destroy, download, notify, runtime_check
 from tej.cli.exit_status import DECLINED
 from tej.cli.open import argument_of_scp
 from tej.config.profile import Setting
 from tej.runtime_check import Finding
 from tej.transport import openssh_login
+from tej.transport.openssh_login import Login
 
 
 class Queue:
@@ -353,3 +356,101 @@ def test_notification_uses_the_first_program(
     monkeypatch.setattr(notify, "sys", terminal)
     notify.notify("Job", "end")
     assert read(err=True) == "\aJob: end\n"
+
+
+def test_connect_prints_how_long_the_connection_lasts(
+    read: Read, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    asked: list[Any] = []
+    monkeypatch.delenv("TEJ_PERSIST", raising=False)
+    login = Login("me@lab:22", new=True, own=True, socket=Path("/s"), persist="8h")
+
+    def log_in(destination: object, settings: Any) -> Login:
+        asked.append((str(destination), settings.persist))
+        return login
+
+    monkeypatch.setattr(openssh_login, "log_in", log_in)
+
+    def connect(*words: str) -> Any:
+        command = import_module("tej.cli.connect").command
+        result = CliRunner().invoke(command, [*words, "--json"])
+        return result.output if result.exit_code else json.loads(result.stdout)
+
+    document = connect("me@lab", "--persist", "8h")
+    assert document.pop("until") is not None
+    expected = {"server": "me@lab:22", "new": True, "socket": "/s", "persist": "8h"}
+    assert document == expected
+    for new, own, persist in (
+        *((False, True, None), (True, False, "8h"), (False, False, "8h")),
+    ):
+        login = replace(login, new=new, own=own)
+        document = connect("lab")
+        assert (document["persist"], document["new"]) == (persist, new)
+        assert (document["until"] is not None) is new
+    assert asked[:2] == [("ssh://me@lab", "8h"), ("ssh://lab", "8h")]
+    assert "there is nothing to connect to" in connect("local:")
+    assert "--persist" in connect("lab", "--persist", "x")
+
+
+@pytest.mark.parametrize(
+    ("options", "folder", "ids"),
+    [
+        ({"into": "out/{id}"}, {"a": "out/a", "b": "out/b"}, ["a", "b"]),
+        ({"into": "out/{id}", "skip_failed": True}, {"a": "out/a"}, ["a"]),
+        ({"skip_failed": True}, ".", ["a"]),
+        ({}, ".", ["a", "b"]),
+    ],
+)
+def test_jobs_are_downloaded_to_their_directories(
+    read: Read,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    folder: Any,
+    ids: list[str],
+) -> None:
+    asked: list[Any] = []
+
+    def download_many(
+        _: object, files: object, ids: list[str], directory: object, *rest: Any
+    ) -> int:
+        asked.append((ids, directory, *rest))
+        return 7
+
+    monkeypatch.setattr(download, "download_many", download_many)
+    queue = Queue(statuses={"a": job("a"), "b": job("b", "killed")})
+    jobs = SimpleNamespace(ids=("a", "b", "a"), statuses=None, by_filter=False)
+    words = {"directory": ".", "into": None, "skip_failed": False, "flatten": False}
+    code = call("download", queue, ["f"], jobs, **words | options)
+    skipped = [one for one in "ab" if one not in ids]
+    assert (code, asked) == (7, [(ids, folder, False, False, skipped)])
+    said = "b skipped: Job was killed" if skipped else ""
+    assert read(err=True).startswith(said)
+    with pytest.raises(click.UsageError, match="--into"):
+        call("download", queue, [], jobs, **words | {"into": "x", "directory": "y"})
+
+
+def test_one_job_is_downloaded_to_the_directory(read: Read) -> None:
+    jobs = SimpleNamespace(ids=("a",), statuses=None, by_filter=False)
+    queue = Queue(download=[Path("x/f")])
+    words = {"directory": "x", "into": None, "skip_failed": False, "flatten": True}
+    assert call("download", queue, ["f"], jobs, as_json=True, **words) == 0
+    assert read(as_json=True) == {"id": "a", "files": ["x/f"]}
+    assert queue.calls[0][:3] == ("download", "a", ["f"])
+    assert queue.calls[1] == ("note_downloaded", ["a"])
+    failed = errors.JobNotFound("no b")
+    outcomes = {
+        "a": SimpleNamespace(error=None, files=[Path("a/f")]),
+        "b": SimpleNamespace(error=failed, files=[]),
+    }
+    queue = Queue(download_many=outcomes)
+    shown: Any = (queue, [], ["a", "b"], ".", False)
+    assert download.download_many(*shown, True, ["c"]) == 3
+    assert queue.calls[-1] == ("note_downloaded", ["a"])
+    documents = read(as_json=True)["jobs"]
+    assert [(one["files"], one["skipped"]) for one in documents] == [
+        *((["a/f"], False), ([], False), ([], True)),
+    ]
+    assert download.download_many(*shown, False, []) == 3
+    assert read(err=True) == "b: no b\n"
