@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from statuses import job
 
 from tej import config, errors
-from tej.cli import cleanup, destroy, download, notify, runtime_check
+from tej.cli import cleanup, delete, destroy, download, notify, prune, runtime_check
 from tej.cli.exit_status import DECLINED
 from tej.cli.open import argument_of_scp
 from tej.config.profile import Setting
@@ -159,7 +159,7 @@ def test_queue_is_removed_after_a_confirmation(
     monkeypatch.setattr(destroy, "confirm", confirm)
     assert destroy.destroy(queue, False, False, True, 7, False) == DECLINED
     assert read(err=True) == "Nothing was removed\n"
-    assert asked[0].startswith("remove the queue '/q' on lab with 2 jobs (")
+    assert asked[0].startswith("remove the queue '/q' on 'lab' with 2 jobs (")
     assert destroy.destroy(queue, False, False, True, 7, False) == 0
     assert read(err=True) == "Removed the queue '/q'\n"
     assert destroy.destroy(queue, True, False, False, 7, True) == 0
@@ -454,3 +454,66 @@ def test_one_job_is_downloaded_to_the_directory(read: Read) -> None:
     ]
     assert download.download_many(*shown, False, []) == 3
     assert read(err=True) == "b: no b\n"
+
+
+def test_delete_reports_jobs_that_are_kept(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(delete_many={"a": None, "b": errors.JobStillRunning("b runs")})
+    jobs = SimpleNamespace(
+        ids=("a", "b"), statuses={"a": job("a")}, by_filter=False, skipped=2
+    )
+    context = SimpleNamespace(params={"all_": False})
+    asked: list[bool] = []
+    monkeypatch.setattr(delete, "is_confirmed", lambda *_: asked.append(True))
+
+    def run(*, yes: bool = False, as_json: bool = False) -> Any:
+        # click passes the context to the innermost function.
+        function = inspect.unwrap(delete.command.callback)  # type: ignore[arg-type]
+        return function(context, queue, jobs, yes=yes, as_json=as_json)
+
+    assert run() == 5
+    assert read() == "Deleted job 'a'\n"
+    run()
+    said = "b runs\nJobs that match but have not ended, and are kept: 2\n"
+    assert read(err=True) == said
+    run(as_json=True)
+    assert [one["deleted"] for one in read(as_json=True)["jobs"]] == [True, False]
+    jobs.by_filter, jobs.skipped = True, 0
+    run()
+    assert read(err=True) == "b runs\n"
+    found = [[*words] for _, words in queue.calls]
+    assert found == [["a", "b"]] * 3 + [[job("a")]]
+    assert asked == []
+    context.params["all_"] = True
+    assert run(yes=True) == 5
+    assert run() == DECLINED
+    assert read(err=True).endswith("Nothing was deleted\n")
+    assert (len(queue.calls), asked) == (5, [True])
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_dry_run_of_prune_deletes_nothing(
+    monkeypatch: pytest.MonkeyPatch, dry: bool
+) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(prune, "print_dry_run", lambda *_: done.append("dry run"))
+    monkeypatch.setattr(
+        prune, "prune", lambda _, jobs, ask, as_json: done.append((jobs, ask)) or 7
+    )
+    queue = Queue(prune=[job("a")])
+    no_filter: dict[str, Any] = {"older_than": None, "keep_last": None, "states": ()}
+    no_filter |= {"failed": False, "labels": (), "all_": False}
+
+    def run(yes: bool = False, **options: Any) -> Any:
+        return call("prune", queue, dry_run=dry, yes=yes, **no_filter | options)
+
+    for yes in (False, True):
+        with pytest.raises(click.UsageError, match="--all for every job"):
+            run(yes=yes)
+    assert queue.calls == done == []
+    assert run(keep_last=0) == (0 if dry else 7)
+    assert run(all_=True, yes=True) == (0 if dry else 7)
+    deleted = [([job("a")], True), ([job("a")], False)]
+    assert done == (["dry run"] * 2 if dry else deleted)
+    assert queue.calls == [("prune", None, 0, False, (), {}, True)] * 2
