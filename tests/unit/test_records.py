@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tej.errors import RemoteCommandFailure
 from tej.job.status import JobState
 from tej.wire.records import make_spec, parse_spec, parse_status
 
@@ -37,6 +39,31 @@ def test_status_is_parsed_from_its_record() -> None:
     assert parse_status({**record, "started": "2000"}, head).duration == 0.0
     damaged = {**record, "started": "soon", "number": "-1", "left": "x"}
     assert parse_status(damaged, head).started is None
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "end"),
+    [
+        ("exit", "0", (0, None)),
+        ("exit", "255", (255, None)),
+        ("signal", "127", (None, 127)),
+        ("exit", "256", None),
+        ("signal", "128", None),
+        ("exit", "", (None, None)),
+        ("cut", "9", (None, None)),
+    ],
+)
+def test_end_is_an_exit_code_or_a_signal(
+    how: str, number: str, end: tuple[int | None, int | None] | None
+) -> None:
+    head = {"queue": "/q", "runtime": "default", "now": "1100"}
+    record = {"id": "a", "state": "finished", "how": how, "number": number}
+    if end is None:
+        with pytest.raises(RemoteCommandFailure, match=f"end with {how} {number}"):
+            parse_status(record, head)
+        return
+    status = parse_status(record, head)
+    assert (status.exit_code, status.signal) == end
 
 
 keys = texts.filter(bool)

@@ -103,6 +103,9 @@ def test_output_without_a_marker_is_in_the_error() -> None:
         check(1, out=b"This account is disabled\n")
     with pytest.raises(tej.RemoteCommandFailure, match="replied: nothing"):
         check(0, out=b"")
+    # `exec 1>&2` in a start-up file: the program has run, so a retry is no remedy.
+    with pytest.raises(tej.RemoteCommandFailure, match=r"redirects stdout .* 'status'"):
+        check(0, out=b"", err=MARKER)
 
 
 def test_status_0_raises_no_error() -> None:

@@ -104,7 +104,20 @@ def test_plan_tells_modes_and_times_of_large_files(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(os.urandom(70_000))
         (tmp_path / name).chmod(mode)
         os.utime(tmp_path / name, (0, 1_577_836_800))
-    lines = plan(read_files(scan(tmp_path)), None).assembly.splitlines()
+    for name in ("small", "tiny"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "folder").mkdir()
+    found = plan(read_files(scan(tmp_path)), None)
+    # The signature of the job is made from the entries in both lists.
+    assert sorted(one.path for one in found.stored) == [
+        "a",
+        "b",
+        "it's",
+        "small",
+        "tiny",
+    ]
+    assert [one.path for one in found.inline] == ["folder"]
+    lines = found.assembly.splitlines()
     assert "mode 600 =rwx,u-x,g-rwx,o-rwx ./a" in lines
     assert """mode 755 =rwx,g-w,o-w './it'"'"'s'""" in lines
     assert """mtime 202001010000.00 ./a ./b './it'"'"'s'""" in lines
