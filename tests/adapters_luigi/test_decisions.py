@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue as queues
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from tej_luigi.files import TejFileSystem, TejFileTarget
 from tej_luigi.result_cache import NOTE, ResultFiles
 from tej_luigi.run import JobRun, TaskResults, may_restart
 from tej_luigi.status_cache import OpenQueue, cached_statuses
+from tej_luigi.targets import TejResultTarget
+from tej_luigi.task import TaskJob
 from tests.adapters_luigi.run_tasks import Configure
 
 STATES = tej.JobState
@@ -581,3 +584,50 @@ def test_results_of_another_attempt_are_not_current(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\A\Z"):
         one.record(second, [folder / "out"], fail)
     assert not one.is_current(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "succeeded", "exists"),
+    [
+        ("out", True, True),
+        # A required file is not fetched to answer the question.
+        ("missing", True, True),
+        ("out", False, False),
+        (tej.OptionalFile("out"), True, True),
+        (tej.OptionalFile("broken"), True, True),
+        (tej.OptionalFile("missing"), True, False),
+        ("*.csv", True, False),
+    ],
+)
+def test_result_exists_after_success(
+    tmp_path: Path, name: str, succeeded: bool, exists: bool
+) -> None:
+    (tmp_path / "out").touch()
+    (tmp_path / "broken").symlink_to("nowhere")
+    task: Any = SimpleNamespace(
+        job_succeeded=lambda: succeeded, fetch_results=lambda: tmp_path
+    )
+    target = TejResultTarget(task, name)
+    assert target.exists() is exists
+    with pytest.raises(ValueError, match="read-only"):
+        target.open("w")
+
+
+def test_restarted_job_has_no_cached_success(opened: Any, configure: Configure) -> None:
+    """The job may have been deleted since, by another user."""
+    opened.put(status())
+    server = opened.queue
+    handle: Any = TaskJob.__new__(TaskJob)
+    handle.queue, handle.id, handle._opened = server, "a", opened
+    handle._task = SimpleNamespace(job_spec=lambda: contextlib.nullcontext("spec"))
+    started = status(state=STATES.QUEUED)
+    outcome = SimpleNamespace(error=None, status=started)
+    server.ensure_many = lambda specs, retry: [outcome] * (specs == ["spec"] and retry)
+    assert handle.retry() is started
+    assert opened._cached == {}
+    outcome.status = None
+    with pytest.raises(tej.Error, match="did not report the state of job 'a'"):
+        handle.retry()
+    outcome.error = tej.JobAlreadyExists("other files")
+    with pytest.raises(tej.JobAlreadyExists):
+        handle.retry()
