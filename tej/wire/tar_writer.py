@@ -96,7 +96,7 @@ class Writer:
     Only the last piece may be smaller.
     """
 
-    def __init__(self, *, sparse: bool = False) -> None:
+    def __init__(self, *, sparse: bool) -> None:
         self._sparse = sparse
         self._parts: list[bytes] = []
         self._size = 0
