@@ -659,3 +659,22 @@ def test_files_are_copied_from_below_the_source(tmp_path: Path) -> None:
     script.unlink()
     jobs._write_script(script, "#!/bin/bash\n")
     assert script.read_text() == "#!/bin/bash\n"
+
+
+@pytest.mark.parametrize("is_submitted", [True, False])
+def test_submission_alone_logs_and_fetches_nothing(
+    queue: Queue, reports: Calls, is_submitted: bool
+) -> None:
+    one, guard, artifacts = record(queue, "a"), Calls(), Calls()
+    request = tej.Run(queue, None, results=["out"], key=one)  # type: ignore[arg-type]
+    if is_submitted:
+        made: Any = _Batch([request], guard, artifacts, fetch=False)  # type: ignore[arg-type]
+    else:
+        made = _Batch([request], guard, artifacts, log_output=True)  # type: ignore[arg-type]
+    (result,) = made.core.results
+    assert [*result.run.results] == ([] if is_submitted else ["out"])
+    # A restart of a killed job is decided for each job, unless the user has decided.
+    assert result.run.retry == made._wants_restart
+    made._on_start([core(one, status=status("a", FINISHED))])
+    added = [name for name, *_ in reports.calls]
+    assert added == ([] if is_submitted else ["add"])
