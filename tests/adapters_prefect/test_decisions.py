@@ -14,11 +14,18 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Cancelled, Cancelling, Completed, Failed, Running
 
 import tej
-from tej_prefect import batch, claims, flow_run_cancellation, jobs, worker
+from tej_prefect import (
+    batch,
+    cancellation_poller,
+    claims,
+    flow_run_cancellation,
+    jobs,
+    worker,
+)
 from tej_prefect.batch import JobsFailed, _Batch, _read_status, wait_for_one
 from tej_prefect.claims import EXPIRY, Claim, Claims
 from tej_prefect.context import Run
@@ -678,3 +685,67 @@ def test_submission_alone_logs_and_fetches_nothing(
     made._on_start([core(one, status=status("a", FINISHED))])
     added = [name for name, *_ in reports.calls]
     assert added == ([] if is_submitted else ["add"])
+
+
+def test_poll_continues_while_a_flow_run_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: Any = cancellation_poller.CancellationPoller()
+    made._thread = threading.current_thread()
+    one, polls = uuid4(), []
+
+    def poll(watched: list[UUID]) -> None:
+        polls.append(watched)
+        if len(polls) == 3:
+            made.unwatch(one)
+        raise RuntimeError("no API")
+
+    monkeypatch.setattr(cancellation_poller, "POLL_PERIOD", 0)
+    made._poll = poll
+    for _ in range(2):
+        made.watch(one)
+    made.unwatch(one)
+    made._run()
+    assert polls == [[one]] * 3
+    assert made._thread is None
+    made._watched[one] = 1
+    monkeypatch.setattr(cancellation_poller, "is_exiting", lambda: True)
+    made._run()
+    assert len(polls) == 3
+
+
+def test_cancelled_parent_cancels_a_watched_flow_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: Any = cancellation_poller.CancellationPoller()
+    child, parent, free, gone = (uuid4() for _ in range(4))
+    made._watched = dict.fromkeys((child, free), 1)
+    states = {child: Running(), parent: Cancelling(), free: Running()}
+    found = {
+        id_: SimpleNamespace(id=id_, state_type=states[id_].type) for id_ in states
+    }
+
+    def family(_: object, id_: UUID) -> list[Any]:
+        if id_ == gone:
+            raise ObjectNotFound(ValueError())
+        ids = [child, parent] if id_ == child else [id_]
+        return [SimpleNamespace(id=each) for each in ids]
+
+    monkeypatch.setattr(cancellation_poller, "family", family)
+    monkeypatch.setattr(cancellation_poller, "read_all", lambda *_: found)
+    monkeypatch.setattr(
+        cancellation_poller, "get_client", lambda **_: contextlib.nullcontext()
+    )
+    made._poll([child, free, gone])
+    assert made._cancelled == {child}
+    assert made.is_cancelled(child)
+    assert not made.is_cancelled(parent)
+    assert made._families[gone] == [gone]
+    # The flow run was retried, or is no longer watched.
+    found[parent].state_type = Running().type
+    made._poll([child])
+    assert made._cancelled == set()
+    found[parent].state_type = Cancelling().type
+    del made._watched[child]
+    made._poll([child])
+    assert made._cancelled == set()
