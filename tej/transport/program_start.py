@@ -45,8 +45,8 @@ MAX_STARTUP_OUTPUT = 1 << 22
 SHOWN = 200
 """Number of bytes of the output of start-up files that an error message shows."""
 HINT = (
-    "a start-up file there (.bashrc, .profile, .zshenv, .cshrc) or a forced command "
-    "may be waiting for input or for a file system"
+    "the network may be slow, or a start-up file there (.bashrc, .profile, .zshenv, "
+    ".cshrc) or a forced command may be waiting for input or for a file system"
 )
 
 
