@@ -100,7 +100,7 @@ def test_server_silent_after_login_is_an_error(
     monkeypatch.setattr("tej.transport.io_timeout.NOTICE", 0.1)
     server = start_sshd(options=["ForceCommand printf '1) shell 2) quit? '; sleep 30"])
     config = server.config(tmp_path)
-    transport = connect(server.destination, config_file=config, io_timeout=1)
+    transport = connect(server.destination, config_file=config, io_timeout=4)
     with pytest.raises(ConnectionFailed, match="accepted the login") as caught:
         transport.run("true")
     assert "printed: 1) shell 2) quit?" in str(caught.value)
