@@ -23,9 +23,10 @@ quit() { echo "quit $*"; exit; }
 def test_offset_of_the_first_chunk_follows_the_request(shell: Shell) -> None:
     lines = f"""{LOGS} printf 'one\\ntwo\\nthree\\n' >f; say() {{ begin_at 3 "$@"; echo "$offset_3 $base_3 $held_3"; }}
     say '' '' f; say '' 1 f; say '' 9 f; say '' 2 gone; say 4 '' f; say 14 '' f; say 15 '' f; say 5 1 f
-    mkdir d; size_of d; echo "$size"; ln -s f l; size_of l; echo "$size"; ls() {{ echo 'x y z a unknown'; }}; size_of f; echo "$size" """
+    held=old; hold 7 f; echo "held $held"; held=old; hold 1 gone; echo "held $held"; mkdir d; size_of d; echo "$size"; ln -s f l; size_of l; echo "$size"; ls() {{ echo 'x y z a unknown'; }}; size_of f; echo "$size" """
     assert shell(lines).splitlines() == [
         *("0 0 ", "8 0 ", "0 0 ", "0 0 ", "4 0 ", "14 0 ", "15 15 ", "5 0 "),
+        *("held ", "held "),
         *("0", "14", "14"),
     ]
 

@@ -165,3 +165,20 @@ def test_end_needs_a_list_that_is_newer(shell: Shell) -> None:
     assert shell(lines).splitlines()[:4] == [
         *("renew 7 3", "last ", "it has ended, and x is cleaning up", "cause ended"),
     ]
+
+
+def test_queued_job_is_no_longer_missed(shell: Shell) -> None:
+    lines = """native='slurm 5' nid=5 reason='' listing_number=1; keep_last_state() { echo last; }; mark_lost() { echo "lost $1"; }; is_later() { [ -n "$later" ]; }; is_confirmed() { echo "confirm $1"; [ -n "$sure" ]; }
+    say() { note=''; : >"$job/missed"; derive_queued_state; echo "$state/$note"; [ ! -e "$job/missed" ] || echo missed; }; state=queued started='' later='' sure=''; say; started=6; say; : >"$job/claim"; say; later=1; say; sure=1; say; reason=why; say
+    state=running; : >"$job/requeue"; say; started=''; say"""
+    assert shell(lines).splitlines() == [
+        *("last", "queued/", "last", "queued/", "last", "queued/"),
+        *("confirm has requeued the job", "queued/", "missed"),
+        "confirm has requeued the job",
+        "lost slurm requeued the job after it had started, and tej does not run it a second time",
+        *("queued/", "missed", "confirm has requeued the job"),
+        "lost slurm requeued the job after it had started, and tej does not run it a second time (why)",
+        *("queued/", "missed", "last"),
+        *("queued/slurm 5: requeued, and will run again from the start", "last"),
+        "queued/",
+    ]

@@ -62,7 +62,7 @@ def test_queue_that_others_can_write_is_refused(tmp_path: Path) -> None:
 def test_refusal_names_owner_and_mode(tmp_path: Path) -> None:
     lines = r"""mkdir -p queue a/b/c; chmod 740 queue; say() { (refuse_untrusted "$1" use) 2>&1 | sed "s/owner $(id -un), group $(id -gn)/owner me/"; }; say "$PWD/queue"; say "$queue/./x"; say "$queue/."
     # A path vanishes while another client uses the queue.
-    find() { [ -e "$tej_home/seen" ] || { : >"$tej_home/seen"; echo vanished; }; }; find_untrusted; echo "/$untrusted"; rm seen; mkdir queue/vanished; find_untrusted; echo "/$untrusted"; unset -f find
+    find() { [ -e "$tej_home/seen" ] || { : >"$tej_home/seen"; echo vanished; echo noise >&2; }; }; find_untrusted; echo "/$untrusted"; rm seen; mkdir queue/vanished; find_untrusted; echo "/$untrusted"; unset -f find
     chmod 777 a a/b; queue=$PWD/a/b/c; find_replaceable; echo "$replaceable"; id() { echo 7; }; unset account; get_account; [ "$account" = "$(command id -u)" ] && echo account; account=x; get_account; echo "$account"; account='' tej_name=''; read() { return 1; }; get_account; echo "$account" """
     assert lines_of(lines, tmp_path) == [
         "quit 15 'Q' (owner me, mode drwxr-----) can be changed by other users, who could run commands as you through use.",
