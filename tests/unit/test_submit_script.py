@@ -139,3 +139,10 @@ def test_existing_jobs_need_no_list_of_the_queue(shell: Shell) -> None:
     """
     ids = " ".join(f"j{number}" for number in range(1, 13))
     assert shell(lines).splitlines() == [" /", "listed", f" {ids} /"]
+
+
+def test_absent_jobs_of_a_batch_are_found_by_one_list(shell: Shell) -> None:
+    """One process for each job would delay a batch of many jobs."""
+    lines = """print_head() { :; }; quit() { echo "$1"; exit; }; command() { return 1; }; ls() { echo ls >>calls; env ls "$@"; }; : >calls
+    (set -- submit $(for i in $(seq 12); do echo "j$i" "token$i"; done); . "$here/commands/submit"); grep -c ls calls"""
+    assert shell(lines, "default").splitlines() == ["20", "1"]
