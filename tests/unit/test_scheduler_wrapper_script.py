@@ -9,7 +9,7 @@ from server_functions import functions
 Shell = Callable[..., str]
 
 NAMES = (
-    "note_native_id set_submit_directory leave_array forward_signal handle_signals"
+    "await_spec note_native_id set_submit_directory leave_array forward_signal handle_signals"
     " note_warning handle_sigterm end_after_grace end_leftovers watch_kill_fact note_heard"
     " run_job was_cut_off run_own_on_end"
 )
@@ -49,7 +49,7 @@ def test_end_under_a_scheduler_follows_from_what_ran(shell: Shell) -> None:
     result='exit 3' reserved_codes='' token=other; main; token=0123456789abcdef; : >"$job/claim"; result='exit 0'; main
     : >"$job/kill"; main; rm "$job/kill"; why=gone missing=1; main
     rm -f "$job/started"; read_resources() {{ heard=' TERM'; }}; main; heard=''; read_resources() {{ :; }}; missing='' killed_early=1; main
-    rm "$job/native_id"; reserve() {{ return 1; }}; main"""
+    rm "$job/native_id"; reserve() {{ return 1; }}; main; has_token() {{ [ -n "$spec" ]; }}; spec=''; main; rm "$job/spec"; main"""
     assert shell(lines).splitlines() == [
         *("write_heartbeat", "read_resources", "set_submit_directory", "run"),
         *("note_memory_kill", "end_leftovers", "start_next_jobs", "run_own_on_end"),
@@ -71,7 +71,7 @@ def test_end_under_a_scheduler_follows_from_what_ran(shell: Shell) -> None:
         *("run_own_on_end", "status 0", "none 0 killed 0", "write_heartbeat"),
         *("end_leftovers", "start_next_jobs", "run_own_on_end", "status 0"),
         *("none 0 own 0", "write_heartbeat", "set_submit_directory", "run"),
-        *("note_memory_kill", "status 1", "status 1"),
+        *("note_memory_kill", *["status 1"] * 4),
     ]
 
 
