@@ -38,13 +38,13 @@ def test_first_process_records_the_start_before_the_command(shell: Shell) -> Non
 
 def test_script_on_a_noexec_disk_is_interpreted(shell: Shell) -> None:
     lines = f"""{functions("tej_run", "exec_job.sh")} TEJ_JOB_DIR=/d; chmod() {{ :; }}; try() {{ (tej_run "$@") 2>&1; echo "status $?"; }}
-    echo '#!/bin/echo *' >r; try ./r a; printf '#!/bin/sh -u\\necho "run $- $*"\\n' >r; try ./r a 'b c'; printf '\\177ELFx' >r; try ./r; echo 'echo "$0 $1"' >r; try ./r a
-    unset -f chmod; try ./r a; ls -l r | cut -c1-4; echo '#!/absent/x *' >r; chmod -x r; chmod() {{ :; }}; try ./r 2>&1 | sed 's/.*: /: /'"""
+    echo '#!/bin/echo *' >r; try ./r a; printf '#!/bin/sh -u\\necho "run $- $*"\\n' >r; try ./r a 'b c'; printf '\\177ELFx' >r; try ./r; echo 'echo "ran $1"' >r; try ./r a
+    unset -f chmod; try ./r a; ls -l r | cut -c1-4; echo '#!/absent/x *' >r; chmod -x r; chmod() {{ :; }}; try ./r 2>&1 | tail -n 1"""
     assert shell(lines, "default").splitlines() == [
         *("* ./r a", "status 0", "run u a b c", "status 0"),
         "tej: './r' cannot be run: '/d' is on a file system mounted noexec",
-        *("status 126", "./r a", "status 0", "./r a", "status 0", "-rwx"),
-        *(": not found", "status 127"),
+        *("status 126", "ran a", "status 0", "ran a", "status 0", "-rwx"),
+        "status 127",
     ]
 
 
