@@ -100,3 +100,12 @@ def test_processes_left_by_killed_jobs_are_counted(shell: Shell) -> None:
         "search 1, was=finished|strays=2|2|",
         *("id=a ", "search 1, 5", "search 1, ", ""),
     ]
+
+
+def test_processes_found_later_are_signalled_too(shell: Shell) -> None:
+    lines = f"""{KILL} check_pids() {{ busy=$alive; }}; nap() {{ naps_done=$((naps_done + 1)); }}; search_again() {{ echo "search $*"; busy=$found found=''; }}; signal() {{ echo "signal $entry"; }}
+    say() {{ alive=$1 found=$2 naps_done=0; wait_for_all "$3" signal a b; echo "$naps_done"; }}; say '' '' 3; say '' 1 3; say 1 '' 2; say 1 '' 0"""
+    assert shell(lines, "default").splitlines() == [
+        *("search a b", "0", "search a b", "signal a", "signal b", "search a b"),
+        *("1", "10", "0"),
+    ]

@@ -141,3 +141,8 @@ def test_command_for_the_end_starts_once(shell: Shell) -> None:
         "detach H/run_on_end.sh Q a H default killed  ",
         *("on_end", "spec", "stage", "1", "waited 3", "", "start"),
     ]
+
+
+def test_wait_checks_only_a_job_without_directory(shell: Shell) -> None:
+    lines = f"""{WAIT} check_jobs() {{ echo "check $id"; }}; add b; find_job() {{ id=$1 job=$jobs/$1; }}; full='' pending=''; print_ends b unreadable; echo "$pending" """
+    assert shell(lines).splitlines() == ["check unreadable", " b unreadable"]

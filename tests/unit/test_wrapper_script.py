@@ -230,3 +230,10 @@ def test_signal_to_a_directly_started_script_needs_no_free_disk(shell: Shell) ->
     end, size = shell(lines, "default").splitlines()
     assert end == "signal 15"
     assert int(size) > 400
+
+
+def test_signals_are_reset_by_env_or_perl(shell: Shell) -> None:
+    lines = """. "$here/lib/run_script.sh"; env() { [ "$1 $2" = '--default-signal=INT,QUIT true' ] && [ -n "$new" ]; }; command() { [ -n "$perl" ]; }
+    say() { new=$1 perl=$2; find_signal_reset; echo "$tej_signals"; }; say 1 1; say '' 1; say '' ''"""
+    perl = "perl -e $SIG{INT}=$SIG{QUIT}=DEFAULT;exec@ARGV"
+    assert shell(lines).splitlines() == ["env --default-signal=INT,QUIT", perl, ""]
