@@ -117,8 +117,8 @@ def _complete_from_queue(
 ) -> list[CompletionItem]:
     """Call `find` with the queue and the words of the command; return its completions.
 
-    `kind` is the kind of the words after the destination.  Returns no completions if an
-    error occurs.
+    `kind` describes the words after the destination, such as "[jobs...]".  Returns no
+    completions if an error occurs.
     """
     from tej.cli.profile import find_profile
     from tej.errors import Error

@@ -63,7 +63,7 @@ class TransferBar:
             return
         if self._bar is None:
             self._bar = self._start()
-        # The expected total is the size of the files, but the archive is larger.
+        # The archive may be larger than the expected total, the size of the files.
         total = self._total and max(self._total, self.done)
         self._bar.update(self._bar.task_ids[0], completed=self.done, total=total)
 

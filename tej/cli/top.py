@@ -37,7 +37,7 @@ def command(queue: RemoteQueue, others: tuple[str, ...], as_json: bool) -> None:
         if (error.name or "").partition(".")[0] != "textual":
             raise
         raise Error(MISSING) from error
-    # textual draws the screen on stderr.
+    # textual draws the screen on stderr, so stderr must be a terminal, too.
     if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(
             "`tej top` needs a terminal. In a script, use `tej list --json`"

@@ -163,7 +163,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
     `directory`.
     """
     if os.name == "posix" and "/" not in name and not (directory / name).is_symlink():
-        # `resolve` takes longer than all other work on a small job.
+        # `resolve` is avoided, because it takes longer than all else for a small job.
         return from_local(name)
     base, real = directory.resolve(), (directory / name).resolve()
     if real.is_relative_to(base):

@@ -13,7 +13,8 @@ TEJ_JOB_STATE=$5 TEJ_JOB_EXIT_CODE=$6 TEJ_JOB_SIGNAL=$7
 find_job "$id"
 TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$job/stage
 export TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR TEJ_JOB_STATE TEJ_JOB_EXIT_CODE TEJ_JOB_SIGNAL
-# A retry can move the job's directory, and another job can then have its old path.
+# A retry can move the job's directory, and another job can then have its old path. The
+# working directory is still the directory of this job.
 job=.
 
 # search_failed: called if the processes cannot be listed. Does nothing, so that still_runs
@@ -61,7 +62,7 @@ while still_runs; do
         stop_processes 5
         break
     fi
-    # Most commands end within a second.
+    # Most commands end within a second, so the first pauses are short.
     if [ $((uptime - began)) -lt 2 ]; then nap; else sleep 2; fi
 done
 wait "$j_pid"

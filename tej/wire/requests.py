@@ -59,8 +59,9 @@ def verb(
     """Return the request for a verb that needs an existing queue."""
     script = f'"$here/commands/{name}"'
     # Most shells keep a sourced file open.  On NFS, the directory of an open file
-    # cannot be removed, and `cleanup` removes the directory of its own script.  If
-    # another client has just removed the script, the request must not succeed.
+    # cannot be removed, and `cleanup` removes the directory of its own script.
+    # Therefore the script of `cleanup` is read as a whole, and not sourced.  If another
+    # client has just removed the script, the request must not succeed.
     run = (
         f'eval "$(cat {script} || echo quit 20)"'
         if name == "cleanup"

@@ -183,7 +183,8 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
         with get_client(sync_client=True) as client:
             runs = family(client, flow_run_id)
     except Exception as error:
-        # If the flow run was deleted while it ran, the error is ObjectNotFound.
+        # Any error means that the state is unknown, so no job is killed.  For example,
+        # ObjectNotFound means that the flow run was deleted while it ran.
         logger.warning(
             "The state of flow run %s could not be read from Prefect's API (%s): its "
             "jobs are left running",

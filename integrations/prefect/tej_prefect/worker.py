@@ -274,7 +274,8 @@ class TejWorker(
             if flow_run.state_type is StateType.PENDING and is_of_attempt(
                 flow_run.infrastructure_pid, flow_run
             ):
-                # A job at another destination may execute the current attempt.
+                # Raise an error if the job of the current attempt is at another
+                # destination.
                 destination = await _load(configuration.destination)
                 check_place(flow_run.infrastructure_pid, destination)
             logger.info("Worker %r takes over the flow run", self.name)

@@ -41,7 +41,8 @@ archive_attempt() {
         quit 20 "Cannot write to '$queue/attempts/$id'"
     }
     aside=$queue/attempts/$id/$attempt/job
-    # Jobs that wait for this job must not treat this job as deleted.
+    # Because of the link `restarting`, jobs that wait for this job do not treat this job as
+    # deleted.
     me
     get_time
     ln -sf "$now $who" "$queue/attempts/$id/restarting"

@@ -92,6 +92,7 @@ add_to_dependents() {
     for dep_other in $dep_needs; do
         dep_tries=0
         # Another process may remove the empty directory between `mkdir` and `printf`.
+        # Therefore both steps are repeated.
         until { printf '' >"$queue/dependents/$dep_other/$dep_entry"; } 2>/dev/null; do
             dep_tries=$((dep_tries + 1))
             [ "$dep_tries" -lt 10 ] && mkdir -p "$queue/dependents/$dep_other" || return 1

@@ -19,7 +19,8 @@ is_stale() {
             ;;
         *)
             [ "$age" -ge "$2" ] || return 1
-            # NFS clients cache file attributes for up to a minute.
+            # NFS clients cache file attributes for up to a minute. Therefore the two checks
+            # must be more than a minute apart.
             confirm_stale "$1" $((heartbeat_interval * 4))
             ;;
     esac

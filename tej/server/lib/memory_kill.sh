@@ -24,7 +24,7 @@ count_memory_kills() {
     [ -n "$job_number" ] && [ -r "$cgroup_list" ] || return 0
     while IFS=: read -r _ controllers cgroup; do
         case ",$controllers," in
-            # Version 2 has one hierarchy, and version 1 has one for each controller.
+            # cgroup version 2 has one hierarchy, and version 1 has one for each controller.
             ,,) add_memory_kills "$cgroup_root" memory.events ;;
             *,memory,*) add_memory_kills "$cgroup_root/memory" memory.oom_control ;;
         esac

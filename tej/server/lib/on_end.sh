@@ -33,7 +33,8 @@ start_on_end() {
     esac
     set -- "$here/run_on_end.sh" "$queue" "$id" "$here" "$runtime" "$state" "$@"
     if [ -n "${is_in_scheduler-}" ]; then
-        # Many schedulers kill the processes that outlive the batch script.
+        # Many schedulers kill the processes that outlive the batch script. Therefore the
+        # command is not detached, and the wrapper waits for the command (await_on_end).
         (cd "$job" && exec /bin/sh "$@" </dev/null >/dev/null 2>&1) &
         on_end_pids="$on_end_pids $!"
     else
@@ -45,7 +46,7 @@ start_on_end() {
 # ended. Does not wait for detached commands.
 await_on_end() {
     for on_end_pid in $on_end_pids; do
-        # A signal interrupts `wait`.
+        # A signal interrupts `wait`, so `wait` is repeated.
         while kill -0 "$on_end_pid" 2>/dev/null; do wait "$on_end_pid"; done
     done
     on_end_pids=''

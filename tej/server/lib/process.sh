@@ -49,8 +49,8 @@ get_uptime() {
         read -r uptime _ <"$proc/uptime"
         uptime=${uptime%%.*}
     else
-        # If the clock is set, a kernel with kern.boottime adjusts kern.boottime as
-        # well.
+        # If the clock is set, a kernel with kern.boottime adjusts kern.boottime as well, so
+        # the difference does not change.
         up_since=$(sysctl -n kern.boottime 2>/dev/null)
         up_since=${up_since#*sec = } up_since=${up_since%%,*}
         uptime=$(date +%s)

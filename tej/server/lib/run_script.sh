@@ -90,7 +90,7 @@ prepare_wrappers() {
     read_clock
     find_session_program
     find_signal_reset
-    # A program that is given by its path is not searched for each job.
+    # Use the paths of the programs, so that the shell does not search a program for each job.
     for item in setsid env; do
         path=$(command -v "$item") || continue
         case $path in
@@ -119,7 +119,7 @@ prepare_run() {
     tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
         [ -n "$spec" ] || read_spec
-        # Linux limits each variable to 128 KiB.
+        # Linux limits each variable to 128 KiB, so exec_job.sh itself reads a long `spec`.
         [ "${#spec}" -gt 9999 ] || tej_read_spec=$spec
     else
         find_signal_reset

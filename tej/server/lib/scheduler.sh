@@ -94,6 +94,7 @@ names_cluster() {
     [ "$runtime" = slurm ] || return 1
     user_clusters=${tej_kept_SLURM_CLUSTERS:-${tej_kept_SBATCH_CLUSTERS-}}
     # The program that starts a waiting job has the environment of another submission.
+    # Therefore the clusters that were recorded at the job's own submission are used.
     [ -z "${has_waited-}" ] || {
         user_clusters=''
         [ ! -f "$job/clusters" ] || IFS= read -r user_clusters <"$job/clusters"

@@ -4,7 +4,7 @@
 # the scheduler refuses the array, each job is submitted alone.
 # shellcheck shell=sh
 #
-# A runtime that supports job arrays redefines the functions and the variables:
+# A runtime that supports job arrays redefines these functions and variables:
 #
 #   scheduler_array_limit     set $array_limit to the maximum number of tasks of an array;
 #                             return 1 if the limit is unknown or job arrays do not exist
@@ -121,7 +121,8 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets the index that this job has recorded in `submitting`.
+            # The next job gets the index that this job has recorded in `submitting`, so the
+            # record of this job is removed.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2

@@ -204,7 +204,8 @@ ask_scheduler() {
     else
         IFS= read -r words <"$fresh.words" || :
         [ -z "${in_scheduler_job-}" ] || {
-            # A compute node may lack the commands of the scheduler.
+            # A compute node may lack the commands of the scheduler, so the error is not
+            # stored for other clients.
             rm -f "$fresh.list" "$fresh.words"
             set_listing_error "$words"
             return

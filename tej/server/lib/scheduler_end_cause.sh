@@ -13,6 +13,7 @@ find_cause() {
         unknown,* | over, | over,'exit status '*) ;;
         ended,*)
             # Slurm may report FAILED for a job that it killed because of the memory limit.
+            # The job's log then contains the cause.
             logged=$(cause_in_log)
             case $logged in limit* | cut*) listed_state=${logged%%|*} reason=${logged#*|} ;; esac
             return 0
@@ -20,7 +21,8 @@ find_cause() {
         *) return 0 ;;
     esac
     ask_history
-    # The end of a job may appear in the accounting later than in the job's log.
+    # The end of a job may appear in the accounting later than in the job's log, so the log
+    # is read if the accounting has no end.
     case $listed in
         '' | alive*)
             logged=$(cause_in_log)
@@ -77,8 +79,8 @@ cause_in_log() {
 
 # record_cut_off: write the facts `reason` and `finished` for a job that was ended by a
 # limit or by another user, and whose wrapper has not recorded the end. The job may have ended
-# long before this request. If the wrapper has recorded meanwhile that the script ended by itself,
-# this end decides.
+# long before this request. If the wrapper has recorded an end meanwhile, the recorded end is
+# kept.
 record_cut_off() {
     ! { read_end && [ "$state" != '?' ]; } || return 0
     get_time
@@ -151,7 +153,8 @@ set_cause() {
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
         queued)
-            # A scheduler requeues a running job by SIGTERM.
+            # A scheduler requeues a running job by SIGTERM, so only a job that received a
+            # SIGTERM was cut off.
             cause='other'
             [ ! -e "$job/term" ] || cause='cut'
             cause="$cause $runtime has requeued the job"

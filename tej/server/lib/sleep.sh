@@ -17,7 +17,7 @@ begin_sleeps() { slept=$!; }
 # that process.
 sleep_until_signal() {
     exec sleep "$1" >/dev/null 2>&1 &
-    # A login may have set SIGTERM to be ignored.
+    # SIGKILL is used, because a login may have set SIGTERM to be ignored.
     wait "$!" || kill -s KILL "$!" 2>/dev/null
     slept=$!
 }

@@ -77,7 +77,7 @@ hide_environment() {
             # capital letters in some locales.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             FUNCNEST | GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
-            # The unit of the sizes that `ls` prints.
+            # These variables change the unit of the sizes that `ls` prints.
             BLOCK_SIZE | LS_BLOCK_SIZE) ;;
             # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for
             # `read`.

@@ -80,7 +80,7 @@ scheduler_own_id() {
 }
 
 scheduler_options() {
-    # Slurm's wrapper passes its arguments through a shell.
+    # Slurm's wrapper passes its arguments through a shell, so special characters are refused.
     case $dialect$r_options$r_partition$r_account$r_mail in
         wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)

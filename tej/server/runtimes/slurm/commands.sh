@@ -13,7 +13,8 @@
 # installed but does not answer, prints a message and returns 2.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    # The recorded value of SLURM_CONF may be outdated.
+    # The recorded value of SLURM_CONF may be outdated, so the value is read from a login shell
+    # again.
     if is_controller_up || { read_setup SLURM_CONF && [ "${SLURM_CONF-}" = "$noted" ] &&
         find_variables SLURM_CONF && is_controller_up; }; then
         [ -n "$own_cluster" ] || ! find_local_cluster || note_setup cluster "$local_cluster"

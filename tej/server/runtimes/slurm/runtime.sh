@@ -116,7 +116,8 @@ scheduler_submit() {
         # An option -M of the user comes later, and takes precedence.
         [ -z "$user_clusters" ] || set -- -M "$user_clusters" "$@"
     else
-        # The wrapper of a job on another cluster may start this job.
+        # The wrapper of a job on another cluster may start this job. Therefore the cluster of
+        # the queue is selected explicitly.
         set_cluster '' || {
             printf '%s\n' "Slurm's controller does not answer" >&2
             return 1
