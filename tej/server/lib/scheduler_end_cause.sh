@@ -79,8 +79,8 @@ cause_in_log() {
 
 # record_cut_off: write the facts `reason` and `finished` for a job that was ended by a
 # limit or by another user, and whose wrapper has not recorded the end. The job may have ended
-# long before this request. If the wrapper has recorded an end meanwhile, the recorded end is
-# kept.
+# long before this request. If the wrapper has recorded meanwhile that the script ended by
+# itself, the recorded end is kept.
 record_cut_off() {
     ! { read_end && [ "$state" != '?' ]; } || return 0
     get_time
