@@ -208,7 +208,7 @@ read_version() {
     [ "$protocol" = 1 ] ||
         quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use the newer tej, or choose another --queue"
     # $runtime and $scripts become parts of the paths of sourced files, so each of them must be
-# a safe relative path.
+    # a safe relative path.
     case $runtime/$scripts in
         *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
     esac
