@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from tej.transport import openssh, openssh_config, openssh_login_process
+from tej.transport import (
+    openssh,
+    openssh_config,
+    openssh_login_process,
+    openssh_master,
+)
 from tej.transport.openssh_config import SshConfig
 from tej.transport.openssh_login_process import LoginProcess
 from tej.transport.openssh_master import Master
@@ -142,3 +147,23 @@ def test_cancelled_login_leaves_no_process(
     del calls[:]
     assert login._end() == b"said"
     assert calls == ["close"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_replaced_master_is_stopped_unless_it_is_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    stopped: list[Path] = []
+    monkeypatch.setattr(openssh_master, "stop_master", stopped.append)
+    values = {
+        "controlmaster": ["auto"],
+        "controlpath": ["none" if own else str(tmp_path / "socket")],
+        "controlpersist": ["yes"],
+    }
+    master = Master(SshConfig(("ssh", "server"), values), Settings())
+    before = master.path
+    master.replace()
+    assert stopped == ([before] if own else [])
+    assert master.own
+    assert (master.path == before) is own

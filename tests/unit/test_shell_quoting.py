@@ -28,6 +28,7 @@ PLACES = {
     "quotes in it": "printf %s \"$(printf %s '{v}')\"",
     "after a comment": "# don't (\nprintf %s {v}",
     "after a shift": "n=2 m=$((1<<(n+1)))\nprintf %s {v}",
+    "after a shift by a variable": "n=2 m=$((1<<n))\nprintf %s {v}",
     "here-document": "cat <<end\n{v}\nend",
     "quoted here-document": "cat <<'end'\n{v}\nend\n: {v}",
     "after it": "cat >/dev/null <<-end\n\ttwo\n\tdon't\n\tend\nprintf %s {v}",
