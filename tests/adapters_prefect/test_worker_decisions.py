@@ -450,3 +450,39 @@ def test_job_of_a_cancelled_flow_run_is_killed_again(
     ):
         made._kill_if_cancelled()
     assert killed == [("a", when) for when in kills]
+
+
+@pytest.mark.parametrize("patience", [600.0, 29.0])
+def test_retries_of_a_wait_are_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, patience: float
+) -> None:
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    time = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+    monkeypatch.setattr(job_follower, "time", time)
+    monkeypatch.setattr(job_follower, "MISSING_TIMEOUT", patience)
+    monkeypatch.setattr(job_follower, "JobOutput", lambda *_: None)
+    end = status("a", KILLED)
+    missing, lost = tej.QueueDoesntExist("unmounted"), tej.ConnectionFailed("cut")
+    missing.waited = 0.0
+    replies: list[Any] = [missing, missing, lost, missing, end]
+
+    def wait(_: object) -> Any:
+        reply = replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    made = follower(_job=SimpleNamespace(id="a"), _wait_once=wait)
+    made._worker._logger = None
+    assert made.wait() is (end if patience > 30 else None)
+    words = ["unmounted; trying again in 30 s"] * (2 if patience > 30 else 1)
+    if patience > 30:
+        words += ["cut; trying again in 30 s", words[0]]
+    assert [one.getMessage() for one in caplog.records] == words
+    assert clock[0] == 30.0 * len(words)
+    replies[:] = [tej.JobNotFound("deleted")]
+    assert made.wait() is None
