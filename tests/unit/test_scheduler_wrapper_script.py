@@ -11,7 +11,7 @@ Shell = Callable[..., str]
 NAMES = (
     "await_spec note_native_id set_submit_directory leave_array forward_signal handle_signals"
     " note_warning handle_sigterm end_after_grace end_leftovers watch_kill_fact note_heard"
-    " run_job was_cut_off run_own_on_end"
+    " run_job was_cut_off run_own_on_end await_spec"
 )
 WRAPPER = (
     functions(NAMES, "run_in_scheduler.sh")
