@@ -6,14 +6,12 @@ This module checks the whole directory before tej sends anything.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
-from tej.job.directory_entry import Entry, check_kind
+from tej.job.directory_entry import Entry, check_kind, read_entry
 from tej.job.file_errors import unreadable
-from tej.job.file_names import from_local
 from tej.job.ignore import IgnoreRules, LeftOut
 
 
@@ -45,7 +43,7 @@ def scan(
             pending.pop()
             above.pop()
             continue
-        entry = _read_entry(above[-1], item)
+        entry = read_entry(above[-1], item)
         reason = rules.check(entry.path, entry.source, is_directory=entry.is_directory)
         if reason is LeftOut.BY_DEFAULT and left_out is not None:
             left_out.append(entry.source)
@@ -81,17 +79,3 @@ def _list(directory: Path) -> list[os.DirEntry[str]]:
             return sorted(found, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         raise unreadable(directory, error) from error
-
-
-def _read_entry(above: str, item: os.DirEntry[str]) -> Entry:
-    source = Path(item.path)
-    try:
-        status = item.stat(follow_symlinks=False)
-        target = ""
-        if stat.S_ISLNK(status.st_mode):
-            # os.readlink returns the exact text; Path would turn `./sub/` into `sub`.
-            target = from_local(os.readlink(source))  # noqa: PTH115
-    except OSError as error:
-        # The file may have been removed since its directory was listed.
-        raise unreadable(source, error) from error
-    return Entry(above + from_local(item.name), source, status, target)

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 
 from tej.errors import InvalidJobDirectory
+from tej.job.file_errors import unreadable
+from tej.job.file_names import from_local
 from tej.job.ignore import IGNORE_FILE
 
 
@@ -59,6 +61,25 @@ class Entry:
             return bool(self.stat.st_mode & 0o111)
         with self.source.open("rb") as file:
             return file.read(2) == b"#!"
+
+
+def read_entry(above: str, item: os.DirEntry[str]) -> Entry:
+    """Return an entry of a directory, without following a symbolic link.
+
+    `above` is the path of the directory in the job, with a slash at the end, or "".
+    Raises InvalidJobDirectory if the entry cannot be read.
+    """
+    source = Path(item.path)
+    try:
+        status = item.stat(follow_symlinks=False)
+        target = ""
+        if stat.S_ISLNK(status.st_mode):
+            # os.readlink returns the exact text; Path would turn `./sub/` into `sub`.
+            target = from_local(os.readlink(source))  # noqa: PTH115
+    except OSError as error:
+        # The file may have been removed since its directory was listed.
+        raise unreadable(source, error) from error
+    return Entry(above + from_local(item.name), source, status, target)
 
 
 def check_kind(entry: Entry) -> None:

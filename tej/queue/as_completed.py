@@ -13,7 +13,7 @@ from tej.queue.remote import RemoteQueue, renamed
 from tej.queue.status_requests import get_statuses
 from tej.queue.tick import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
-from tej.transport.shortage import start_thread
+from tej.transport.local_shortage import start_thread
 
 End = JobStatus | Exception | None
 """The final status of a job, None if the job does not exist, or the exception that

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from tej.errors import DownloadFailed, Error
 from tej.job.file_names import printable, to_local
 from tej.queue.file_patterns import FilePattern, OptionalFile, check_name
-from tej.transport.shortage import start_thread
+from tej.transport.local_shortage import start_thread
 from tej.wire.extraction import Unpacker
 from tej.wire.framing import MarkerSplitter
 from tej.wire.malformed_reply import MESSAGE_LIMIT, malformed_reply

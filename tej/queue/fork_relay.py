@@ -29,7 +29,7 @@ from tej.queue.remote import RemoteQueue
 from tej.queue.tick import TICK
 from tej.queue.wait_request import Watcher
 from tej.transport import Completed, Sink, Transport
-from tej.transport.shortage import start_thread
+from tej.transport.local_shortage import start_thread
 
 Address = tuple[Any, ...]
 """Argument of `OpenQueue`, which the child process pickles and sends to its parent."""

@@ -43,7 +43,7 @@ def job_failure(
 def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, str]:
     """Return the last lines of a job's stderr, and of the scheduler's messages.
 
-    At most 4 KiB of each is requested.
+    At most FAILURE_BYTES bytes of each are requested.
     """
     path = str(status.directory)
     try:

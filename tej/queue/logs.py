@@ -16,7 +16,7 @@ from tej.job.job_id import check_job_reference
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection
 from tej.queue.file_patterns import check_name
-from tej.transport.shortage import start_thread
+from tej.transport.local_shortage import start_thread
 from tej.wire.framing import MarkerSplitter
 from tej.wire.malformed_reply import malformed_reply
 from tej.wire.records import parse_integer, parse_status

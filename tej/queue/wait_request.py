@@ -29,7 +29,7 @@ from tej.queue.retry_policy import STABLE
 from tej.queue.status_requests import get_statuses
 from tej.queue.tick import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
-from tej.transport.shortage import start_thread
+from tej.transport.local_shortage import start_thread
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
 from tej.wire.replies import Outdated, Record, parse_reply

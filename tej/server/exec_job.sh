@@ -50,7 +50,7 @@ else (
     # In a subshell, the names of the library do not clash with the user's names.
     job=..
     . "$tej_here/lib/facts.sh"
-    . "$tej_here/lib/process.sh"
+    . "$tej_here/lib/process_identity.sh"
     read_host "$tej_host"
     me
     clock_date=${tej_clock%% *} clock_uptime=${tej_clock#* }

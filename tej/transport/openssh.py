@@ -18,13 +18,13 @@ from pathlib import Path
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
 from tej.transport.io_timeout import IdleTimer, cut_off
+from tej.transport.local_shortage import is_shortage
 from tej.transport.openssh_config import ConfigQuery, read_config
 from tej.transport.openssh_master import Master, is_alive
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
 from tej.transport.pool import PooledTransport
 from tej.transport.program_start import COMMAND, Start
-from tej.transport.shortage import is_shortage
 
 logger = logging.getLogger("tej")
 

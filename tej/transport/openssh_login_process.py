@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import IO
 
-from tej.transport.shortage import start_thread
+from tej.transport.local_shortage import start_thread
 
 KEEP_STDERR = 1 << 16
 

@@ -14,12 +14,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tej.transport.local_shortage import is_shortage
 from tej.transport.openssh_config import SshConfig, check_jumps, digest
 from tej.transport.openssh_login_process import LoginProcess
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import KEEP_ALIVE_COUNT, Settings
-from tej.transport.shortage import is_shortage
 
 if sys.platform != "win32":
     import fcntl

@@ -22,11 +22,11 @@ from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.connection import Address, Connection
+from tej.transport.local_shortage import translating_local_errors
 from tej.transport.pool_tunnels import Tunnels
 from tej.transport.process_io import Output, Process, serve
 from tej.transport.program_start import ProgramConsumed, Start
 from tej.transport.settings import Settings
-from tej.transport.shortage import translating_local_errors
 
 logger = logging.getLogger("tej")
 

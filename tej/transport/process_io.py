@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from tej.transport.base import Completed, Sink
 from tej.transport.head_and_tail import HeadAndTail
+from tej.transport.local_shortage import start_thread
 from tej.transport.program_start import NO_PROGRAM, Start
-from tej.transport.shortage import start_thread
 
 
 class InputClosed(Exception):

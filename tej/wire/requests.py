@@ -112,7 +112,10 @@ FEATURES: Mapping[str, str] = {
     "on_end": "an --on-end command",
     "shared_input": "files that jobs share",
 }
-"""Features of jobs that older scripts on the server would ignore, by the script."""
+"""Features of jobs that older scripts on the server would ignore.
+
+A feature is the name of a file in `lib/` that the scripts must have, so these files
+cannot be renamed."""
 
 
 def _check_feature(name: str) -> str:

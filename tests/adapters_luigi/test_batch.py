@@ -17,7 +17,7 @@ from luigi.task import externalize
 import tej
 from tej_luigi import TejBatch, TejTask
 from tej_luigi.config import QueueAddress
-from tej_luigi.failure_report import describe_failures
+from tej_luigi.failure_groups import describe_failures
 from tej_luigi.run import JobRun
 from tests.adapters_luigi.run_tasks import Configure, build, jobs_in
 

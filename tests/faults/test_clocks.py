@@ -233,7 +233,7 @@ def test_job_is_not_lost_for_login_without_proc(
 def only_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Return server scripts that identify processes by `ps`, as on macOS and the BSDs."""
     change = ("if [ -r /proc/self/stat ]", "if false")
-    change_scripts(monkeypatch, "lib/process.sh", change)
+    change_scripts(monkeypatch, "lib/process_identity.sh", change)
 
 
 @pytest.mark.usefixtures("only_ps")

@@ -266,7 +266,7 @@ def test_host_of_any_name_is_one_word(require: Callable[[str], None]) -> None:
         mount -t proc -o subset=pid proc /proc
         show
     """
-    file = Path(tej.__file__).with_name("server") / "lib/process.sh"
+    file = Path(tej.__file__).with_name("server") / "lib/process_identity.sh"
     words = ["unshare", "--uts", "--mount", "sh", "-c", script, "sh", str(file)]
     lines = subprocess.check_output(words, text=True).splitlines()
     _, boot, space = lines[0].split()

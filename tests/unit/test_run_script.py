@@ -59,7 +59,7 @@ def test_background_process_ends_at_once(
     """mksh loses a SIGTERM that arrives before the new process has set its trap."""
     require(shell)
     lines = """
-        . "$0/process.sh"; . "$0/sleep.sh"
+        . "$0/process_identity.sh"; . "$0/sleep.sh"
         proc=/proc
         (begin_sleeps; trap 'end_sleep; exit 0' TERM; sleep_until_signal 600; exit 7) &
         end_background "$!"
@@ -90,7 +90,7 @@ def test_ended_pause_leaves_no_process(
     )
     pause.chmod(0o755)
     lines = f"""
-        . "$0/process.sh"; . "$0/sleep.sh"
+        . "$0/process_identity.sh"; . "$0/sleep.sh"
         proc=/proc PATH='{tmp_path}':$PATH
         (begin_sleeps; trap 'end_sleep; exit 0' TERM; sleep_until_signal 600) &
         until [ -s '{tmp_path}/pid' ]; do :; done

@@ -10,7 +10,7 @@ import luigi
 import tej
 from tej import Batch, JobAlreadyExists, JobFailed
 from tej_luigi.display import Display
-from tej_luigi.failure_report import describe_failures
+from tej_luigi.failure_groups import describe_failures
 from tej_luigi.run import JobRun
 from tej_luigi.status_cache import cached_statuses
 from tej_luigi.task import TejTask

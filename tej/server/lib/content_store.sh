@@ -10,7 +10,7 @@
 #   objects/AB/ABCD....r      a file that jobs share (shared_input.sh)
 #
 # An object stays in the store while the file `assembly` of any job or archived attempt
-# lists the object. Deletions run concurrently with uploads. Therefore an upload does not
+# lists the object (garbage_collection.sh). Deletions run concurrently with uploads. Therefore an upload does not
 # use an object in the store directly, but creates a hard link to the object in the
 # upload's directory `held`. New objects are moved into the store only after the jobs of
 # the upload are published.
@@ -139,25 +139,3 @@ store_objects() {
         } 2>/dev/null || return 0
     done
 }
-
-# collect_unused_objects: remove the objects that no job and no archived attempt lists.
-# The function first finds the objects, and then reads the `assembly` files. An object is
-# stored only after its jobs are published, so the `assembly` files contain every object
-# that was found and is in use. An object that is stored later is not found, and not
-# removed. `jobs` is read before `attempts`, because a retry moves a job from `jobs` to
-# `attempts`.
-collect_unused_objects() (
-    cd "$queue" && [ -d objects ] || return 0
-    {
-        find objects -type f
-        printf '\n'
-        for item in jobs/*/assembly attempts/*/*/job/assembly; do
-            [ ! -f "$item" ] || printf '%s\n' "$item"
-        done | xargs cat /dev/null
-    } 2>/dev/null | awk '
-        /^$/ { listed = 1; next }
-        !listed { count = split($0, part, "/"); unused[part[count]] = $0; next }
-        $2 in unused { delete unused[$2] }
-        END { for (name in unused) print unused[name] }
-    ' | xargs rm -f -- /dev/null/none
-)

@@ -19,7 +19,7 @@
 #   lost       TIME EVIDENCE                                 a process that finds the job lost
 #
 # TIME is in seconds since 1970; in `lost`, TIME is the time of the last sign of life. GRACE is
-# in seconds. HOST, BOOT, SPACE, PID and START identify a process (process.sh). END is exit,
+# in seconds. HOST, BOOT, SPACE, PID and START identify a process (process_identity.sh). END is exit,
 # signal or none, with the exit code or signal number N. CAUSE is own, killed or ask; `ask`
 # means that only the scheduler knows why the job ended. LEFT counts the processes that outlived
 # the script. KIND is cancelled, limit, cut, other or unstarted (read_reason). BY, WORDS and

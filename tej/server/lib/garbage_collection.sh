@@ -1,4 +1,5 @@
-# Garbage collection in `incoming`, which holds a directory for each upload and each removal.
+# Garbage collection in a queue: removes the directories of interrupted uploads and removals from
+# `incoming`, and the objects of the content store (content_store.sh) that no job uses.
 # shellcheck shell=sh
 
 # make_room PREFIX: create a directory in `incoming`. Sets $room to the path of the
@@ -70,3 +71,25 @@ collect_garbage() {
     done
     return 0
 }
+
+# collect_unused_objects: remove the objects that no job and no archived attempt lists.
+# The function first finds the objects, and then reads the `assembly` files. An object is
+# stored only after its jobs are published, so the `assembly` files contain every object
+# that was found and is in use. An object that is stored later is not found, and not
+# removed. `jobs` is read before `attempts`, because a retry moves a job from `jobs` to
+# `attempts`.
+collect_unused_objects() (
+    cd "$queue" && [ -d objects ] || return 0
+    {
+        find objects -type f
+        printf '\n'
+        for item in jobs/*/assembly attempts/*/*/job/assembly; do
+            [ ! -f "$item" ] || printf '%s\n' "$item"
+        done | xargs cat /dev/null
+    } 2>/dev/null | awk '
+        /^$/ { listed = 1; next }
+        !listed { count = split($0, part, "/"); unused[part[count]] = $0; next }
+        $2 in unused { delete unused[$2] }
+        END { for (name in unused) print unused[name] }
+    ' | xargs rm -f -- /dev/null/none
+)

@@ -5,7 +5,7 @@
 jobs=$queue/jobs incoming=$queue/incoming
 
 . "$here/lib/facts.sh"
-. "$here/lib/process.sh"
+. "$here/lib/process_identity.sh"
 . "$here/lib/process_search.sh"
 . "$here/lib/job_existence.sh"
 . "$here/lib/state.sh"

@@ -1,4 +1,7 @@
-# Command of `--on-end`: a user's command that runs on the server when a job has ended.
+# Start of the command of `--on-end`, a user's command that runs on the server when a job has
+# ended: decides which process starts the command. run_on_end.sh sets the variables of the
+# command, and stops the command at its time limit. Clients check that this file is installed
+# (FEATURES in wire/requests.py), so its name cannot change.
 # shellcheck shell=sh
 #
 #   on_end              the command, for sh

@@ -1,6 +1,6 @@
 # Signs of life of a job: check whether the job is alive by its heartbeat (heartbeat.sh), or
-# by its processes if this host can see them. A job has no sign of life if its machine was
-# rebooted.
+# by its processes if this host can see them (process_identity.sh). A job has no sign of life if
+# its machine was rebooted.
 # shellcheck shell=sh
 
 heartbeat_timeout=900 # heartbeat age in seconds from which an unreachable job counts as lost

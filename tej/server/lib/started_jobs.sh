@@ -69,7 +69,7 @@ read_started_jobs() {
         function is_number(word) {
             return word ~ /^(0|[1-9][0-9]*)$/ && length(word) <= 15
         }
-        # runs(PID, START): like is_alive (process.sh).
+        # runs(PID, START): like is_alive (process_identity.sh).
         function runs(pid, start, field) {
             read_line(proc "/" pid "/stat")
             sub(/^.*\) /, "", line)

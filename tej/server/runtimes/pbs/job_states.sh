@@ -1,5 +1,6 @@
 # States of jobs under OpenPBS and Torque: reads the state of a job, and the reason for its end,
 # from `qstat -f`. Prints lines ID|STATE|NAME|WORDS.
+# lib/scheduler_state.sh derives from these states the state that tej reports.
 # shellcheck shell=sh
 
 # qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is

@@ -1,5 +1,6 @@
 # States of jobs under Grid Engine: reads the state of a job, and the reason for its end, from
 # qstat and qacct.
+# lib/scheduler_state.sh derives from these states the state that tej reports.
 # shellcheck shell=sh
 
 # scheduler_list: print a line for each job of the user, and for each task of an array that tej

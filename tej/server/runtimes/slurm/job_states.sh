@@ -1,5 +1,6 @@
 # States of jobs under Slurm: reads the state of a job, and the reason for its end, from squeue
 # and sacct.
+# lib/scheduler_state.sh derives from these states the state that tej reports.
 # shellcheck shell=sh
 
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not

@@ -1,7 +1,7 @@
-"""Report of failed tasks: the message of the error that fails a Luigi task.
+"""Failures grouped by reason: the message of the error that fails a `TejBatch`.
 
-The last lines of a job's stderr are a part of tej's own error (`tej.JobFailed`, made in
-`tej/queue/job_failure.py`).
+The number of lines of stderr is set in `tej/queue/job_failure.py`, because the lines
+are a part of tej's own error, `tej.JobFailed`.
 """
 
 from __future__ import annotations

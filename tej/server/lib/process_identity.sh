@@ -1,4 +1,5 @@
-# Processes: a process is identified by its host, boot, pid namespace, pid and start time.
+# Identity of a process: its host, boot, pid namespace, pid and start time. The functions check
+# whether a recorded process is alive, is gone, or has a pid that another process uses now.
 # A zombie counts as dead, unless it has more than one thread.
 # shellcheck shell=sh
 #
