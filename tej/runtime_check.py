@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from tej.errors import Error
 from tej.job.spec import JobSpec
+from tej.job.start_script import DEFAULT_SCRIPT
 from tej.job.status import JobState, JobStatus
 from tej.queue.remote import RemoteQueue
 
@@ -87,7 +88,7 @@ class RuntimeCheck:
     def _directory(self, script: str) -> Path:
         directory = self._folder / secrets.token_hex(4)
         directory.mkdir()
-        (directory / "start.sh").write_text(f"#!/bin/sh\n{script}\n")
+        (directory / DEFAULT_SCRIPT).write_text(f"#!/bin/sh\n{script}\n")
         return directory
 
     def _expect(self, job_id: str, *, code: int | None, signal: int | None) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tej.transport.openssh_login import Login
 
 PERSIST = "8h"
+"""Default of `--persist`; other commands have DEFAULT_PERSIST."""
 
 
 @make_command("connect", example="tej connect lab --persist 8h")

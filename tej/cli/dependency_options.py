@@ -14,7 +14,7 @@ from tej.cli.option_values import parse_pairs
 from tej.cli.sectioned_option import Option
 from tej.errors import QueueDoesntExist, QueueLinkBroken
 from tej.job.dependencies import split_input
-from tej.job.job_id import check_job_id
+from tej.job.job_id import ID_DIGITS, ID_PREFIX, check_job_id
 from tej.queue.job_search import find_job, newest_first
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def dependencies(function: Function) -> Function:
     return cast("Function", command)
 
 
-_COMPLETE_ID = re.compile(r"sig-[0-9a-f]{20}(-[0-9]+)?")
+_COMPLETE_ID = re.compile(rf"{ID_PREFIX}[0-9a-f]{{{ID_DIGITS}}}(-[0-9]+)?")
 
 
 def find_needed(

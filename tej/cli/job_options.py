@@ -20,6 +20,7 @@ from tej.cli.option_values import parse_pairs, read_variables
 from tej.cli.profile import current_profile
 from tej.cli.resource_options import merge_resources, resources
 from tej.job.spec import JobSpec
+from tej.job.start_script import DEFAULT_SCRIPT
 
 if TYPE_CHECKING:
     from tej.config import Profile
@@ -33,7 +34,7 @@ def script(function: Function) -> Function:
     return click.option(
         "--script",
         metavar="FILE|COMMAND",
-        help="File in the directory, or shell command.  [default: start.sh]",
+        help=f"File in the directory, or shell command.  [default: {DEFAULT_SCRIPT}]",
     )(function)
 
 

@@ -43,11 +43,9 @@ from tej.job.directory_entry import Entry
 from tej.job.environment import check_environment
 from tej.job.file_content import read_files
 from tej.job.file_mapping import list_job
+from tej.job.job_id import ID_DIGITS, ID_PREFIX
 from tej.job.spec import Files
 from tej.job.start_script import Command
-
-ID_PREFIX = "sig-"
-ID_DIGITS = 20
 
 
 def signature(

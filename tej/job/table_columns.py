@@ -19,7 +19,7 @@ from tej.job.formatting import (
     format_size,
     width_of,
 )
-from tej.job.job_id import MAX_JOB_ID, shorten_ids
+from tej.job.job_id import ID_PREFIX, MAX_JOB_ID, shorten_ids
 from tej.job.status import JobStatus
 
 NARROWEST = 8
@@ -240,7 +240,7 @@ class JobTable:
         cells = []
         for job in self.jobs:
             short, room = len(self._short[job.job_id]), width
-            if job.job_id.startswith("sig-"):
+            if job.job_id.startswith(ID_PREFIX):
                 room = 0
             cells.append(escape_line(job.job_id[: max(short, room)]))
         return cells

@@ -15,7 +15,7 @@ from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.io_timeout import IO_TIMEOUT
-from tej.transport.persist import check_persist
+from tej.transport.persist import DEFAULT_PERSIST, check_persist
 from tej.transport.program_start import COMMAND
 from tej.transport.settings import KEEP_ALIVE, Settings
 
@@ -79,7 +79,9 @@ def open_transport(
         config_file=config_file,
         key=key,
         known_hosts=known_hosts,
-        persist=check_persist(persist or os.environ.get("TEJ_PERSIST") or "60"),
+        persist=check_persist(
+            persist or os.environ.get("TEJ_PERSIST") or DEFAULT_PERSIST
+        ),
     )
     if name == "openssh":
         if destination.password or key or known_hosts:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport.openssh_config import SshConfig, ssh_words
+from tej.transport.putty_key import putty_key_problem
 
 OFFERED = re.compile(r"^debug1: (?:Offering public key|Trying private key): (.*)")
 CONTINUE = re.compile(r"^debug1: Authentications that can continue: (.*)")
@@ -16,6 +18,7 @@ HOST_KEY = re.compile(r"^debug1: Server host key: (\S+) (\S+)", re.M)
 AUTHENTICATING = re.compile(r"^debug1: Authenticating to (\S+):(\d+) as '(.*)'", re.M)
 UNREACHED = re.compile(r"connect to host (\S+) port (\d+):")
 UNRESOLVED = re.compile(r"Could not resolve hostname (\S+): ")
+UNLOADED = re.compile(r'^Load key "(.*)": ', re.M)
 OFFENDING = re.compile(r"Offending .*key in (.*)")
 
 
@@ -169,6 +172,9 @@ def _login(config: SshConfig, text: str) -> str:
     if accepts:
         parts.append(f"The server accepts: {accepts}.")
     parts += _key_advice(config, text, methods)
+    for path in dict.fromkeys(UNLOADED.findall(text)):
+        if problem := putty_key_problem(Path(path)):
+            parts.append(f"{path} cannot be used: {problem}.")
     if {"password", "keyboard-interactive"} & set(methods):
         parts.append(
             f"To type a password or a code, run `tej connect {_address(config)}` at a "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 DEFAULT_PERSIST = "60"
-"""Default number of seconds."""
+"""Default number of seconds, except for `tej connect` (PERSIST in `cli/connect.py`)."""
 
 
 def check_persist(time: str) -> str:

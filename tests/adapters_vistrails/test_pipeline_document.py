@@ -150,7 +150,7 @@ def test_paths_on_ports_are_relative_to_the_document(tmp_path: Path) -> None:
                     "b": {"command": "x", "inputs": {"i": {"from": "a"}}},
                 }
             },
-            r"form a cycle \(a <- b <- a\)",
+            r"'b', port 'i': the connection forms a cycle \(a <- b <- a\)",
         ),
         (
             {"modules": {"a": {"command": "x", "resources": {"cpu": 1}}}},

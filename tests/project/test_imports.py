@@ -6,6 +6,8 @@ import ast
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import tej
+
 CHECKOUT = Path(__file__).parents[2]
 PACKAGES = [CHECKOUT / "tej", *CHECKOUT.glob("integrations/*/tej_*")]
 
@@ -72,6 +74,37 @@ def test_check_finds_deferred_and_type_only_imports(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(text)
     graph = {name: imports(name, path, known) for name, path in known.items()}
     assert set(find_cycle(graph)) == {"pkg.a", "pkg.b", "pkg.c"}
+
+
+def test_default_is_written_in_one_module() -> None:
+    trees = {
+        name: ast.parse(path.read_text("utf-8")) for name, path in modules().items()
+    }
+    defaults = {
+        node.value.value: (name, node.targets[0].id)
+        for name, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id.startswith("DEFAULT_")
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        and name.startswith("tej.")
+    }
+    assert defaults["~/.tej"] == ("tej.queue.default_queue", "DEFAULT_TEJ_DIR")
+    repeated = {
+        (name, default)
+        for name, tree in trees.items()
+        # Python 2.7 cannot import tej.
+        if name != "tej_vistrails.client"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for default, (home, constant) in defaults.items()
+        if name != home
+        and (name.startswith("tej.") or hasattr(tej, constant))
+        and (node.value == default or f"default: {default}]" in node.value)
+    }
+    assert repeated == set()
 
 
 def test_adapters_import_only_the_public_names() -> None:

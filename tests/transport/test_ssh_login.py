@@ -423,6 +423,27 @@ def sign(tmp_path: Path, key: Path, *options: str) -> Path:
     return key.with_name(f"{key.name}-cert.pub")
 
 
+def test_key_files_in_other_formats_are_named(
+    each_ssh: str, sshd: Sshd, connect: Connect, tmp_path: Path
+) -> None:
+    putty, notes = tmp_path / "key.ppk", tmp_path / "notes.txt"
+    putty.write_text("PuTTY-User-Key-File-3: ssh-ed448\nEncryption: none\n")
+    notes.write_text("this is no key\n")
+    for file in (putty, notes):
+        file.chmod(0o600)
+    lines = (f"IdentityFile {putty}", f"IdentityFile {notes}")
+    if each_ssh == "paramiko":
+        (tmp_path / "folder").mkdir()
+        lines += (f"IdentityFile {tmp_path}/folder",)
+    config = config_with(tmp_path, sshd, *lines)
+    with pytest.raises(AuthenticationFailed) as caught:
+        connect(sshd.destination, config_file=config).run("true")
+    message = str(caught.value)
+    assert f"{putty} cannot be used: it is in PuTTY's format: convert it" in message
+    assert str(notes) in message
+    assert (f"{tmp_path}/folder cannot be used" in message) == (each_ssh == "paramiko")
+
+
 def test_certificate_file_identity_agent_and_setenv_are_honoured(
     certified: Sshd,
     connect: Connect,

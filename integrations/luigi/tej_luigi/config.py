@@ -9,9 +9,8 @@ from typing import Any
 import luigi
 from luigi.parameter import ParameterVisibility
 
-from tej import Destination, Error, InvalidDestination
+from tej import DEFAULT_TEJ_DIR, Destination, Error, InvalidDestination
 
-DEFAULT_QUEUE = "~/.tej"
 URL_FIELDS = ("job_id", "native_id", "host", "queue")
 """Names that the setting `tracking_url` may contain in braces."""
 
@@ -33,7 +32,7 @@ class TejConfig(luigi.Config):
     queue: Any = luigi.OptionalParameter(
         default=None,
         description="path of the queue on the server; "
-        f"default $TEJ_QUEUE or {DEFAULT_QUEUE}",
+        f"default $TEJ_QUEUE or {DEFAULT_TEJ_DIR}",
     )
     runtime: Any = luigi.OptionalParameter(
         default=None,
@@ -108,7 +107,7 @@ def find_address(
     Destination.parse(where)
     return QueueAddress(
         where,
-        str(queue or config.queue or os.environ.get("TEJ_QUEUE") or DEFAULT_QUEUE),
+        str(queue or config.queue or os.environ.get("TEJ_QUEUE") or DEFAULT_TEJ_DIR),
         runtime or config.runtime or os.environ.get("TEJ_RUNTIME") or None,
     )
 

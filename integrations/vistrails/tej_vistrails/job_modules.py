@@ -13,7 +13,7 @@ import os
 import shlex
 import sys
 
-from .client import ClientError, QueueAddress
+from .client import DEFAULT_QUEUE, ClientError, QueueAddress
 from .file_modules import JOB, AssembleDirectoryMixin
 from .remote_job import (
     RemoteJob,
@@ -65,7 +65,11 @@ class Queue(Module):
         ("hostname", "(basic:String)"),
         ("username", "(basic:String)", {"optional": True}),
         ("port", "(basic:Integer)", {"optional": True, "defaults": "['22']"}),
-        ("queue", "(basic:String)", {"optional": True, "defaults": "['~/.tej']"}),
+        (
+            "queue",
+            "(basic:String)",
+            {"optional": True, "defaults": "['%s']" % DEFAULT_QUEUE},
+        ),
         ("setup_runtime", "(basic:String)", {"optional": True}),
         ("need_runtime", "(basic:String)", {"optional": True}),
     ]  # type: List[Port]

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tej.transport.putty_key import putty_key_problem
+
 logger = logging.getLogger("tej")
 
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
@@ -29,11 +31,15 @@ class Identity:
     public key in readable form."""
     encrypted: bool
     private: bool
-    """Whether the file has a private key; a public key selects a key of the agent."""
+    """Whether a login tries to load the file; a public key selects a key of the agent."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:
-    """Read key files; skips files that do not exist or contain no key."""
+    """Read key files; skips files that do not exist.
+
+    A file that cannot be read, or that contains no key, counts as a private key, so
+    that the login reports why the file cannot be used (`key_loading.py`).
+    """
     found = (_read(path) for path in paths)
     return [identity for identity in found if identity is not None]
 
@@ -44,17 +50,18 @@ def _read(path: Path) -> Identity | None:
     except OSError as error:
         logger.debug("%s cannot be read: %s", path, error.strerror)
         beside = _public(path.with_name(path.name + ".pub"))
-        return (
-            Identity(path, beside, encrypted=False, private=False) if beside else None
-        )
+        exists = not isinstance(error, FileNotFoundError | NotADirectoryError)
+        if not exists and beside is None:
+            return None
+        return Identity(path, beside, encrypted=False, private=exists)
     if OPENSSH in text:
         encrypted, blob = _openssh(text)
         return Identity(path, blob, encrypted=encrypted, private=True)
     if "PRIVATE KEY-----" in text:
         blob = _public(path.with_name(path.name + ".pub"))
         return Identity(path, blob, encrypted=is_encrypted(text), private=True)
-    blob = _public(path)
-    return Identity(path, blob, encrypted=False, private=False) if blob else None
+    blob = None if putty_key_problem(path) else _public(path)
+    return Identity(path, blob, encrypted=False, private=blob is None)
 
 
 def is_encrypted(key: str) -> bool:

@@ -1,4 +1,7 @@
-"""Private keys and certificates for paramiko, read from files or text."""
+"""Private keys and certificates for paramiko, read from files or text.
+
+The error KeyUnusable says why a key cannot be used, for example because of its format.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tej.transport.prompts import PROMPTS, Ask
+from tej.transport.putty_key import CONVERT, MAGIC, putty_key_problem
 
 logger = logging.getLogger("tej")
 
@@ -67,6 +71,8 @@ def load_file(
 
     The certificate is one of `certificates`, or is in a file beside the key file.
     """
+    if problem := putty_key_problem(path):
+        raise ValueError(problem)
     _require_private(path)
     key = parse_key(path.read_bytes(), passphrase)
     for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
@@ -105,6 +111,12 @@ def _certified(certificate: Path) -> bytes:
 
 def parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
     """Parse a private key in any format that OpenSSH reads or writes."""
+    if b"PRIVATE KEY-----" not in data:
+        raise ValueError(
+            CONVERT.format("FILE")
+            if data.startswith(MAGIC)
+            else "it contains no private key in a format of OpenSSH"
+        )
     secret = None if passphrase is None else passphrase.encode()
     if b"OPENSSH PRIVATE KEY" in data:
         private = serialization.load_ssh_private_key(data, secret)

@@ -27,7 +27,7 @@ from tej_vistrails.pipeline.document_parser import (
     read_document,
 )
 from tej_vistrails.pipeline.errors import PipelineError
-from tej_vistrails.pipeline.graph import Exploration, Pipeline
+from tej_vistrails.pipeline.graph import Exploration, Pipeline, cycle_error
 from tej_vistrails.pipeline.job import Job, PythonScript
 from tej_vistrails.pipeline.library import Constant, Directory, File, Gather
 from tej_vistrails.pipeline.module import Module, Source
@@ -99,9 +99,6 @@ class _Builder:
 
     def module(self, name: str) -> Module:
         """Return the module with this name, which is made at the first call."""
-        if name in self.under_way:
-            cycle = " <- ".join([*self.under_way[self.under_way.index(name) :], name])
-            raise PipelineError(f"The connections form a cycle ({cycle})")
         if name not in self.built:
             self.under_way.append(name)
             self.built[name] = self._make(name)
@@ -167,7 +164,11 @@ class _Builder:
         if list(value) != ["from"]:
             raise PipelineError(f"{where}: {value!r} is not of the form {{from: PORT}}")
         name, dot, port = str(value["from"]).rpartition(".")
-        module = self.module(name if dot else port)
+        upstream = name if dot else port
+        if upstream in self.under_way:
+            start = self.under_way.index(upstream)
+            raise cycle_error(where, self.under_way[start:])
+        module = self.module(upstream)
         if not dot:
             return module
         if port not in module.outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from tej_vistrails.pipeline.errors import PipelineError
@@ -201,6 +201,16 @@ def _replace(value: object, copies: Mapping[Module, Module]) -> object:
     return value
 
 
+def cycle_error(where: str, names: Sequence[str]) -> PipelineError:
+    """Return the error for connections that form a cycle.
+
+    `names` are the modules of the cycle, each before the module upstream of it, and
+    `where` is the port whose connection closes the cycle.
+    """
+    cycle = " <- ".join([*names, names[0]])
+    return PipelineError(f"{where}: the connection forms a cycle ({cycle})")
+
+
 def upstream_first(modules: Iterable[Module]) -> list[Module]:
     """Return the modules and all modules upstream of them.
 
@@ -218,12 +228,9 @@ def upstream_first(modules: Iterable[Module]) -> list[Module]:
                 path.popitem()
                 ordered[module] = None
             elif source.module in path:
-                names = [one.title for one in path]
-                names = names[[*path].index(source.module) :]
-                raise PipelineError(
-                    f"Module '{module.title}', port '{port}': the connection forms a "
-                    f"cycle ({' <- '.join([*names, source.module.title])})"
-                )
+                where = f"Module '{module.title}', port '{port}'"
+                first = [*path].index(source.module)
+                raise cycle_error(where, [one.title for one in path][first:])
             elif source.module not in ordered:
                 path[source.module] = source.module.sources()
     return [*ordered]

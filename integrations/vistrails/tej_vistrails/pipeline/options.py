@@ -152,7 +152,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "--queue",
         envvar="TEJ_QUEUE",
         metavar="PATH",
-        help="Queue on the server.  [env: TEJ_QUEUE; default: ~/.tej]",
+        help=f"Queue on the server.  [env: TEJ_QUEUE; default: {tej.DEFAULT_TEJ_DIR}]",
     ),
     click.option(
         "--runtime",

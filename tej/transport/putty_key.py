@@ -1,0 +1,21 @@
+"""Private keys in PuTTY's format (`.ppk`): neither `ssh` nor paramiko can read them."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from pathlib import Path
+
+MAGIC = b"PuTTY-User-Key-File-"
+CONVERT = (
+    "it is in PuTTY's format: convert it with `puttygen {} -O private-openssh -o NEW`"
+)
+"""Reason and advice for a key file, whose path is the field."""
+
+
+def putty_key_problem(path: Path) -> str | None:
+    """Return why a key file cannot be used, or None if it has another format."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            return CONVERT.format(shlex.quote(str(path)))
+    return None
