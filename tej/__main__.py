@@ -15,7 +15,10 @@ COLLECTION_THRESHOLD = 50_000
 With Python's default of 700, the searches during the imports take up to a tenth of the
 CPU time of a short command, and find no garbage."""
 TEJ_FAILED = 125
-"""Exit status of `run` and `wait` if tej itself failed, and not the job."""
+"""Exit status of `run` and `wait` if tej itself failed, and not the job.
+
+This module repeats constants of `cli/exit_status.py`, because the import of `tej.cli`
+may be what failed."""
 SIGPIPE = 128 + 13
 """Exit status of a program that SIGPIPE has ended, as a shell reports it."""
 

@@ -1,4 +1,7 @@
-"""`tej doctor`: check the connection and the server, step by step."""
+"""`tej doctor`: check the connection and the server, step by step.
+
+The checks and their limits are in `tej/doctor.py`, and in `server/doctor.sh`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Receiver of a download: extracts the files of each job from the server's reply."""
+"""Receiver of a download: extracts the files of each job from the server's reply.
+
+`wire/extraction.py` writes the files, and replaces existing files.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Shortages: errors because this process has no descriptors, threads or memory left.
 
 Such an error says nothing about a connection: the connection works, and the same step
-may succeed later.
+may succeed later.  `pool.py` handles a server that refuses a session (MaxSessions).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Extraction of a downloaded tar stream, safely inside one directory.
 
 The server is not trusted.  The extraction refuses members that were not requested, have
-a path outside the directory, or are malformed.
+a path outside the directory, or are malformed.  A member replaces an existing file.
 """
 
 from __future__ import annotations

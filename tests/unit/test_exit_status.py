@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 import pytest
 
 import tej
-from tej.cli.exit_status import exit_status, of_job
+from tej import __main__ as entry_point
+from tej.cli.exit_status import SIGPIPE, TEJ_FAILED, exit_status, of_job
 from tej.job.status import JobState, JobStatus
 
 
@@ -23,6 +24,10 @@ from tej.job.status import JobState, JobStatus
 )
 def test_errors_have_statuses(error: tej.Error, status: int) -> None:
     assert exit_status(error) == status
+
+
+def test_entry_point_has_the_same_statuses() -> None:
+    assert (entry_point.TEJ_FAILED, entry_point.SIGPIPE) == (TEJ_FAILED, SIGPIPE)
 
 
 FINISHED, KILLED, LOST = JobState.FINISHED, JobState.KILLED, JobState.LOST

@@ -3,6 +3,7 @@
 If the flow run is cancelled, the job follower kills the job, and sets the state of the
 flow run from Cancelling to Cancelled after the end of the job.
 The worker follows the jobs that it has submitted, and the jobs of workers that died.
+The follower sends one request; the server checks the job (`commands/wait`).
 """
 
 from __future__ import annotations

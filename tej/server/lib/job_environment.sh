@@ -3,6 +3,9 @@
 # exec_job.sh just before the job's command. Expects tej_here, tej_queue, tej_id,
 # tej_read_spec, and the stage directory of the job as working directory. As in exec_job.sh,
 # all names begin with tej_ or TEJ_.
+#
+# direct_start.sh sets the same variables for a job that starts without exec_job.sh, and
+# run_on_end.sh sets the variables of the command of `--on-end`.
 # shellcheck shell=sh
 
 tej_spec=$tej_read_spec

@@ -1,4 +1,4 @@
-# Execution of a job's script, and its result: exit code or signal.
+# Execution of a job's script, and its result: exit code or signal. exec_job.sh becomes the script.
 # Expects: queue, id, here, and tej_session=the command that starts a program in a new
 # session, or ''.
 # shellcheck shell=sh

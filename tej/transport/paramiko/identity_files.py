@@ -31,7 +31,7 @@ class Identity:
     public key in readable form."""
     encrypted: bool
     private: bool
-    """Whether a login tries to load the file; a public key selects a key of the agent."""
+    """Whether the login loads the file; a public key selects a key of the agent."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:
