@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from server_functions import functions
@@ -48,6 +49,17 @@ def test_claim_for_a_batch_has_one_owner(shell: Shell) -> None:
         *("b: yes", "b: yes", "b: no", "b: no", "b: yes"),
         *("b: yes", "b: no", "b: yes", "b: no", " b", " b b1", "c: no"),
         *("finished", "spec", "stage", "submitted"),
+    ]
+
+
+def test_unreadable_environments_hide_no_token(shell: Shell) -> None:
+    # The exit status of the `cat` of uutils is the number of unreadable files.
+    lines = f"""{QUEUE} unset live_tokens; search_failed() {{ echo failed; }}; use a
+    cat() {{ command cat "$@"; return 70; }}; try has_live_token; spec='token=none end'; try has_live_token
+    cat() {{ command cat /proc/self/environ; }}; find_live_tokens; try has_live_token"""
+    environment = {**os.environ, "TEJ_JOB_TOKEN": "0123456789abcdef"}
+    assert shell(lines, "default", env=environment).splitlines() == [
+        *("a: yes", "a: no", "failed", "a: yes")
     ]
 
 

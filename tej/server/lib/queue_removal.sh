@@ -95,15 +95,14 @@ has_live_token() {
 find_live_tokens() {
     live_tokens=''
     [ -n "$proc" ] || return 0
-    # The last line is the exit status of cat, which is 1 if it cannot read some of the files.
+    # The last file is stdin. Its line arrives only if cat has read all files before it. The
+    # exit status does not show this: in uutils, it is the number of unreadable files.
     live_tokens=$(
-        {
-            cat "$proc"/[0-9]*/environ 2>/dev/null
-            printf '\nTEJ_JOB_TOKEN= %s\n' "$?"
-        } | tr '\0' '\n' | grep '^TEJ_JOB_TOKEN='
+        printf '\nTEJ_JOB_TOKEN= \n' | cat "$proc"/[0-9]*/environ - 2>/dev/null |
+            tr '\0' '\n' | grep '^TEJ_JOB_TOKEN='
     )
     case $live_tokens in
-        *'TEJ_JOB_TOKEN= '[01]) live_tokens=${live_tokens%TEJ*} ;;
+        *'TEJ_JOB_TOKEN= ') live_tokens=${live_tokens%TEJ*} ;;
         *)
             live_tokens=unknown
             search_failed
