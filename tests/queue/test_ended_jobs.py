@@ -167,12 +167,14 @@ def test_end_repeats_the_other_facts(
 def test_list_without_records_is_an_error(queue: RemoteQueue, tmp_path: Path) -> None:
     for number in range(60):
         make_ended_job(queue.queue, f"job{number}")
-    awk = tmp_path / "bin/awk"
-    awk.unlink()
-    awk.write_text("#!/bin/sh\nexit 2\n")
-    awk.chmod(0o755)
-    with pytest.raises(tej.RemoteCommandFailure, match="awk has failed"):
-        queue.jobs()
+    # tr is killed after it has read all records.
+    for name, dies in (("tr", "cat >/dev/null; kill -9 $$"), ("awk", "exit 2")):
+        program = tmp_path / "bin" / name
+        program.unlink(missing_ok=True)
+        program.write_text(f"#!/bin/sh\n{dies}\n")
+        program.chmod(0o755)
+        with pytest.raises(tej.RemoteCommandFailure, match="awk or tr has failed"):
+            queue.jobs()
 
 
 def test_pipes_among_the_facts_block_no_list(queue: RemoteQueue) -> None:

@@ -20,12 +20,14 @@ print_ended() {
     {
         others=$(
             exec 5>&1
-            cd "$jobs" && { find_special_files "$@" && print_words // "$@"; } | read_ended_jobs $# | tr '\n' '\0' >&4
+            cd "$jobs" && { find_special_files "$@" && print_words // "$@"; } | read_ended_jobs $# | {
+                tr '\n' '\0' >&4 && printf 'sent\n' >&5
+            }
         )
     } 4>&1
     case $newline$others in
-        *"${newline}end") others=${others%end} ;;
-        *) quit 20 "The jobs of '$queue' cannot be listed: awk has failed or has not received all ids" ;;
+        *"${newline}end${newline}sent") others=${others%end?sent} ;;
+        *) quit 20 "The jobs of '$queue' cannot be listed: awk or tr has failed, or awk has not received all ids" ;;
     esac
 }
 
