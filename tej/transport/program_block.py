@@ -1,8 +1,7 @@
 """Blocks: long lines of shell code, sent in a form that the server's shell reads fast.
 
 The shell's `read` may read only one byte in each system call, because the input after
-the line belongs to the program.  `dd` reads the whole block in a few system calls, and
-never reads beyond the end of the block.
+the line belongs to the program.  `dd` reads the block in a few system calls.
 """
 
 from __future__ import annotations
@@ -10,14 +9,20 @@ from __future__ import annotations
 _WORTHWHILE = 2000
 """Minimum size in bytes of a line that `dd` reads faster than the builtin `read`."""
 
+_BUFFER = 8192
+"""Minimum number of bytes that `dd` reads at a time.
+
+For fewer bytes, the `dd` of uutils up to 0.0.17 (Debian 12) fills a buffer of this
+size, and would consume the program's own input."""
+
 # `dd` makes one system call, which may return only a part of the block.  `read` then
-# reads the rest of the line: only the newline, or the whole line if the server has no
-# `dd`.  If the input ends before the newline, nothing is evaluated.  The variable `tej`
-# is unset before the evaluation, because a user may export a variable of this name, and
-# all child processes would get the text.  `set --` removes the text from the
-# positional parameters.
+# reads the rest of the line: only the newline, fewer than _BUFFER bytes of the block,
+# or the whole line if the server has no `dd`.  If the input ends before the newline,
+# nothing is evaluated.  The variable `tej` is unset before the evaluation, because a
+# user may export a variable of this name, and all child processes would get the text.
+# `set --` removes the text from the positional parameters.
 _READ = (
-    "unset -f dd; tej=; while [ ${{#tej}} -lt {size} ]; do "
+    "unset -f dd; tej=; while [ $(({size} - ${{#tej}})) -ge {buffer} ]; do "
     'set -- "$(dd bs=$(({size} - ${{#tej}})) count=1 2>/dev/null)"; '
     '[ "$1" ] || break; tej=$tej$1; done; set -- "$tej"; '
     'if IFS= read -r tej; then set -- "$1$tej"; unset tej; eval "set --; $1"; '
@@ -36,4 +41,5 @@ def in_block(program: str) -> str:
     """
     if len(program) < _WORTHWHILE or not program.isascii():
         return program
-    return f"{_READ.format(size=len(program))}\n{program}"
+    program = program.ljust(_BUFFER)
+    return f"{_READ.format(size=len(program), buffer=_BUFFER)}\n{program}"

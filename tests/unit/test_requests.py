@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -99,8 +100,21 @@ def run_block(shell: str, pieces: list[bytes], path: str) -> tuple[bytes, int]:
     return output, process.returncode
 
 
-@pytest.mark.parametrize("path", [os.defpath, "/absent"])
-def test_block_leaves_rest_of_input(any_shell: str, path: str) -> None:
+READS_AHEAD = r"""#!/bin/sh
+# The `dd` of uutils 0.0.17 fills a buffer of 8192 bytes.
+[ "${1#bs=}" -lt 8192 ] || exec "$real" "$@"
+"$real" bs=8192 count=1 2>/dev/null | head -c "${1#bs=}"
+"""
+
+
+@pytest.mark.parametrize("path", [os.defpath, "/absent", "reads ahead"])
+def test_block_leaves_rest_of_input(any_shell: str, path: str, tmp_path: Path) -> None:
+    if path == "reads ahead":
+        path = f"{tmp_path}:{os.defpath}"
+        (tmp_path / "dd").write_text(
+            READS_AHEAD.replace("$real", shutil.which("dd") or "")
+        )
+        (tmp_path / "dd").chmod(0o755)
     long = f": {'x' * 3000}; IFS= read -r rest; [ \"$#$rest\" = '0the rest' ] && exit 7"
     data = in_block(long).encode() + b"\nthe rest\nmore"
     pieces = [data[:1000], data[1000:1500], data[1500:]]
