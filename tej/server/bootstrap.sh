@@ -159,6 +159,7 @@ check_absent() {
     # With the status 126 or 127, the message is from the shell: it is about `ls`, not the path.
     case $?:$tej_error in
         0:* | [12]:*': No such file or directory') ;;
+        127:*) quit 20 "The program 'ls' is not found on the server: correct PATH in the start-up files there (PATH=${PATH-})" ;;
         *) quit 20 "'$1' cannot be read on the server: ${tej_error##*: }" ;;
     esac
 }

@@ -289,8 +289,9 @@ class MasterSession(PipeProcess):
         while _may_be_alive(self._connection.master.path):
             if time.monotonic() > deadline:
                 return ConnectionFailed(
-                    f"The program on {where} was ended by a signal; its work may be "
-                    "incomplete"
+                    f"The program on {where} ended without an exit status: a "
+                    "signal ended it, or the server reports no exit statuses. Its work "
+                    "may be incomplete"
                 )
             time.sleep(0.02)
         failure = cut_off(f"The connection to {where} was lost")

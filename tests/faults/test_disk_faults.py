@@ -466,11 +466,10 @@ def test_limit_of_file_sizes_is_named(
 ) -> None:
     queue.setup()
     limited = LocalTransport(["/bin/sh", "-c", f"ulimit -f 40; {COMMAND}"])
-    with (
-        tej.RemoteQueue("local:", queue_path, "default", transport=limited) as strict,
-        pytest.raises(tej.RemoteCommandFailure, match="ulimit -f"),
-    ):
-        strict.submit("job", job("true"))
+    with tej.RemoteQueue("local:", queue_path, "default", transport=limited) as strict:
+        for files in ({}, {"large": "x" * 50_000}):
+            with pytest.raises(tej.RemoteCommandFailure, match="ulimit -f"):
+                strict.submit("job", job("true", files))
     assert queue.jobs() == []
 
 

@@ -33,19 +33,21 @@ def test_path_that_cannot_be_checked_is_not_absent(path: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
-    [(2, "Input/output error"), (127, "No such file or directory")],
+    ("status", "error", "message"),
+    [
+        (2, "Input/output error", "'{}/version' cannot be read on the server: {error}"),
+        (127, "No such file or directory", "The program 'ls' is not found on the "),
+    ],
 )
 def test_queue_is_not_set_up_again_after_an_error(
-    tmp_path: Path, status: int, error: str
+    tmp_path: Path, status: int, error: str, message: str
 ) -> None:
     """Otherwise, the queue could get another runtime while its jobs run."""
     lines = f"queue=$PWD; ls() {{ echo 'ls: x: {error}' >&2; return {status}; }}; "
     lines += "read_version || echo 'not set up'"
-    assert run(lines, tmp_path) == (
-        20,
-        f"'{tmp_path}/version' cannot be read on the server: {error}\n",
-    )
+    code, words = run(lines, tmp_path)
+    assert (code, words.count("\n")) == (20, 1)
+    assert words.startswith(message.format(tmp_path, error=error))
     assert run("queue=$PWD; read_version || echo 'not set up'", tmp_path)[0] == 0
 
 

@@ -151,7 +151,8 @@ class Execution(Process):
             failure = ConnectionFailed(f"{where} refuses to run programs")
         else:
             failure = ConnectionFailed(
-                f"The program on {where} was ended by a signal; its work may be "
-                "incomplete"
+                f"The program on {where} ended without an exit status: a "
+                "signal ended it, or the server reports no exit statuses. Its work "
+                "may be incomplete"
             )
         return failure
