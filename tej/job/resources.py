@@ -55,7 +55,7 @@ class Resources:
     """Number of tasks (MPI ranks) in the job."""
     tasks_per_node: int | None = None
     memory_per_cpu: int | str | None = None
-    """Memory per CPU, in the format of `memory`; excludes `memory`."""
+    """Memory per CPU, in the format of `memory`; only one of the two may be given."""
     qos: str | None = None
     constraint: str | None = None
     """Features that the nodes must have."""

@@ -177,11 +177,11 @@ def serve(
             process.abort(error)
             raise
         finally:
-            # `output.end` runs before `sender.join`: the iterator for stdin may wait
-            # for the end of the output, and `sender.join` would never return.  If the
-            # output has not ended yet, the program failed and its error is being
-            # raised.  An exception of the sink must not replace the error of the
-            # program.
+            # `output.end` runs before `sender.join`.  In the other order, `sender.join`
+            # might never return, because the iterator for stdin may wait for the end of
+            # the output.  If the output has not ended yet, the program has failed, and
+            # its error is being raised.  An exception of the sink must not replace
+            # this error.
             with contextlib.suppress(Exception):
                 output.end()
     if sender.error is not None:
