@@ -19,6 +19,7 @@ import pytest
 from facts import wrapper_of
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles, Hold
+from installer import change_scripts
 from jobs import (
     Gate,
     first_wrapper_of,
@@ -245,6 +246,53 @@ def test_server_death_during_cleanup_leaves_no_partial_job(
         assert found is None or found.state is JobState.FINISHED
         assert queue.cleanup()
         assert not queue_path.exists()
+
+
+def test_death_of_both_sides_during_retry_keeps_the_job(
+    queue: tej.RemoteQueue, queue_path: Path, victim: Victim, doubles: Doubles
+) -> None:
+    queue.submit(victim.id, victim.directory, "exit 3")
+    wait_until_ended(queue, victim.id)
+    dying = tej.RemoteQueue("local:", str(queue_path), "default", retries=HOPELESS)
+    hold = doubles.hold("mv", before=PUBLISH)
+    with doing(
+        lambda: dying.ensure(victim.directory, job_id=victim.id, retry=True)
+    ) as retry:
+        hold.wait()
+        # While a live client replaces the job, its id belongs to no job.
+        assert queue.statuses([victim.id]) == {victim.id: None}
+        kill_caller(hold)
+        doubles.remove("mv")
+        assert queue.status(victim.id).exit_code == 3
+        assert queue.attempts(victim.id) == []
+        # The held `mv` would publish the new attempt inside the restored job.
+        shutil.rmtree(next(queue_path.glob("incoming/*")))
+        hold.release()
+    with pytest.raises(tej.ConnectionFailed):
+        retry.result()
+    queue.ensure(victim.directory, job_id=victim.id, retry=True)
+    assert queue.job(victim.id).wait().succeeded
+    assert [one.exit_code for one in queue.attempts(victim.id)] == [3]
+
+
+def test_failed_retry_keeps_the_job(
+    queue: tej.RemoteQueue,
+    victim: Victim,
+    doubles: Doubles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change_scripts(monkeypatch, "commands/submit", ("native_id 15", "native_id 1"))
+    queue.submit(victim.id, victim.directory, "exit 3")
+    wait_until_ended(queue, victim.id)
+    real = 'case "$*" in *run_detached.sh*) exit 1 ;; esac; exec "$real" "$@"'
+    doubles.add("setsid", real)
+    with pytest.raises(tej.RemoteCommandFailure, match="could not be started again"):
+        queue.ensure(victim.directory, job_id=victim.id, retry=True)
+    assert queue.status(victim.id).exit_code == 3
+    doubles.remove("setsid")
+    queue.ensure(victim.directory, job_id=victim.id, retry=True)
+    assert queue.job(victim.id).wait().succeeded
+    assert [one.exit_code for one in queue.attempts(victim.id)] == [3]
 
 
 def kill_caller(hold: Hold) -> None:

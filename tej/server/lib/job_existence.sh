@@ -11,7 +11,32 @@ find_job() {
     case $1 in
         *'#'*) job=$queue/attempts/${1%'#'*}/${1##*'#'}/job ;;
     esac
-    [ -d "$job" ] || may_exist
+    [ -d "$job" ] || restore_interrupted "$1" || may_exist
+}
+
+# restore_interrupted ID: restore the job ID if a client has died after it archived the job for a
+# retry and before it published the new attempt. Otherwise the job would seem to be deleted.
+restore_interrupted() {
+    [ -h "$queue/attempts/$1/restarting" ] || return 1
+    is_locked "$queue/attempts/$1/restarting" 300
+    [ $? = 1 ] && is_absent "$jobs/$1" && restore_attempt "$1"
+}
+
+# restore_attempt ID: move the newest attempt of the job ID, which has no new attempt, back to
+# `jobs`. Returns 1 if there is no such attempt, or if another client has published a new one.
+restore_attempt() {
+    restored='' attempts_path=$queue/attempts/$1
+    { read -r restored <"$attempts_path/last"; } 2>/dev/null
+    is_number "$restored" && [ -d "$attempts_path/$restored/job" ] && mv "$attempts_path/$restored/job" "$jobs/$1" 2>/dev/null || return 1
+    # If another client was first, `mv` has moved the attempt into the other job.
+    if [ -d "$jobs/$1/job" ]; then
+        mv "$jobs/$1/job" "$attempts_path/$restored/job"
+        return 1
+    fi
+    # The next retry uses the number of the attempt again.
+    if [ "$restored" = 1 ]; then rm -f "$attempts_path/last"; else printf '%s\n' "$((restored - 1))" >"$attempts_path/last"; fi
+    rm -f "$attempts_path/restarting"
+    rmdir "$attempts_path/$restored" "$attempts_path" 2>/dev/null || :
 }
 
 # may_exist: check whether the job $job may exist although the shell finds no directory at this
