@@ -532,7 +532,7 @@ def test_only_the_message_kill_kills() -> None:
     assert len(kills) == 2
 
 
-def test_error_of_the_scheduler_does_not_fail_the_task() -> None:
+def test_scheduler_error_does_not_fail_the_task() -> None:
     seen: list[Any] = []
 
     def fail(value: object) -> NoReturn:

@@ -91,7 +91,7 @@ def artifacts_of(flow_run_id: Any, *, creates: bool = True) -> tuple[Any, list[A
     return made, sent
 
 
-def test_events_are_emitted_for_new_jobs_and_new_ends(
+def test_new_jobs_and_ends_emit_events(
     events: list[tuple[str, Any]],
 ) -> None:
     destination: Any = Destination()

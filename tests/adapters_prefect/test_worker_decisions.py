@@ -392,7 +392,7 @@ def follower(**facts: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("superseded", [False, True])
-def test_end_of_a_job_sets_only_an_unset_state(
+def test_job_end_sets_only_an_unset_state(
     monkeypatch: pytest.MonkeyPatch,
     state: State[None],
     end: tej.JobStatus | None,
@@ -429,7 +429,7 @@ def test_end_of_a_job_sets_only_an_unset_state(
         (RUNNING, [45, 90]),
     ],
 )
-def test_job_of_a_cancelled_flow_run_is_killed_again(
+def test_job_of_cancelled_flow_run_is_killed_again(
     monkeypatch: pytest.MonkeyPatch, state: tej.JobState, kills: list[float]
 ) -> None:
     """A retry of the flow run does not protect the job of the cancelled attempt."""

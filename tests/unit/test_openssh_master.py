@@ -150,7 +150,7 @@ def test_cancelled_login_leaves_no_process(
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_replaced_master_is_stopped_unless_it_is_the_users(
+def test_replaced_master_of_tej_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
