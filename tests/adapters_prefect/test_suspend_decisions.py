@@ -185,11 +185,10 @@ def test_only_flow_runs_whose_jobs_have_ended_resume(
     suspend.reconcile()
     assert resumed == ["late", "broken", "done"]
     said = [one.getMessage() for one in caplog.records]
-    assert said == [
-        "Jobs at block 'down' were not checked: silent",
-        "Block 'gone' cannot be used: no block gone",
-        "Flow run 'broken' was not resumed: API",
-        "Flow run 'done' is resumed: its jobs have ended",
+    named = ("'down'", "'gone' cannot be used", "'broken'", "'done' is resumed")
+    assert all(name in words for name, words in zip(named, said, strict=True))
+    assert [words.rpartition(": ")[2] for words in said[:3]] == [
+        *("silent", "no block gone", "API"),
     ]
     # The reason is logged once, and again after the block was usable.
     caplog.clear()
