@@ -101,12 +101,13 @@ begin_wrapper() {
     me
     own_native="pid $who"
     is_wrapper=1
-    get_uptime
-    began=$uptime
+    # If read_clock has read the uptime, $clock_date is not empty.
+    [ -n "$clock_date" ] || get_uptime
+    began=${uptime%%.*}
     trap report_failure EXIT
     # Write the heartbeat before `native_id`: once the job has a native id, clients check its
     # heartbeat.
-    write_heartbeat
+    put_heartbeat
     if ! put_once native_id "$own_native" || ! reserve; then
         # If the disk is full, removing these files frees the space for the fact `lost`.
         rm -f "$job/native_id" "$job/heartbeat" "$job/.finished" "$job/.kill"
@@ -129,7 +130,7 @@ run_wrapper() {
         end='none 0' unready=1
     fi
     trap - EXIT
-    [ -z "$end" ] || await_directory
+    [ -z "$end" ] || can_read_start || await_directory
     stop_heartbeat
     now=''
     # If the result of the script is unknown, clients derive the state from the processes.
@@ -146,6 +147,12 @@ run_wrapper() {
     runtime_tend
     start_jobs_after "$id"
     wait
+}
+
+# can_read_start: check whether the directory of the job can be read, by reading `started`, which
+# is shorter than `spec`. $spec must have been read before.
+can_read_start() {
+    [ -n "$spec" ] && [ -s "$job/started" ] && read -r started <"$job/started"
 }
 
 # record_end: write the fact `finished`.

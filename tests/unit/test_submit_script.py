@@ -65,6 +65,25 @@ def test_jobs_published_together_are_checked_singly(shell: Shell) -> None:
     ]
 
 
+def test_many_uploads_are_checked_at_once(shell: Shell) -> None:
+    lines = f"""{SUBMIT} . "$here/lib/many_uploads.sh"; id=all
+    upload() {{ new room/new/$1 $2; printf 'default_name=x\\nscript=y\\n' >room/new/$1/resources; }}
+    upload a AA; upload b BB; try are_usual_uploads a AA b BB; try are_usual_uploads a AA b AA
+    try are_usual_uploads a AA c CC; try are_usual_uploads; rm room/new/b/resources
+    try are_usual_uploads a AA b BB; upload b BB; echo cpus=2 >>room/new/b/resources
+    try are_usual_uploads a AA b BB; upload b BB; printf 'token=BB ' >room/new/b/spec
+    try are_usual_uploads a AA b BB
+    # Another client has replaced the job c after its publication.
+    detach_wrappers() {{ echo "detach $*"; }}; runtime_check() {{ echo "check $id"; }}; : >version
+    for item in a b c; do new jobs/$item T$item; done; try are_published a Ta b Tb; usual_uploads=1
+    runtime_start_together a Ta b Tb c Tc; new jobs/c other; started_together=''
+    runtime_start_together a Ta b Tb c Tc; echo "$started_together" """
+    assert shell(lines, "default").splitlines() == [
+        *("all: yes", *["all: no"] * 6, "all: yes", "detach a b c"),
+        *("check a", "check b", "detach a b", " a b"),
+    ]
+
+
 def test_existing_job_decides_the_reply(shell: Shell) -> None:
     lines = f"""{SUBMIT} print_started() {{ echo started; }}
     . "$here/lib/attempts.sh"; id=x; mode=ensure; try print_existing

@@ -11,6 +11,7 @@ Shell = Callable[..., str]
 WRAPPER = (
     functions(
         "after_heartbeat apply_kill after_wrapper begin_wrapper run_wrapper record_end"
+        " can_read_start"
         " copy_facts run_job report_failure",
         "run_detached.sh",
     )
@@ -103,7 +104,7 @@ def test_wrapper_starts_a_job_at_most_once(shell: Shell) -> None:
         rm -rf jobs/a; mkdir -p jobs/a/stage
         echo 'token=t end' >jobs/a/spec
     }}
-    write_heartbeat() {{ : >"$job/heartbeat"; }}; say; : >jobs/a/claim; say; full=1; say; full=2; say
+    say; : >jobs/a/claim; say; full=1; say; full=2; say
     full='' is_prepared=1; say; echo walltime=9 >jobs/a/resources; say"""
     assert shell(lines, "default").splitlines() == [
         *("orphans", "heartbeat", "began", "0", "claim heartbeat native_id spec"),
@@ -136,13 +137,17 @@ def test_end_follows_from_what_ran(shell: Shell) -> None:
     tend_queue() {{ printf 'tend '; }}; run_on_end_once() {{ printf 'on_end'; }}; start_jobs_after() {{ printf ' next %s' "$1"; }}
     read_facts() {{ printf ' state '; }}
     say() {{ (run_wrapper); echo " $?"; }}; missing='' failed='' result='exit 3'; say; failed=1; say; result=''; say
-    failed='' missing=1; say; failed=1; say; failed='' missing=''; result='exit 0'; : >"$job/on_end"; say; : >"$job/kill"; say"""
+    failed='' missing=1; say; failed=1; say; failed='' missing=''; result='exit 0'; : >"$job/on_end"; say; : >"$job/kill"; say
+    rm "$job/kill"; spec='token=t end'; : >"$job/started"; say; echo '6 h 1 1' >"$job/started"; say"""
     assert shell(lines, "default").splitlines() == [
         *("run await end exit 3  next a 0", "run await tend  1", "run  1"),
         *["await end none 0 1 next a 0"] * 2,
         *(
             "run await end exit 0  state on_end next a 0",
             "await end none 0  state on_end next a 0",
+            # If `spec` and `started` were read, the directory can be read.
+            "run await end exit 0  state on_end next a 0",
+            "run end exit 0  state on_end next a 0",
         ),
     ]
 

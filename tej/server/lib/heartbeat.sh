@@ -4,14 +4,18 @@
 
 heartbeat_interval=20 # seconds between two heartbeats
 
-# write_heartbeat: record the current time in the job's heartbeat file. The file is
-# overwritten in place (`1<>`), so that the heartbeat file is never empty, even if the
-# disk is full.
+# write_heartbeat: record the current time in the job's heartbeat file.
 write_heartbeat() {
     kept_now=${now-}
     read_clock
-    printf '%s\n' "$now" 1<>"$job/heartbeat"
+    put_heartbeat
     now=$kept_now
+}
+
+# put_heartbeat: record the time $now in the job's heartbeat file. The file is overwritten in
+# place (`1<>`), so that the heartbeat file is never empty, even if the disk is full.
+put_heartbeat() {
+    printf '%s\n' "$now" 1<>"$job/heartbeat"
 }
 
 # return_to_job: enter the directory of the job again if the working directory no longer exists,

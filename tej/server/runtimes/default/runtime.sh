@@ -17,10 +17,13 @@ runtime_start() {
 # why the job cannot be started.
 runtime_start_together() {
     [ -n "$proc" ] && [ ! -f "$queue/max_running" ] || return 0
+    is_usual=''
+    [ -z "${usual_uploads-}" ] || ! are_published "$@" || is_usual=1
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 spec=''
         # Another client may have removed the job, and submitted a job with the same id.
-        ! has_token "$2" || ! runtime_check || started_together="$started_together $id"
+        [ -z "$is_usual" ] && { ! has_token "$2" || ! runtime_check; } ||
+            started_together="$started_together $id"
         shift 2
     done
     set -f
