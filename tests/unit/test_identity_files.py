@@ -59,6 +59,9 @@ def test_public_key_is_read_from_the_file_beside(tmp_path: Path) -> None:
     path.write_text(public)
     (found,) = read_identities([path])
     assert (found.blob, found.private) == (PUBLIC, False)
-    for text in ("", "ssh-rsa", "ssh-rsa !", "\xff"):
+    # The login tries to load any other file, and reports why it cannot be used.
+    putty = "PuTTY-User-Key-File-3: ssh-ed448\n"
+    for text in ("", "ssh-rsa", "ssh-rsa !", "\xff", putty):
         path.write_text(text, encoding="latin-1")
-        assert read_identities([path]) == []
+        (found,) = read_identities([path])
+        assert (found.blob, found.private) == (None, True)
