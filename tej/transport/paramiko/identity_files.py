@@ -71,7 +71,7 @@ def is_encrypted(key: str) -> bool:
 
 def _public(path: Path) -> bytes | None:
     with contextlib.suppress(OSError, IndexError, binascii.Error, UnicodeDecodeError):
-        return base64.b64decode(path.read_text(encoding="utf-8").split()[1])
+        return base64.b64decode(path.read_text(encoding="utf-8").split()[1]) or None
     return None
 
 
