@@ -79,9 +79,9 @@ check_grep() {
 }
 
 # search_processes: print an assignment of pids_KEY for each job in $wanted. Also prints
-# has_searched=1 if the list of processes contains this subshell. If this subshell is
-# missing, the search has failed: there are too many files for one command, or no process
-# can be started.
+# has_searched=1 if the list of processes contains this subshell and is complete: `cat` prints the
+# line `. read` from stdin after all other files. Otherwise the search has failed: there are too
+# many files for one command, no process can be started, or a program was killed.
 #
 # One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
 # one byte at a time. A pid may be reused between the read of its environment and the read of
@@ -97,7 +97,7 @@ search_processes() {
         end_split
         print_own_start
         if print_marked; then printf '.\n'; else printf '. unread\n'; fi
-        cat "$proc"/[0-9]*/stat 2>/dev/null
+        printf '. read\n' | cat "$proc"/[0-9]*/stat - 2>/dev/null
     } | LC_ALL=C awk '
         # The input has four parts: the wanted jobs, the start of the search, the marked
         # processes, and the content of all files `stat`.
@@ -119,6 +119,10 @@ search_processes() {
         part < 3 {
             part++
             is_unread = NF > 1 && part == 3
+            next
+        }
+        record == "" && $0 == ". read" {
+            is_complete = 1
             next
         }
         # A process name may contain blanks, brackets and newlines.
@@ -171,7 +175,7 @@ search_processes() {
                 if (added_pid[n] in children) size = split(children[added_pid[n]], list, " ")
                 for (i = 1; i <= size; i++) add(list[i], added_job[n])
             }
-            if (own in start && start[own] == begun && !is_unread) print "has_searched=1"
+            if (own in start && start[own] == begun && is_complete && !is_unread) print "has_searched=1"
             for (job = 1; job <= jobs; job++) printf "pids_%s=\"%s\"\n", key[job], pids[job]
         }'
 }
@@ -215,12 +219,13 @@ print_marked() {
     fi
     # `head` prints the path of each file before its content if it reads several files. A
     # variable of a foreign process may contain such a path, but contains no token of a job.
-    [ $# = 0 ] || head -n 1000000 /dev/null "$@" 2>/dev/null | tr '\0' '\n' | LC_ALL=C awk '
-        $0 == "==> /dev/null <==" { has_begun = 1 }
+    # The second /dev/null shows that `head` was not killed before it had read all files.
+    [ $# = 0 ] || head -n 1000000 /dev/null "$@" /dev/null 2>/dev/null | tr '\0' '\n' | LC_ALL=C awk '
+        $0 == "==> /dev/null <==" { seen++ }
         /^==> \/proc\/[0-9]+\/environ <==$/ {
             split($2, part, "/")
             pid = part[3]
         }
         /^TEJ_JOB_TOKEN=[0-9a-f]+$/ { print pid, substr($0, 15) }
-        END { exit !has_begun }'
+        END { exit seen < 2 }'
 }
