@@ -57,7 +57,7 @@ def test_persist_time_of_the_user_is_kept(
 
 @pytest.mark.parametrize(
     ("lives", "words"),
-    [(0.0, "was lost"), (0.29, "was lost"), (9.0, "was ended by a signal")],
+    [(0.0, "was lost"), (0.29, "was lost"), (9.0, "without an exit status")],
 )
 def test_connection_is_lost_if_its_master_exits(
     monkeypatch: pytest.MonkeyPatch, lives: float, words: str
