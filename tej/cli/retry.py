@@ -108,6 +108,10 @@ def command(
         except errors.Error as error:
             report.add(status.job_id, None, error=error)
     outcomes = queue.ensure_many(specs, retry=True)
+    limits_changed = not {"walltime", "memory", "memory_per_cpu"}.isdisjoint(resources)
+    for status in retried if not limits_changed else ():
+        if hint := limit_hint(status):
+            output.say(hint, err=True)
     report_outcomes(report, retried, outcomes, only_ids=detach)
     return report.finish()
 
@@ -178,6 +182,16 @@ def why_not(
             "starts a new job for the same work"
         )
     return None
+
+
+def limit_hint(status: JobStatus) -> str | None:
+    """Return a hint for a job that exceeded a limit, and is retried with this limit."""
+    if status.cut_off != "limit":
+        return None
+    return (
+        f"Job '{status.job_id}' exceeded a limit{status.note and f' ({status.note})'}, "
+        "and is started again with the same limits: --walltime and --memory change them"
+    )
 
 
 def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> str:

@@ -87,6 +87,13 @@ class JobSpec:
     path of a local file or directory (`pathlib.Path`).  The signature is the same as
     for a directory with these files."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.directory, JobSpec):
+            raise TypeError(
+                "A JobSpec is not a directory: submit it with "
+                "`queue.submit_many([spec])` or `queue.ensure_many([spec])`"
+            )
+
     @property
     def title(self) -> str:
         """The name of the job, by default the name of the directory."""

@@ -45,7 +45,7 @@ class QueueConnection:
 
     Several threads may use one `QueueConnection` without a lock, because the transport
     has its own locks.  A request changes only `digest` (to "any"), `reached`,
-    `warnings`, `last_seen` and `removed`.
+    `warnings`, `last_seen`, `removed` and `removals`.
     """
 
     transport: Transport
@@ -82,6 +82,8 @@ class QueueConnection:
     has not replied yet, or if this client has removed the queue since."""
     removed: bool = False
     """Whether this client has removed the queue since the last reply of the queue."""
+    removals: int = 0
+    """Number of times that this client has removed the queue."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest
@@ -105,7 +107,7 @@ class QueueConnection:
         """
         reply = Reply(program, take)
         log = self.make_logger()
-        last_seen = self.last_seen
+        last_seen, removals = self.last_seen, self.removals
         begun = last = time.monotonic()
 
         def receive(data: bytes) -> None:
@@ -134,8 +136,24 @@ class QueueConnection:
             if type(error) is QueueDoesntExist:
                 self.check_missing_queue(last_seen)
             raise self.explain(error) from None
-        self.removed = False
+        if removals == self.removals:
+            self.removed = False
         return reply
+
+    def note_seen(self, removals: int) -> None:
+        """Note the time of a reply from the queue.
+
+        `removals` is the value of `self.removals` from before the request.  If this
+        client has removed the queue since, the reply is not noted: otherwise, the next
+        submission would be refused, because the queue would seem to have vanished.
+        """
+        if removals == self.removals:
+            self.last_seen = time.time()
+
+    def note_removed(self) -> None:
+        """Note that this client has removed the queue."""
+        self.removals += 1
+        self.removed, self.last_seen = True, None
 
     def check_missing_queue(self, last_seen: float | None) -> None:
         """Raise RemoteCommandFailure if this process has used the queue before.
@@ -193,8 +211,9 @@ class QueueConnection:
         stdin: Iterable[bytes],
         take: Callable[[bytes], object] | None,
     ) -> Reply:
+        removals = self.removals
         reply = self.run(program, stdin, take)
-        self.last_seen = time.time()
+        self.note_seen(removals)
         return reply
 
     def request(self, verb: str, *arguments: str) -> ParsedReply:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -47,10 +46,11 @@ def set_up(
         version=connection.version,
         trusted=connection.trust_queue,
     )
+    removals = connection.removals
     answer = parse_reply(connection.run(program).data, "setup")
     log_warning(connection, answer)
     logger.info("Queue at %s", answer.head["queue"])
-    connection.last_seen = time.time()
+    connection.note_seen(removals)
     if max_running is not None:
         set_limit(connection, max_running)
     return PurePosixPath(answer.head["queue"])
@@ -122,7 +122,7 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
         except QueueDoesntExist:
             if not failures:
                 raise
-        connection.removed, connection.last_seen = True, None
+        connection.note_removed()
         return True
 
     return connection.with_retries(attempt)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -171,10 +170,13 @@ class Submission:
     def _send_request(self, jobs: Sequence[PreparedJob]) -> bytes:
         """Send one request, answer the server's questions, and return its reply."""
         last_seen = self._connection.last_seen
+        removals = self._connection.removals
 
         def answer(question: str, words: list[bytes]) -> Iterable[bytes]:
             if question == "install":
                 return self._installation(words, last_seen)
+            if question == "nothing":
+                return LastReply(())
             needed = _values(words, b"need")
             wanted = [job for job in jobs if job.job_id in needed]
             sparse = b"sparse=1" in words
@@ -208,7 +210,7 @@ class Submission:
             trusted=self._connection.trust_queue,
         )
         self._connection.run(program, dialogue.answers(), dialogue.take)
-        self._connection.last_seen = time.time()
+        self._connection.note_seen(removals)
         return b"\0".join(dialogue.words)
 
     def _pack(

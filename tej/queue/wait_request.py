@@ -269,6 +269,7 @@ class Watcher:
         splitter = last_splitter = RecordSplitter("wait")
         head = Record()
         head.verb = "wait"
+        removals = self._connection.removals
         stopped = False
 
         def take(data: bytes) -> None:
@@ -288,7 +289,7 @@ class Watcher:
             head.update(answer.head)
             if "queue" in head:
                 self._has_begun = True
-                self._connection.last_seen = time.time()
+                self._connection.note_seen(removals)
             for record in answer.jobs:
                 status = None
                 if "state" in record:

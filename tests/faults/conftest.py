@@ -13,7 +13,7 @@ import pytest
 from faults.clients import Client, Where
 from faults.faulty_servers import Doubles, Host
 from installer import change_scripts
-from jobs import job_directory, remove_queue, wait_until_ended
+from jobs import job_directory, remove_queue, wait_until, wait_until_ended
 from servers.proxy import Proxy
 from servers.sshd import Sshd
 
@@ -115,9 +115,11 @@ class Victim:
         assert (stage / "data").read_bytes() == self.data
         assert (stage / "_stdout").read_text().split("\n", 1)[1] == "the last file\n"
         assert self.starts == 1
-        # The next submission removes an abandoned upload.
+        # The next submission removes an abandoned upload. The server's shell of a dead
+        # client may still be removing its own upload.
         queue.submit("next", self.directory, "true")
-        assert list(stage.parent.parent.parent.glob("incoming/*")) == []
+        incoming = stage.parent.parent.parent / "incoming"
+        wait_until(lambda: not list(incoming.iterdir()), "no upload is left")
 
 
 @pytest.fixture

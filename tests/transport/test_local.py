@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from faults.faulty_servers import open_queue
 
 import tej.__main__ as tej_command
 from tej.destination import Destination
 from tej.errors import ConnectionFailed
 from tej.transport import Transport, open_transport
+from tej.transport.local import LocalTransport
+from tej.transport.program_start import COMMAND
 
 
 @pytest.fixture
@@ -38,6 +43,27 @@ def test_missing_home_does_not_prevent_programs(
 def test_program_has_its_own_session(local: Transport) -> None:
     session = int(local.run("ps -o sid= -p $$").stdout)
     assert session != os.getsid(0)
+
+
+def test_recorded_input_does_not_hold_a_reply(
+    tmp_path: Path, job: Callable[..., Path]
+) -> None:
+    """`tee` ends only when the client ends its input."""
+    line = f"tee -a {tmp_path}/log | /bin/sh -c {shlex.quote(COMMAND)}"
+    transport = LocalTransport(("/bin/sh", "-c", line))
+    queue = open_queue(tmp_path / "queue", transport)
+    found: list[bool] = []
+
+    def use() -> None:
+        directory = job("exit 0")
+        found.extend(queue.ensure(directory).is_new for _ in range(2))
+        found.append(queue.wait([one.job_id for one in queue.jobs()]) != {})
+
+    # The requests would never end, so no pool may wait for its thread.
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert found == [True, False, True]
 
 
 def test_background_process_with_stderr_is_not_awaited(

@@ -225,6 +225,15 @@ def test_only_failed_jobs_are_retried() -> None:
         assert type(retry.why_not(queue, "a", status)) is kind
 
 
+def test_retry_with_the_same_limit_is_announced() -> None:
+    status = replace(job("a"), cut_off="limit", note="slurm: TIMEOUT (time limit)")
+    hint = retry.limit_hint(status)
+    assert hint is not None
+    assert "slurm: TIMEOUT (time limit)" in hint
+    assert "--walltime" in hint
+    assert retry.limit_hint(replace(status, cut_off="other")) is None
+
+
 def test_retry_keeps_the_id_unless_files_change() -> None:
     old, new = "1" * 64, "2" * 64
     made = make_id(old)

@@ -112,7 +112,9 @@ def test_old_accounting_entry_is_ignored(shell: Shell) -> None:
         "CANCELLED by 0|$me|200000|7"; }
     slurm_history 7
     : >"$job/requeue"; slurm_history 7"""
-    assert shell(history) == "none\nlimit|TIMEOUT\ncancelled|CANCELLED by 0\n"
+    assert shell(history) == (
+        "none\nlimit|TIMEOUT (time limit)\ncancelled|CANCELLED by 0\n"
+    )
 
 
 @pytest.mark.parametrize(("runtime", "command"), [("slurm", "sacct"), ("sge", "qacct")])

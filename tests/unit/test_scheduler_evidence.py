@@ -332,6 +332,28 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
     assert said[10:] == ["not asked"]
 
 
+def test_interrupted_submission_is_searched_on_its_clusters(shell: Shell) -> None:
+    lines = """set_name; get_time; me; there='' up='' started='' native='' nid=''
+    squeue() { case "$*" in
+        *'-M gpu2'*) [ -z "$there" ] || echo "7|PENDING|None|x|$job/$nickname" ;;
+        *'-M far'*) [ -n "$up" ] ;;
+        *'-M '*) echo "squeue $*" >&2 ;; esac; }
+    echo gpu2 >"$job/clusters"; printf 'option=-M\noption=all,far\n' >"$job/resources"
+    echo "1 $nickname $host $boot $space 1 1" >"$job/submitting"; touch -d '1 hour ago' "$job/submitting"
+    say() { query_again; derive_submission_state && echo "$native $listed_state" || echo "$state $note"; }
+    say; up=1; say; there=1; say; rm "$job/native_id"; native=''
+    query_again; find_submitted; echo "$? $native"; rm "$job/native_id"; native='' status=1 why=refused
+    search_submitted; echo "$? $native"; rm "$job/native_id"; native='' there=''; unset "n_$nickname"; search_submitted; echo "$?"
+    find_submitted; echo "$?"; up=''; find_submitted; echo "$?" """
+    assert shell(lines).splitlines() == [
+        "created slurm does not answer for another cluster of the job; last known: created",
+        "created slurm lists no job with the name tej_ajo0123456;"
+        " checking again before the job counts as lost",
+        *("slurm 7;gpu2 queued", "0 slurm 7;gpu2", "0 slurm 7;gpu2", "1"),
+        *("1", "0"),
+    ]
+
+
 def test_listing_older_than_the_event_proves_nothing(shell: Shell) -> None:
     lines = f"""{GONE} listed_at=$((now - 50)) reason=''; echo 1 >"$job/submitted"
     at() {{ touch -d "@$((now - $1))" "$job/$2"; }}; scheduler_node_down() {{ return 1; }}

@@ -12,7 +12,9 @@ from tej import (
     ConnectionFailed,
     JobAlreadyExists,
     JobNotFound,
+    JobSpec,
     RemoteCommandFailure,
+    RemoteQueue,
 )
 from tej.queue.connection import QueueConnection
 from tej.queue.request_size import BATCH_BYTES, BATCH_JOBS
@@ -85,6 +87,20 @@ def test_only_a_queue_seen_before_the_request_has_vanished() -> None:
     words = r"existed at [0-9]+-[0-9]+-[0-9]+ .*`tej setup lab --queue '~/q'`"
     with pytest.raises(RemoteCommandFailure, match=words):
         connection.check_missing_queue(1.0)
+    # Another thread removes the queue while a reply is on its way.
+    request: Any = connection
+    request.run = lambda *_: connection.note_removed()
+    request._run_in_queue(None, (), None)
+    assert (connection.last_seen, connection.removed) == (None, True)
+    request.run = lambda *_: None
+    request._run_in_queue(None, (), None)
+    assert connection.last_seen is not None
+
+
+def test_spec_in_place_of_a_directory_is_explained() -> None:
+    spec: Any = JobSpec("d")
+    with pytest.raises(TypeError, match=r"queue.submit_many\(\[spec\]\)"):
+        RemoteQueue("local:").submit("a", spec)
 
 
 def test_found_job_must_have_the_same_signature() -> None:

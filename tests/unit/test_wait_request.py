@@ -32,6 +32,7 @@ class Server:
     def __init__(self) -> None:
         self.retries = Retries(limit=2, first=0.0, longest=0.0)
         self.reached = self.removed = False
+        self.removals = 0
         self.asked: queue.Queue[tuple[str, ...]] = queue.Queue()
         self.failures: list[Exception] = []
         self.early_ends = 0
@@ -39,6 +40,9 @@ class Server:
         """Whether the server ends an outdated request by SIGKILL."""
         self._ended: set[str] = set()
         self._changed = threading.Condition()
+
+    def note_seen(self, removals: int) -> None:
+        assert removals == 0
 
     def end(self, *job_ids: str) -> None:
         with self._changed:

@@ -107,6 +107,7 @@ class CommandClient(object):
         Raises ClientError if the queue is missing and has been there before: its file
         system may be unmounted, and the job may be running."""
         place = (self.address.destination, self.address.queue)
+        queue, shown = self.address.queue, self.address.shown
         try:
             return self._one(self._ask("status", ["--id", job_id]))
         except ClientError as error:
@@ -115,7 +116,7 @@ class CommandClient(object):
                     error.kind,
                     "Queue '%s' on '%s' existed before, and is missing now: is its "
                     "file system mounted? If the queue was removed, create a new queue "
-                    "with `tej setup`" % (self.address.queue, self.address.shown),
+                    "with `tej setup %s --queue '%s'`" % (queue, shown, shown, queue),
                 )
             if error.kind in _NOT_THERE:
                 return None

@@ -41,8 +41,7 @@
 #                               answer and its reason. BEAT: the heartbeat or `-`
 #   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
 #   requeue    TIME             the user allows a second run by the scheduler
-#   clusters   NAMES            clusters of Slurm that the environment of the submission selected;
-#                               only if the job had to wait
+#   clusters   NAMES            clusters of Slurm that the environment of the submission selected
 #   ending     TIME STEP [requeued]   the last step of a kill: term or cancel. requeued: the
 #                               scheduler had requeued the job after it started
 #   term       TIME [KIND WORDS]   the job's wrapper received a SIGTERM, or another signal
@@ -95,6 +94,7 @@ names_cluster() {
     user_clusters=${tej_kept_SLURM_CLUSTERS:-${tej_kept_SBATCH_CLUSTERS-}}
     # The program that starts a waiting job has the environment of another submission.
     # Therefore the clusters that were recorded at the job's own submission are used.
+    # shellcheck disable=SC2031 # list_clusters sets the variable in a subshell
     [ -z "${has_waited-}" ] || {
         user_clusters=''
         [ ! -f "$job/clusters" ] || IFS= read -r user_clusters <"$job/clusters"

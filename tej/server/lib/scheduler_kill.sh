@@ -85,7 +85,7 @@ runtime_stop() {
     [ -n "$native" ] || {
         set_name
         query_again
-        adopt_by_name || :
+        adopt_by_name || ! list_clusters || adopt_by_name || :
     }
     ! runtime_tell || return 0
     [ -n "$nid" ] || return 1

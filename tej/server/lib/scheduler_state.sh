@@ -162,8 +162,12 @@ derive_submission_state() {
         keep_last_state "$runtime does not answer${listing_error:+ ($listing_error)}"
         return 1
     }
+    adopt_by_name || list_clusters || {
+        keep_last_state "$runtime does not answer for another cluster of the job"
+        return 1
+    }
     listed_state=unknown
-    if adopt_by_name; then
+    if [ -n "$native" ] || adopt_by_name; then
         nid=${native#* }
         look_up "$nid" "$nickname"
         return 0

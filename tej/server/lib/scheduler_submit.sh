@@ -19,7 +19,7 @@ runtime_start() {
     me
     now=''
     get_time
-    note_requeue && write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
+    note_requeue && runtime_defer && write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
         why="cannot write to '$job'"
         return 1
     }
@@ -80,7 +80,7 @@ find_submitted() {
     fi
     query_again
     [ "$listing_result" = answer ] || return 0
-    adopt_by_name
+    adopt_by_name || ! list_clusters || adopt_by_name
 }
 
 # submit_to_scheduler: submit the job to the scheduler, and retry the submission while the
@@ -213,6 +213,8 @@ search_submitted() {
         query_again
         [ "$listing_result" = answer ] || break
         ! adopt_by_name || return 0
+        list_clusters || break
+        ! adopt_by_name || return 0
         is_in_doubt && [ "$looks" -lt 3 ] || return 1
         looks=$((looks + 1))
         sleep 2
@@ -227,6 +229,35 @@ is_in_doubt() {
         0\ * | 124* | *imed\ out*) ;;
         *) return 1 ;;
     esac
+}
+
+# list_clusters: if the user has selected other clusters of Slurm for $job, add the jobs on
+# these clusters to the listing. Returns 1 if one of the clusters does not answer.
+list_clusters() {
+    # The subshell keeps the variables of a submission in progress.
+    search_ids=$(
+        # shellcheck disable=SC2030,SC2034 # used by names_cluster
+        has_waited=1
+        read_resources && check_directives && names_cluster || exit 0
+        set -f
+        for word in $requested_options; do
+            case $word in -M=* | --cluster=* | --clusters=*) user_clusters="$user_clusters,${word#*=}" ;; esac
+        done
+        set +f
+        # The number 0 belongs to no job.
+        printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p' | grep -vx '0;all'
+    )
+    [ -n "$search_ids" ] || return 0
+    runtime_ask "$runtime $(printf '%s' "$search_ids" | tr '\n' ' ' | sed "s/ / $runtime /g")"
+    [ "$listing_result" = answer ] || return 1
+    set -f
+    # shellcheck disable=SC2086 # split into ids
+    set -- $search_ids
+    set +f
+    for item in "$@"; do
+        look_up "$item" ''
+        [ "$listed_state" = unknown ] || return 1
+    done
 }
 
 # adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write

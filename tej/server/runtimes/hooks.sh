@@ -6,8 +6,8 @@
 # and sets $why if the runtime cannot provide the resources.
 runtime_check() { :; }
 
-# runtime_defer: called before $job waits. May record properties of this request that
-# runtime_start needs, because another program starts the job.
+# runtime_defer: called before $job waits, and before $job is submitted to a scheduler. May
+# record properties of this request that other programs need, which start or search the job.
 runtime_defer() { :; }
 
 # runtime_may_retry: called after runtime_start has failed. Returns 0 if a later call may

@@ -52,6 +52,19 @@ print_queues() {
 # clusters are listed only if their ids are passed to slurm_list.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
+# A function for the awk programs below. describe(STATE): return STATE with its meaning.
+# shellcheck disable=SC2016 # awk code
+slurm_words='
+    function describe(state) {
+        if (state ~ /^TIMEOUT/) return state " (time limit)"
+        if (state ~ /^DEADLINE/) return state " (deadline)"
+        if (state ~ /^OUT_OF_MEMORY/) return state " (memory limit)"
+        if (state ~ /^NODE_FAIL/) return state " (node failure)"
+        if (state ~ /^PREEMPTED/) return state " (preempted)"
+        return state
+    }
+'
+
 # slurm_read FILE IDS: convert the output of squeue in FILE to the lines that scheduler_list
 # prints. IDS are the ids of jobs on other clusters. Each of these jobs gets a line, even
 # if it is missing in FILE. The ids of jobs on the queue's cluster are not passed, because the
@@ -60,7 +73,7 @@ slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 # job or a job array is running if at least one component or task is running. For an array
 # that tej has submitted, a line for each task follows.
 slurm_read() {
-    awk -F'|' -v asked="$2" '
+    awk -F'|' -v asked="$2" "$slurm_words"'
         # note(ID, TITLE): store the state of one line of squeue. If ID has several lines, one
         # for each component or task, the state with the highest rank is used.
         function note(id, title,    now) {
@@ -70,7 +83,7 @@ slurm_read() {
             if (id in best && rank[now] + 0 <= rank[best[id]] + 0) return
             if (!(id in best)) order[++jobs] = id
             best[id] = now
-            said[id] = $2 words[$2]
+            said[id] = describe($2)
             if (now == "queued") said[id] = $3 == "None" ? "" : $3
             if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 ")"
             name[id] = title
@@ -87,11 +100,6 @@ slurm_read() {
             state["CANCELLED"] = "cancelled"
             # STOPPED: `scancel -s STOP` has stopped the processes of the job.
             state["SUSPENDED"] = state["STOPPED"] = "stopped"
-            words["TIMEOUT"] = " (time limit)"
-            words["DEADLINE"] = " (deadline)"
-            words["OUT_OF_MEMORY"] = " (memory limit)"
-            words["NODE_FAIL"] = " (node failure)"
-            words["PREEMPTED"] = " (preempted)"
             rank["running"] = 4
             rank["stopped"] = 3
             rank["queued"] = 2
@@ -146,7 +154,7 @@ slurm_history() {
     # submission.
     latest=$((s_time + 3600 + busy_awaited))
     [ ! -e "$job/requeue" ] && [ "$s_time" != 0 ] || latest=''
-    printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" '
+    printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
         $2 != me || $3 !~ /^[0-9]+$/ || $3 < since || (latest != "" && $3 > latest) { next }
         { last = $1 }
         END {
@@ -158,7 +166,7 @@ slurm_history() {
             if (last ~ /^(PREEMPTED|NODE_FAIL|BOOT_FAIL)/) state = "cut"
             if (last ~ /^REVOKED/) state = "moved"
             if (last ~ /^(PENDING|RUNNING|REQUEUED|SUSPENDED|COMPLETING)/) state = "alive"
-            print state "|" last
+            print state "|" describe(last)
         }'
 }
 
