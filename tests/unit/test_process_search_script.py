@@ -37,6 +37,18 @@ def test_processes_are_found_by_token(shell: Shell, reads_nul: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("reads_nul", ["1", ""])
+def test_variable_with_a_path_marks_no_other_process(
+    shell: Shell, reads_nul: str
+) -> None:
+    lines = f"""{SEARCH} grep_reads_nul={reads_nul}; D=${{unique}}d
+    env -i "X=$(printf '\\n==> /proc/%s/environ <==\\n' $c)" TEJ_JOB_TOKEN=$D sleep 50 & d=$!; all="$all $d"
+    until tr '\\0' '\\n' </proc/$d/environ | grep -q "$D" && read -r name </proc/$d/comm && [ "$name" = sleep ]; do :; done; command sleep 0.02
+    begin_search; has_job $D - - 1; has_job $A - - 2; run_search
+    [ "$pids_1/$pids_2" = "$d /$a " ] || echo "$pids_1/$pids_2, not $d /$a " """
+    assert shell(lines) == ""
+
+
 def test_failed_search_is_not_an_empty_one(shell: Shell) -> None:
     lines = f"""{SEARCH} search_failed() {{ echo failed; }}; say() {{ begin_search; has_job $A - - 1; has_job $B - - 2; run_search; echo "$has_searched"; }}; grep_reads_nul=1
     (cat() {{ :; }}; say); (awk() {{ :; }}; say); (grep() {{ return 3; }}; say); (head() {{ :; }}; say); (say);

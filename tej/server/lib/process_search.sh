@@ -191,9 +191,14 @@ print_own_start() {
 # token of a job. If only one job is wanted, may print only the processes with its token.
 # Returns 1 if the environments cannot be read. The exit status of grep is 2 if it cannot read
 # some of the files, because their processes have ended or belong to other users.
+#
+# Called after print_own_start. The paths of the environments contain the pid of this subshell
+# ("/proc/PID/../N/environ"): `head` prints these paths, and a process that is older than this
+# subshell cannot have the same paths in a variable, for example in the output of `head`.
 print_marked() {
+    near=$proc/${stat%% *}/..
     if [ -z "$grep_reads_nul" ]; then
-        set -- "$proc"/[0-9]*/environ
+        set -- "$near"/[0-9]*/environ
     elif [ "$wanted_count" = 1 ]; then
         set -f
         # shellcheck disable=SC2086 # split into the words of the line
@@ -210,21 +215,21 @@ print_marked() {
         end_split
         return 0
     else
-        paths=$(grep -lsF TEJ_JOB_TOKEN= "$proc"/[0-9]*/environ 2>/dev/null)
+        paths=$(grep -lsF TEJ_JOB_TOKEN= "$near"/[0-9]*/environ 2>/dev/null)
         [ $? -le 2 ] || return 1
         split_lines
         # shellcheck disable=SC2086 # split into paths
         set -- $paths
         end_split
     fi
-    # `head` prints the path of each file before its content if it reads several files. A
-    # variable of a foreign process may contain such a path, but contains no token of a job.
-    # The second /dev/null shows that `head` was not killed before it had read all files.
-    [ $# = 0 ] || head -n 1000000 /dev/null "$@" /dev/null 2>/dev/null | tr '\0' '\n' | LC_ALL=C awk '
-        $0 == "==> /dev/null <==" { seen++ }
-        /^==> \/proc\/[0-9]+\/environ <==$/ {
+    # `head` prints the path of each file before its content if it reads several files. The
+    # second /dev/null shows that `head` was not killed before it had read all files.
+    [ $# = 0 ] || head -n 1000000 "$near/../dev/null" "$@" "$near/../dev/null" 2>/dev/null |
+        tr '\0' '\n' | LC_ALL=C awk -v header="==> $near/" '
+        $0 == header "../dev/null <==" { seen++ }
+        index($0, header) == 1 && / <==$/ {
             split($2, part, "/")
-            pid = part[3]
+            pid = part[5]
         }
         /^TEJ_JOB_TOKEN=[0-9a-f]+$/ { print pid, substr($0, 15) }
         END { exit seen < 2 }'
