@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import base64
 import struct
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tej.transport.paramiko.identity_files import OPENSSH, is_encrypted, read_identities
+from tej.transport.paramiko.key_loading import (
+    KeyUnusable,
+    load_file,
+    load_with_passphrase,
+)
 
 PUBLIC = b"\0\0\0\x0bssh-ed25519..."
 
@@ -65,3 +72,31 @@ def test_public_key_is_read_from_the_file_beside(tmp_path: Path) -> None:
         path.write_text(text, encoding="latin-1")
         (found,) = read_identities([path])
         assert (found.blob, found.private) == (None, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes of files")
+def test_only_a_readable_key_gets_advice_about_permissions(tmp_path: Path) -> None:
+    prompts: list[str] = []
+
+    def why_unusable(path: Path) -> str:
+        def ask(prompt: str) -> str:
+            prompts.append(prompt)
+            return "right"
+
+        (found,) = read_identities([path])
+        load = partial(load_file, path, ())
+        with pytest.raises(KeyUnusable) as caught:
+            load_with_passphrase(str(path), load, ask, encrypted=found.encrypted)
+        return str(caught.value)
+
+    key, notes = tmp_path / "key", tmp_path / "notes"
+    key.write_text(openssh_key(b"aes256-ctr"))
+    notes.write_text("hello")
+    key.chmod(0o644)
+    notes.chmod(0o644)
+    assert "no private key" in why_unusable(notes)
+    assert "chmod" not in why_unusable(tmp_path)
+    assert not prompts
+    # A file with wrong permissions does not count as a wrong passphrase.
+    assert why_unusable(key).endswith(f"(mode 0644): chmod 600 {key}")
+    assert len(prompts) == 1

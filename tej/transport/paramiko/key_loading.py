@@ -73,8 +73,11 @@ def load_file(
     """
     if problem := putty_key_problem(path):
         raise ValueError(problem)
+    data = path.read_bytes()
+    _require_key(data)
+    # The permissions of a file without a key, such as /dev/null, are of no concern.
     _require_private(path)
-    key = parse_key(path.read_bytes(), passphrase)
+    key = parse_key(data, passphrase)
     for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
         # A file of CertificateFile may belong to another key, so compare the public key
         # with the one in the certificate.
@@ -87,14 +90,17 @@ def load_file(
 
 
 def _require_private(path: Path) -> None:
-    """Raise ValueError if other users can read a key file, as ssh does."""
+    """Raise KeyUnusable if other users can read a key file; ssh refuses it, too.
+
+    A ValueError would count as a wrong passphrase.
+    """
     if sys.platform == "win32":
         return
     found = path.stat()
     if found.st_uid == os.getuid() and found.st_mode & 0o077:
-        raise ValueError(
-            f"other users can read it (mode {found.st_mode & 0o777:04o}): "
-            f"chmod 600 {shlex.quote(str(path))}"
+        raise KeyUnusable(
+            f"{path} cannot be used: other users can read it "
+            f"(mode {found.st_mode & 0o777:04o}): chmod 600 {shlex.quote(str(path))}"
         )
 
 
@@ -109,14 +115,19 @@ def _certified(certificate: Path) -> bytes:
     return base64.b64decode(certificate.read_text(encoding="utf-8").split()[1])
 
 
-def parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
-    """Parse a private key in any format that OpenSSH reads or writes."""
+def _require_key(data: bytes) -> None:
+    """Raise ValueError if the content of a key file is no private key of OpenSSH."""
     if b"PRIVATE KEY-----" not in data:
         raise ValueError(
             CONVERT.format("FILE")
             if data.startswith(MAGIC)
             else "it contains no private key in a format of OpenSSH"
         )
+
+
+def parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
+    """Parse a private key in any format that OpenSSH reads or writes."""
+    _require_key(data)
     secret = None if passphrase is None else passphrase.encode()
     if b"OPENSSH PRIVATE KEY" in data:
         private = serialization.load_ssh_private_key(data, secret)
