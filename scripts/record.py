@@ -1,4 +1,4 @@
-"""Recorded sessions of the documentation: runs their commands, and renews their output.
+"""Recorded sessions of the documentation: run their commands, and renew their output.
 
     .venv/bin/python scripts/record.py           # renew docs/sessions.md
     .venv/bin/python scripts/record.py --check   # print the differences, if any

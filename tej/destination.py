@@ -1,4 +1,4 @@
-"""Destination of a connection: parses `user@host:port`, prints it without password."""
+"""Destination of a connection: parse `user@host:port`, and hide the password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diagnosis of a connection (`tej doctor`): checks each step from here to the server.
+"""Diagnosis of a connection (`tej doctor`): check each step from here to the server.
 
 The diagnosis changes nothing on the server.  The output contains no secrets and can be
 pasted into bug reports.

@@ -3,7 +3,7 @@
     Error
     ├── InvalidDestination        the destination cannot be parsed
     ├── InvalidConfiguration      a configuration file has an error
-    ├── InvalidJobId              the id cannot be a directory name
+    ├── InvalidJobId              the id is not a valid directory name
     ├── InvalidJobDirectory       the directory cannot be submitted
     ├── QueueDoesntExist          no queue at that path
     │   └── QueueLinkBroken       a link to a queue is dangling or circular
@@ -76,7 +76,7 @@ class InvalidConfiguration(Error, ValueError):
 
 
 class InvalidJobId(Error, ValueError):
-    """The job id cannot be a directory name on every server."""
+    """The job id is not a valid directory name on every server."""
 
     default = "Invalid job identifier"
 

@@ -1,4 +1,4 @@
-"""Conformance test of a runtime: runs short jobs on a server, one for each outcome."""
+"""Conformance test of a runtime: run short jobs on a server, one for each outcome."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class RuntimeCheck:
         self._begin("running", "echo begun; sleep 600")
         status = self._queue.status("running")
         if status.state is not JobState.RUNNING:
-            raise CheckFailed(f"the job does not run: {status.describe()}")
+            raise CheckFailed(f"the job is not running: {status.describe()}")
         self._kill("running", grace=5)
 
     def _grace(self) -> None:

@@ -1,4 +1,4 @@
-"""bash completion: handles words that contain `@`, `:` or `=`, and directories.
+"""bash completion: handle words that contain `@`, `:` or `=`, and directories.
 
 bash splits the command line at `@`, `:` and `=` before it calls the completion of a
 command, so `local:` and `user@host` arrive as several words.  The script in this module

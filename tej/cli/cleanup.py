@@ -1,4 +1,4 @@
-"""`tej cleanup`: deletes old jobs, like `tej prune`; does nothing without a filter."""
+"""`tej cleanup`: delete old jobs, like `tej prune`, but only with a filter."""
 
 from __future__ import annotations
 

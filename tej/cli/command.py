@@ -290,7 +290,7 @@ def check_runtime(runtime: str) -> None:
 
 
 def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
-    """Return the words of a command as a dictionary, by parameter of the function."""
+    """Return the words of a command by the names of the function's parameters."""
     named: dict[str, Any] = {}
     for position, argument in enumerate(arguments):
         name = argument.strip("[].")

@@ -1,4 +1,4 @@
-"""Confirmation of a deletion: prints what would be lost, and prompts the user."""
+"""Confirmation of a deletion: print what would be lost, and prompt the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Destination argument: decides whether the first word of a command is a destination.
+"""Destination argument: decide whether the first word of a command is a destination.
 
 The destination is the first word, and may be left out if a profile or TEJ_DESTINATION
 sets the destination.  If the first word is ambiguous, the error message shows how to

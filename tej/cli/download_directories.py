@@ -17,7 +17,7 @@ def make_folders(template: str, jobs: Mapping[str, JobStatus]) -> dict[str, str]
 
     `{NAME}` is replaced by the parameter or the label NAME of the job; `{id}` and
     `{name}` by its id and name.  Raises click.UsageError if a job has no value for a
-    field, if a value cannot be a file name, or if two jobs would have the same
+    field, if a value is not a valid file name, or if two jobs would have the same
     directory.
     """
     folders: dict[str, str] = {}
@@ -49,7 +49,7 @@ def _fill(template: str, job_id: str, job: JobStatus) -> str:
         # directory.
         if found in ("", ".", "..") or not re.fullmatch(r"[^/\\\0]*", found):
             raise click.UsageError(
-                f"--into: {field[0]} of job '{job_id}' cannot be a file name: {found!r}"
+                f"--into: {field[0]} of job '{job_id}' is not a file name: {found!r}"
             )
         return found
 

@@ -1,4 +1,4 @@
-"""`--dry-run` of the commands that start a job: prints what would be submitted."""
+"""`--dry-run` of the commands that start a job: print what would be submitted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live table of `tej list --watch`: updates a table of jobs until Ctrl-C."""
+"""Live table of `tej list --watch`: update a table of jobs until Ctrl-C."""
 
 from __future__ import annotations
 

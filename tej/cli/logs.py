@@ -102,7 +102,7 @@ def print_head(job_id: str, jobs: SelectedJobs) -> None:
 
 
 def print_several(readers: dict[str, Logs], jobs: SelectedJobs, as_json: bool) -> int:
-    """Print the output of several jobs; return the highest exit status."""
+    """Print the output of several jobs; return 0, or an error's highest exit status."""
     worst = 0
     if as_json:
         click.echo('{"jobs": [')
@@ -133,10 +133,11 @@ def print_texts(
     empty: str,
     as_json: bool,
 ) -> int:
-    """Print text about each job; return the highest exit status.
+    """Print one log of each job; return an exit status.
 
-    `fetch` returns the text of a job, `key` is the key of the text in JSON, and `empty`
-    is the message for a job without text.
+    `fetch` returns the log of a job, `key` is the key of the log in JSON, and `empty`
+    is the message for a job with an empty log.  The exit status is 0 if all logs were
+    read, or else the highest exit status of an error.
     """
     ids = list(dict.fromkeys(jobs.ids))
     several = len(ids) > 1 or jobs.by_filter

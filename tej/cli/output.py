@@ -41,9 +41,10 @@ def say_line(text: str, *, err: bool = False) -> None:
 
 
 def say_lines(lines: Iterable[str]) -> None:
-    """Print lines that contain no control characters from the server, in one piece.
+    """Print lines with a single write, because a flush after each line is slow.
 
-    The output is flushed once, and not after each of 100,000 lines.
+    Control characters are not escaped (see `say_line`): the caller must have escaped
+    text from the server.
     """
     end_line(err=False)
     click.echo("".join(f"{line}\n" for line in lines), nl=False)

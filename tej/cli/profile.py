@@ -1,4 +1,4 @@
-"""Profile of a command: merges the command line, the environment and the files."""
+"""Profile of a command: merge the command line, the environment and the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests of `tej top`: reads output in lines, starts jobs again, downloads files."""
+"""Requests of `tej top`: read output in lines, start jobs again, download files."""
 
 from __future__ import annotations
 

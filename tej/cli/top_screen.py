@@ -48,7 +48,7 @@ q          quit; the jobs continue to run"""
 
 
 class Update(Message):
-    """Message with a function that the screen calls in its own thread."""
+    """Message that carries a function; the screen calls it in the UI thread."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Configuration files: finds the user's and the project's file, and reads them."""
+"""Configuration files: find the user's and the project's file, and read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of a profile: checks the type and the value of each key in a file."""
+"""Keys of a profile: check the type and the value of each key in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Job directory: finds the files, directories and links that are sent to the server.
+"""Job directory: find the files, directories and links that are sent to the server.
 
 This module checks the whole directory before tej sends anything.
 """

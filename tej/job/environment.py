@@ -15,7 +15,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if not _VARIABLE.match(name):
             raise InvalidJobDirectory(
-                f"'{name}' cannot be an environment variable: a name consists of "
+                f"'{name}' is not a valid environment variable: a name consists of "
                 "letters, digits and '_', and does not begin with a digit"
             )
         if name.startswith("TEJ_JOB_"):

@@ -17,7 +17,7 @@ MAX_JOB_NAME = 64
 def check_job_name(name: str) -> None:
     """Raise InvalidJobDirectory if schedulers would not accept a name."""
     if not _JOB_NAME.match(name):
-        raise InvalidJobDirectory(f"{name!r} cannot be a name{_JOB_NAME_RULE}")
+        raise InvalidJobDirectory(f"{name!r} is not a valid name{_JOB_NAME_RULE}")
     if len(name) > MAX_JOB_NAME:
         raise InvalidJobDirectory(
             f"The job name {name!r} is longer than {MAX_JOB_NAME} characters"

@@ -114,11 +114,11 @@ class Resources:
             yield f"requeue={int(self.requeue)}"
         for module in _as_list("modules", self.modules):
             if not _MODULE.match(module) or module.startswith("-"):
-                raise InvalidJobDirectory(f"{module!r} cannot be the name of a module")
+                raise InvalidJobDirectory(f"{module!r} is not a valid module name")
             yield f"module={module}"
         for option in _as_list("options", self.options):
             if not option or "\n" in option or "\0" in option:
-                raise InvalidJobDirectory(f"{option!r} cannot be a scheduler's option")
+                raise InvalidJobDirectory(f"{option!r} is not a valid scheduler option")
             yield f"option={option}"
 
     def _numbers(self) -> Iterator[str]:
@@ -166,7 +166,7 @@ class Resources:
         ):
             if word is not None:
                 if not form.match(word) or word.startswith("-"):
-                    raise InvalidJobDirectory(f"{word!r} cannot be a {key}")
+                    raise InvalidJobDirectory(f"{word!r} is not a valid {key}")
                 yield f"{key}={word}"
         if self.name is not None:
             check_job_name(self.name)
@@ -184,7 +184,7 @@ class Resources:
                 raise InvalidJobDirectory("`mail_on` needs an address in `mail`")
             return
         if not _NAME.match(self.mail) or self.mail.startswith("-"):
-            raise InvalidJobDirectory(f"{self.mail!r} cannot be a mail address")
+            raise InvalidJobDirectory(f"{self.mail!r} is not a valid mail address")
         yield f"mail={self.mail}"
         yield f"mail_on={','.join(events or ('end', 'fail'))}"
 

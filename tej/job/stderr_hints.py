@@ -1,4 +1,4 @@
-"""Hints for failed jobs: recognizes common mistakes in the stderr of a job."""
+"""Hints for failed jobs: recognize common mistakes in the stderr of a job."""
 
 from __future__ import annotations
 

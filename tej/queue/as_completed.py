@@ -1,4 +1,4 @@
-"""`as_completed`: waits for jobs of several queues, in the order in which they end."""
+"""`as_completed`: wait for jobs of several queues, in the order in which they end."""
 
 from __future__ import annotations
 

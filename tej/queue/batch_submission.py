@@ -29,7 +29,7 @@ class BatchSubmission:
         wants_restart: Callable[[RunResult], bool],
     ) -> None:
         self.pending: dict[RunResult, bool] = {}
-        """The jobs to submit; each value is whether to restart the job if it has
+        """The jobs to submit; the value is true if a job must be restarted after it has
         failed.
 
         When the caller has recorded a job that `submit` has yielded, the caller removes

@@ -1,4 +1,4 @@
-"""Deletion of jobs: sends the request, and reports jobs that were not deleted.
+"""Deletion of jobs: send the request, and report jobs that were not deleted.
 
 The server's `commands/delete` decides whether a job can be deleted, and gives the
 reason if the job cannot be deleted.

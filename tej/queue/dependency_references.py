@@ -1,4 +1,4 @@
-"""References to other jobs in a `JobSpec`: converts them to ids of one queue."""
+"""References to other jobs in a `JobSpec`: convert them to ids of one queue."""
 
 from __future__ import annotations
 

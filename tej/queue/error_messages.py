@@ -1,4 +1,4 @@
-"""Messages of errors about a queue or a job: they name the queue and give advice."""
+"""Error messages about a queue or a job, with the path of the queue and advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a job: lists a directory of a job on the server, without a download."""
+"""Files of a job: list a directory on the server without downloading its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prune: selects and deletes old jobs, by age, number, state and labels."""
+"""Prune: select and delete old jobs, by age, number, state and labels."""
 
 from __future__ import annotations
 

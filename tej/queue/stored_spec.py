@@ -1,4 +1,4 @@
-"""Parameters of existing jobs: reads command, environment and resources from a queue.
+"""Parameters of existing jobs: read command, environment and resources from a queue.
 
 A retry needs the parameters to submit a job again without the original options.  The
 parameters are read from the job's files on the server, which all versions of tej 1

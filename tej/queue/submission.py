@@ -1,4 +1,4 @@
-"""Submission of jobs in batches: uploads new jobs, and finds existing ones."""
+"""Submission of jobs in batches: upload new jobs, and find existing ones."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Submission:
         return found or {job.token: error for job in jobs}
 
     def _prepare(self, jobs: Sequence[PreparedJob]) -> None:
-        """For a large upload, compute the names of its objects in the content store.
+        """Compute the names of a large upload's objects in the content store.
 
         The client sends the names to the server, which replies with the names of the
         missing objects.

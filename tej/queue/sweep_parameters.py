@@ -1,4 +1,4 @@
-"""Sweep parameters: stores a sweep's parameters in existing jobs that the sweep finds.
+"""Sweep parameters: store a sweep's parameters in existing jobs that the sweep finds.
 
 `tej run --env SEED=1` submits the same work as a sweep with the parameter SEED=1, so
 the sweep finds the job.  The fact `parameters` adds the parameters to the description

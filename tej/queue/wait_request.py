@@ -44,7 +44,7 @@ OUTAGE_TIMEOUT = 600.0
 
 
 class Waiter:
-    """A waiting thread or task, with the ends of jobs that it has not received yet."""
+    """A waiting thread or task, and the job ends that it has not received yet."""
 
     def __init__(self, job_ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.pending = set(job_ids)
@@ -158,7 +158,7 @@ class Watcher:
     def waiting(
         self, job_ids: Iterable[str], wake: Callable[[], object] = lambda: None
     ) -> Iterator[Waiter]:
-        """Context that waits for jobs; `collect` returns the ends of the jobs.
+        """Wait for jobs while the context is open; `collect` returns the ended jobs.
 
         When a job ends, the background thread calls `wake`, which must return
         immediately.  Entering the context and calling `collect` never wait for the

@@ -1,4 +1,4 @@
-"""Timeout of a wait: checks the value, and makes the error WaitTimeout."""
+"""Timeout of a wait: check the value, and make the error WaitTimeout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# Diagnosis of the server for `tej doctor`: prints one line NAME, tab, STATE, tab, TEXT
+# Diagnosis of the server for `tej doctor`: print one line NAME, tab, STATE, tab, TEXT
 # per check. $1 is the path of the queue. The diagnosis changes nothing on the server.
 # shellcheck shell=sh
 

@@ -4,8 +4,9 @@
 # session does not end the wrapper. The wrappers of several jobs are subshells of this
 # shell, because a subshell starts faster than a new shell that loads the library. The
 # shell that started the wrappers ends after its last wrapper.
-# With --heartbeat PID START instead of further ids, run_detached.sh writes the heartbeat of
-# the job in the working directory, whose wrapper is the process PID (resume_heartbeat).
+# With --heartbeat PID START in place of further ids, run_detached.sh only writes the heartbeat
+# of job ID. PID and START are the pid and the start time of the job's wrapper (resume_heartbeat).
+# HERE is the directory of the installed scripts.
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -19,7 +20,8 @@ find_end_signal
 
 no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
 
-# search_failed: a job whose processes cannot be listed counts as alive.
+# search_failed: called if the processes cannot be listed. Does nothing, so that the job counts
+# as alive.
 search_failed() { :; }
 
 # report_failure: EXIT trap for a shell that ends before the script has started. Most

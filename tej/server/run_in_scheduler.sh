@@ -96,8 +96,8 @@ leave_array() {
     done
 }
 
-# watch_session: a background process that writes the heartbeat. When a signal is sent to the
-# whole session, this process also creates the file .heard.SIGNAL. The runner must not forward a
+# watch_session: write the heartbeat, in a background process. When a signal is sent to the whole
+# session, this process also creates the file .heard.SIGNAL. The runner must not forward a
 # recorded signal, because the script has received the signal directly.
 watch_session() {
     begin_sleeps
@@ -203,8 +203,8 @@ end_leftovers() {
     count_pids
 }
 
-# watch_kill_fact: a background process that waits for the fact `kill`, and then sends SIGTERM
-# to all processes in the session. The runner starts watch_kill_fact only if the scheduler
+# watch_kill_fact: wait for the fact `kill`, in a background process, and then send SIGTERM to
+# all processes in the session. The runner starts watch_kill_fact only if the scheduler
 # cannot send SIGTERM.
 watch_kill_fact() {
     until [ -e "$job/kill" ]; do

@@ -1,4 +1,4 @@
-"""Server scripts: reads the shell scripts to send or install, and finds runtimes.
+"""Server scripts: read the shell scripts to send or install, and find runtimes.
 
 The scripts are data files beside this module: one for each command, and a folder in
 `runtimes/` for each runtime.  A third-party runtime is a folder, which is given by its

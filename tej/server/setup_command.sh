@@ -1,5 +1,5 @@
-# `tej setup`: replaces an existing queue or link if the user requests it, calls the
-# installer (install_queue.sh), and creates link files to the queue.
+# `tej setup`: replace an existing queue or link if the user requests it, call the
+# installer (install_queue.sh), and create link files to the queue.
 # shellcheck shell=sh
 
 # setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0,

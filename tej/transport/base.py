@@ -41,7 +41,7 @@ class Transport(ABC):
         """
 
     def connect_early(self) -> None:  # noqa: B027 (only ssh can connect without waiting)
-        """After `prepare`, start to log in, without waiting for the server.
+        """Start to log in, after `prepare`, without waiting for the server.
 
         If another process has already logged in, open the session of the first program
         instead.  The caller must call `run` or `close` soon.  Until then, `ssh` may

@@ -1,4 +1,4 @@
-"""Head and tail of a stream: collects a stream of any length in limited memory."""
+"""Head and tail of a stream: collect a stream of any length in limited memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interactive programs on the server: builds the command line of `ssh -t`.
+"""Interactive programs on the server: build the command line of `ssh -t`.
 
 A `Transport` connects a program to pipes, so an editor or a shell cannot use it.  This
 module therefore starts `ssh -t`, through the ControlMaster of the openssh transport if

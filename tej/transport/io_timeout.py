@@ -1,4 +1,4 @@
-"""Timeout of a running program (`io_timeout`): limits the time without any data."""
+"""Timeout of a running program (`io_timeout`): limit the time without any data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""known_hosts files: reads known host keys, and checks the key of a server."""
+"""known_hosts files: read known host keys, and check the key of a server."""
 
 from __future__ import annotations
 

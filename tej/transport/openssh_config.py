@@ -1,4 +1,4 @@
-"""Configuration of the openssh transport: runs `ssh -G`, finds a socket directory."""
+"""Configuration of the openssh transport: run `ssh -G`, find a socket directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared connections of `ssh`: logs in and out, finds the user's ControlMaster."""
+"""Shared connections of `ssh`: log in and out, find the user's ControlMaster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Login process: runs `ssh` until it has logged in and goes to the background."""
+"""Login process: run `ssh` until it has logged in and goes to the background."""
 
 from __future__ import annotations
 

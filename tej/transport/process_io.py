@@ -1,4 +1,4 @@
-"""Process I/O: sends stdin to a running program, and receives its stdout and stderr.
+"""Process I/O: send stdin to a running program, and receive its stdout and stderr.
 
 All transports use this module.  The caller's thread reads stdout, so that the caller's
 sink is called in the caller's own thread.  Two further threads send stdin and collect

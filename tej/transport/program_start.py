@@ -1,11 +1,12 @@
-"""Start of a program on the server: runs COMMAND, and sends the program on stdin.
+"""Start of a program on the server: run COMMAND, and send the program on stdin.
 
 COMMAND is always the same, and every login shell accepts it (sh, bash, zsh, mksh, tcsh,
-fish).  The program follows on standard input, as a line that begins with "tej ".  If
-the program is long, this line only reads the program from the next line
-(`program_block.py`).  The rest of standard input is the program's own input.  COMMAND
-reads the line with `read`, which must not read beyond the end of the line (POSIX).
-Instead of COMMAND, `sh -s` would also read a part of the program's own input.
+fish).  COMMAND executes the first line of standard input that begins with "tej ".  This
+line contains the program.  If the program is long, the program is in the next line, and
+this line contains only the code that reads the next line (`program_block.py`).  The
+rest of standard input is the input of the program.  COMMAND uses `read`, which must not
+read beyond the end of a line (POSIX).  `sh -s` could also read a part of the program's
+input, so tej does not use it.
 
 Start-up files of the login shell run before COMMAND.  Since start-up files may print
 text, tej drops all output before the program's token.  Since start-up files may read

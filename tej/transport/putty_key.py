@@ -10,7 +10,7 @@ MAGIC = b"PuTTY-User-Key-File-"
 CONVERT = (
     "it is in PuTTY's format: convert it with `puttygen {} -O private-openssh -o NEW`"
 )
-"""Reason and advice for a key file, whose path is the field."""
+"""Reason and advice for a key file; the field `{}` is the path of the file."""
 
 
 def putty_key_problem(path: Path) -> str | None:

@@ -273,9 +273,9 @@ def _criterion(name: str, argument: str, lookup: Lookup) -> bool:
 
 
 def _succeeds(command: str) -> bool:
-    """Return whether a command of `Match exec` exits with status 0, as ssh runs it.
+    """Run the command of a `Match exec` line; return whether its exit status is 0.
 
-    ssh uses the user's shell, and on Windows the command processor in `COMSPEC`.
+    Like ssh, use the user's shell, and on Windows the command processor in `COMSPEC`.
     """
     words: list[str] | str = [os.environ.get("SHELL", "/bin/sh"), "-c", command]
     windows = sys.platform == "win32"

@@ -1,4 +1,4 @@
-"""Records of jobs: parses the server's status records, and writes job descriptions."""
+"""Records of jobs: parse the server's status records, and write job descriptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies of the server: finds and parses a reply, and maps exit statuses to errors.
+"""Replies of the server: find and parse a reply, and map exit statuses to errors.
 
 A reply begins after the marker of its request.  A reply consists of words `KEY=VALUE`,
 each of which ends with a NUL; the key `id` begins the record of a job.  The replies to
@@ -120,7 +120,7 @@ class Reply:
         return b"".join(self._parts)
 
     def went_to_stderr(self, done: Completed) -> bool:
-        """Whether the reply is missing because the program's stdout was redirected.
+        """Return whether the reply is missing because of a redirection of stdout.
 
         The marker of the reply has then arrived on stderr.
         """

@@ -1,4 +1,4 @@
-"""Requests to the server: builds one quoted, encoded shell command line for each.
+"""Requests to the server: build one quoted, encoded shell command line for each.
 
 A request consists of the bootstrap script, a verb and the arguments of the verb.  Since
 start-up files may print text before the request runs, the reply begins after a random

@@ -1,4 +1,4 @@
-"""Upload archive: writes jobs and stored objects as one tar stream.
+"""Upload archive: write jobs and stored objects as one tar stream.
 
 The archive has the GNU format and is written in constant memory.  The archive begins
 with the objects that the server does not have.  Each job follows as a directory with

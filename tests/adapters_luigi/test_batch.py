@@ -228,7 +228,7 @@ def test_invalid_tasks_do_not_affect_other_jobs(
         All().run()
     assert "nowhere" in str(caught.value)
     assert "KeyError: 'absent'" in str(caught.value)
-    assert "'1' cannot be an environment variable" in str(caught.value)
+    assert "'1' is not a valid environment variable" in str(caught.value)
     assert sorted(starts.read_text().split()) == ["0", "1", "2"]
     # Luigi first calls `complete()` of the batch.
     more.clear()

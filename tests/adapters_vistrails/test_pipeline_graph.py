@@ -79,7 +79,7 @@ def test_equal_class_names_are_numbered() -> None:
         (lambda: Mesh(size=1, resources={"cpus": 2}), "must be a tej.Resources"),
         (lambda: Total(parts=["a"]).parts.append("b"), "no attribute 'append'"),
         (lambda: Relax(structure=Relax(structure="x")), "exactly one output: name the"),
-        (lambda: Mesh(size=1, name="a b"), "'a b' cannot be the name of a module"),
+        (lambda: Mesh(size=1, name="a b"), "'a b' is not a valid module name"),
         (lambda: Mesh(size=1).nothing, "has no port 'nothing'"),
         (lambda: Pipeline(Relax(), name="p"), "'relax', port 'structure': no value"),
         (lambda: Pipeline([File("x")]), "has no job modules"),

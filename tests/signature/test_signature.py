@@ -286,7 +286,7 @@ def test_invalid_directory_has_no_signature(folder: Path, tmp_path: Path) -> Non
     [
         ({"A": 1}, "variable 'A' must be text, not a value of type int"),
         ({"A": "\ud800"}, "variable 'A' contains characters that cannot"),
-        ({"A b": "1"}, "'A b' cannot be an environment variable"),
+        ({"A b": "1"}, "'A b' is not a valid environment variable"),
     ],
 )
 def test_invalid_environment_has_no_signature(

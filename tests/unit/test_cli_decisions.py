@@ -134,7 +134,7 @@ def test_result_directories_are_distinct_and_inside() -> None:
         make_folders("{LR}", jobs)
     for value in ("", ".", "..", "a/b", "/", "a\\b", "a\0"):
         hostile = {"a": job("a", parameters={"SEED": value})}
-        with pytest.raises(click.UsageError, match="cannot be a file name"):
+        with pytest.raises(click.UsageError, match="is not a file name"):
             make_folders("{SEED}", hostile)
     assert make_folders("{id}", {"a b": job("a b")}) == {"a b": "a b"}
 

@@ -67,6 +67,8 @@ script=script' '#SBATCH --time=5' job | sed 's,/[^ ]*/tej/server,H,g'; say 'opti
         "exec /bin/sh 'H/run_in_scheduler.sh' 'Q' 'job' 'H' slurm TOKEN ''",
         "runtime=slurm",
         "why=it requests a job array (-a): submit the jobs one by one",
-        *("runtime=slurm", "why='x' cannot be the nodes of a job", "runtime=slurm"),
+        "runtime=slurm",
+        "why='x' is not a valid value of the resource 'nodes'",
+        "runtime=slurm",
         *("quit 20 Cannot write to 'Q/tmp'", "runtime=slurm"),
     ]

@@ -10,8 +10,8 @@ from tej.job.environment import check_environment
     ("name", "value", "why"),
     [
         ("1A", "", "does not begin with a digit"),
-        ("A-B", "", "cannot be an environment variable"),
-        ("A\n", "", "cannot be an environment variable"),
+        ("A-B", "", "is not a valid environment variable"),
+        ("A\n", "", "is not a valid environment variable"),
         ("TEJ_JOB_ID", "", "set by tej itself"),
         ("A", 1, "not a value of type int"),
         ("A", "a\0b", "contains a NUL"),

@@ -114,7 +114,11 @@ def test_correct_runtime_has_no_fault() -> None:
         ({"ends": {"signal": job("", exit_code=143)}}, 2, "None and signal 15"),
         ({"ends": {"job3": job("", exit_code=2)}}, 3, "should have exit code 3"),
         ({"errors": {"job2": tej.Error("no node")}}, 3, "no node"),
-        ({"now": {"running": "finished"}}, 4, "the job does not run: Job is finished"),
+        (
+            {"now": {"running": "finished"}},
+            4,
+            "the job is not running: Job is finished",
+        ),
         ({"killed": {"running": "running"}}, 4, "the job was not killed"),
         ({"texts": {"tidy": b"begun\n"}}, 5, "did not run exactly once"),
         ({"killed": {"deaf": "lost"}}, 6, "the job was not killed"),

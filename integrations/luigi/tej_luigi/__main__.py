@@ -1,4 +1,4 @@
-"""`python -m tej_luigi`: prints the jobs of a pipeline, and fetches or removes results.
+"""`python -m tej_luigi`: print the jobs of a pipeline, and fetch or remove results.
 
     python -m tej_luigi status --module pipeline Summary --walks 20
     python -m tej_luigi fetch  --module pipeline Summary --walks 20

@@ -2,8 +2,8 @@
 
 The cache of a job's results is the directory RESULTS/JOB-ID.  The file
 `.tej-results.json` in the cache directory records which attempt of the job produced the
-files.  Cached files are used only if the server reports that the same attempt of the
-job has succeeded.
+files.  Cached files are used only if the job's server reports that the same attempt of
+the job has succeeded.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ResultFiles:
         return [FilePattern(posixpath.normpath(one)) for one in self.patterns]
 
     def _parts(self, name: str) -> Iterator[PurePosixPath]:
-        """For each pattern that matches, yield the file `name` or a directory above it.
+        """Yield, for each matching pattern, the file `name` or a directory above it.
 
         `.tej-results.json` lists only files, so a fetched directory is found as the
         directory above a listed file.

@@ -175,7 +175,7 @@ class _Batch:
 
 
 def submit(request: tej.Run, guard: CancellationGuard, artifacts: JobArtifacts) -> None:
-    """Start or find one job; raise the batch's error if the job cannot be started."""
+    """Start or find one job; raise the job's error if the job cannot be started."""
     batch = _Batch([request], guard, artifacts, fetch=False)
     batch.core.start()
     (result,) = batch.core.results

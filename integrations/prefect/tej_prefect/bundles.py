@@ -104,7 +104,7 @@ def tej_flow(
 
 
 def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
-    """Return the work pool, with the directory `spool` as storage if it has none."""
+    """Return the work pool; a pool without storage gets the directory `spool`."""
     if pool.storage_configuration.bundle_upload_step is not None:
         return pool
     storage = WorkPoolStorageConfiguration(

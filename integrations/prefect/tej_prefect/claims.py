@@ -236,7 +236,7 @@ class _Own:
 
 
 class Claims:
-    """Writes the claims of this process, and renews each claim in its own thread.
+    """Writes the claims of this process, and renews each claim in a separate thread.
 
     A claim is renewed until its flow run has ended or `withdraw` is called.  If one
     thread renewed all claims, a server that does not reply would delay the heartbeats

@@ -1,4 +1,4 @@
-"""Concurrency lease of a deployment: renewed while a flow run's job is pending."""
+"""Concurrency lease of a deployment: renew it while a flow run's job is pending."""
 
 from __future__ import annotations
 

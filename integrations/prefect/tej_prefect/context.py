@@ -140,7 +140,7 @@ def asynchronous(
 
 
 def is_exiting() -> bool:
-    """Return whether the interpreter exits, so that threads must not use the API.
+    """Return whether the interpreter is exiting: threads must then not use the API.
 
     Without an API URL, Prefect starts a temporary server, and stops the server when the
     interpreter exits.  A later request would start another server, which no process

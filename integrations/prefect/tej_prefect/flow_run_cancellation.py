@@ -1,4 +1,4 @@
-"""Cancellation of a flow run: kills the jobs of its tasks, or leaves them running.
+"""Cancellation of a flow run: kill the jobs of its tasks, or leave them running.
 
 The jobs of a cancelled flow run are killed, unless other flow runs have claimed the
 same jobs.  If the process of a flow run crashes or is interrupted, its jobs continue to
@@ -202,7 +202,7 @@ class CancellationGuard:
         self.logger = run_logger()
         self.submitting: TejDestination | None = None
         """Destination of a submission in progress.  Jobs may have started at this
-        destination although the server has not yet replied with their ids."""
+        destination although its server has not yet replied with their ids."""
         self._stop = stop
         self._jobs: dict[tuple[str, str], JobRecord] = {}
         """The jobs that have not ended, by their place and id."""
@@ -224,7 +224,7 @@ class CancellationGuard:
                 claims.add(self.run.flow_run_id, queue, stage, [*some])
 
     def remove(self, record: JobRecord) -> None:
-        """Remove a job that has ended, because a cancellation must not kill the job."""
+        """Forget a job that has ended, so that a cancellation does not kill the job."""
         self._jobs.pop(_key(record), None)
 
     def kill(self, records: Iterable[JobRecord]) -> KillCounts:

@@ -203,7 +203,7 @@ class JobFollower:
         return found
 
     async def read_flow_run(self) -> FlowRun | None:
-        """Read the flow run when Prefect's API replies; return None if deleted."""
+        """Return the flow run when Prefect's API replies; None if it was deleted."""
         while True:
             try:
                 return await self._worker.client.read_flow_run(self._flow_run.id)

@@ -132,7 +132,7 @@ class TejJobRun(JobRecord, JobRun[JobResult]):
         self.job.delete()
 
     async def await_for_completion(self, timeout: float | None = None) -> None:
-        """Asynchronous form of `wait_for_completion`."""
+        """Wait like `wait_for_completion`, without blocking the event loop."""
         stop = threading.Event()
         await in_thread(lambda: self.wait(timeout, stop=stop), stop)
 
@@ -317,7 +317,7 @@ class TejJob(JobBlock[JobResult]):
         return self.model_copy(update=update) if update else self
 
     def request(self) -> tej.Run:
-        """Return a `tej.Run` of the job, whose `key` is a handle without a job id."""
+        """Return a `tej.Run` of the job; its `key` is a handle without a job id."""
         handle = TejJobRun(
             self.destination,
             self.job_id or "",

@@ -208,7 +208,7 @@ def emit_end(
     """Emit the event of a job that has ended, with its exit code and the reason.
 
     If several processes report the same end for the same flow run, for example two
-    workers that have taken over the flow run, the server records one event.
+    workers that have taken over the flow run, Prefect's server records only one event.
     """
     failed = status.state is tej.JobState.FINISHED and not status.succeeded
     kind = "failed" if failed else status.state.value

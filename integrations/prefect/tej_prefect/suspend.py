@@ -185,7 +185,7 @@ def _kill_rows(
 ) -> KillCounts:
     """Kill a cancelled flow run's jobs, except those claimed by other flow runs.
 
-    `suspended` is whether the flow run was cancelled while it was suspended.
+    `suspended` is true if the flow run was cancelled while it was suspended.
     """
     counts = KillCounts()
     killed: list[Row] = []

@@ -211,7 +211,7 @@ def end_earlier_jobs(
     A user or an automation may retry a flow run whose job has not ended.  Without this
     function, two jobs would execute the same flow run.  Each earlier job has
     `CANCEL_GRACE` seconds to end by itself, and is then killed.  A killed job may still
-    run if the server has not carried out the kill yet.
+    run if the job's server has not carried out the kill yet.
     """
     number = flow_run.run_count
     jobs = jobs_of(queue, flow_run, UNENDED_STATES) if number else []
@@ -310,7 +310,7 @@ def needs_process(flow_run: FlowRun) -> bool:
     if state is None:
         return False
     if state.type is StateType.SCHEDULED:
-        # No worker starts a flow run that waits in its own process for a retry.
+        # No worker starts a flow run whose process waits for the retry.
         in_process = flow_run.empirical_policy.retry_type == "in_process"
         return in_process and state.name == AWAITING_RETRY
     if state.type is StateType.PAUSED:

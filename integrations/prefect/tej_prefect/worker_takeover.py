@@ -1,4 +1,4 @@
-"""Takeover of flow runs: finds the flow runs whose worker has died.
+"""Takeover of flow runs: find the flow runs whose worker has died.
 
 A worker takes over the flow runs of its work pool that no live worker continues.
 """

@@ -67,7 +67,11 @@ class AssembleDirectoryMixin(_Mixed):
         # type: (str, str, str) -> None
         parts = name.split("/")
         if not all(parts) or ".." in parts or "." in parts:
-            raise fail(self, "A port cannot be a file called '%s'" % name)
+            raise fail(
+                self,
+                "Input port '%s': rename the port to a relative path without empty "
+                "parts, '.' and '..'" % name,
+            )
         target = os.path.join(folder, *parts)
         if not os.path.isdir(os.path.dirname(target)):
             os.makedirs(os.path.dirname(target))

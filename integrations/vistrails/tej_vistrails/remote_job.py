@@ -1,4 +1,4 @@
-"""Job handles: passed between modules; VisTrails uses them to check whether jobs ended.
+"""Job handles.  Modules exchange handles, and VisTrails polls them for ended jobs.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """

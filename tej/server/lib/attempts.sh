@@ -1,17 +1,17 @@
-# Attempts of a job: archives a failed job in `attempts`, before the job is retried with the
+# Attempts of a job: archive a failed job in `attempts`, before the job is retried with the
 # same id. Sourced by commands/submit, which defines `refuse`, $token and $mode.
 # shellcheck shell=sh
 
-# refuse_living: print an error if the job to be retried shows signs of life. Returns 1
-# if the job shows no signs of life.
+# refuse_living: check whether the job to be retried shows signs of life. If it does, prints
+# an error as the reply for the job.
 refuse_living() {
     has_sign_of_life || return 1
     refuse 5 "Job '$id' is $state, but $sign: kill it before it is retried"
 }
 
 # archive_failed: archive the failed job that print_existing found before the upload.
-# Returns 0 if another client archives the job first; the reply is then the job that the
-# other client starts. Returns 1 if the job cannot be archived.
+# Returns 0 if this client has archived the job, or if another client has archived or removed
+# the job first. Returns 1 if the job cannot be archived.
 archive_failed() {
     eval "failed=\${failed_$token-}"
     turns=0

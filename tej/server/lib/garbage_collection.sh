@@ -1,4 +1,4 @@
-# Garbage collection in a queue: removes the directories of interrupted uploads and removals from
+# Garbage collection in a queue: remove the directories of interrupted uploads and removals from
 # `incoming`, and the objects of the content store (content_store.sh) that no job uses.
 # shellcheck shell=sh
 

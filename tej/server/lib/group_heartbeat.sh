@@ -105,8 +105,8 @@ take_heartbeat() {
     continue_heartbeat "$1" "$2"
 }
 
-# replace_heartbeat PID START: write the heartbeat of the job in the working directory,
-# whose heartbeat process was killed.
+# replace_heartbeat PID START: write the heartbeat of the job in the working directory, in
+# place of the job's heartbeat process, which was killed.
 replace_heartbeat() {
     job=.
     read_facts

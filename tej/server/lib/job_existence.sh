@@ -1,4 +1,4 @@
-# Existence of a job: finds the directory of a job, and distinguishes a job that does not exist
+# Existence of a job: find the directory of a job, and distinguish a job that does not exist
 # from a job that cannot be read.
 # shellcheck shell=sh
 

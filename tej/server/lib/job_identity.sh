@@ -1,4 +1,4 @@
-# Identity of a job: checks whether a directory in `jobs` still belongs to the same job. Another
+# Identity of a job: check whether a directory in `jobs` still belongs to the same job. Another
 # client may remove or archive a job, and submit another job with the same id (retry).
 # shellcheck shell=sh
 

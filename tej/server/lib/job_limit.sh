@@ -1,4 +1,4 @@
-# Job limit of a queue, and its waiting list: starts a job immediately, or lets the job
+# Job limit of a queue, and its waiting list: start a job immediately, or let the job
 # wait until the limit allows its start (this file) or until the jobs that it needs have
 # ended (dependencies.sh). No daemon is needed: every wrapper that ends, and every client
 # that uses the queue, starts the jobs that may start now.

@@ -142,8 +142,9 @@ check_descendants() {
     done
 }
 
-# count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty. If a wrapper
-# cannot list the processes, sets $left to 1, so that clients count the processes again.
+# count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty. If the last
+# search has failed, the number is unknown, and $left is at least 1: a client counts the processes
+# again (recount) only if $left is not empty.
 count_pids() {
     left=''
     [ -n "$has_searched" ] || left=1

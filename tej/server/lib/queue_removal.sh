@@ -67,7 +67,7 @@ note_unended() {
 }
 
 # has_sign_of_life: check whether a process of the loaded job is or may be alive,
-# independent of the job's state. Sets $sign to a description of the sign of life for
+# regardless of the job's state. Sets $sign to a description of the sign of life for
 # messages. If no process has the job's token, and the end of the job is not recorded,
 # shows_life checks the job.
 has_sign_of_life() {
@@ -82,7 +82,7 @@ has_sign_of_life() {
 
 # has_live_token: check whether a process on this host had the token of the loaded job when
 # the tokens of all processes were read. One search finds the tokens of all jobs. Also
-# returns 0 if a wrapper could not read the tokens.
+# returns 0 if the tokens could not be read ($live_tokens is `unknown`).
 has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=}

@@ -29,7 +29,7 @@ read_resources() {
         case $key in
             nodes | tasks | tasks_per_node | cpus | gpus | walltime | memory | memory_per_cpu)
                 is_number "$value" && [ "$value" != 0 ] || {
-                    why="'$value' cannot be the $key of a job"
+                    why="'$value' is not a valid value of the resource '$key'"
                     return 1
                 }
                 eval "r_$key=\$value"

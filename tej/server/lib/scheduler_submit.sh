@@ -62,8 +62,8 @@ note_requeue() {
     esac
 }
 
-# find_submitted: check whether an earlier submission of $job to the scheduler
-# succeeded. Returns 0 if the earlier submission succeeded or may still succeed.
+# find_submitted: check whether an earlier submission of $job to the scheduler has
+# succeeded or may still succeed.
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0

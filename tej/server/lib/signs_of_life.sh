@@ -7,10 +7,9 @@ heartbeat_timeout=900 # heartbeat age in seconds from which an unreachable job c
 heartbeat_overdue=90  # heartbeat age in seconds from which the heartbeat process counts as dead
 
 # is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
-# (default $heartbeat_timeout). Sets $seen to the age of the last heartbeat in seconds,
-# and $beat to the time of the last heartbeat by the clock of the job's host. Returns 1 if
-# the heartbeat has stopped or never started. Returns 0 if the age of the heartbeat is
-# unknown.
+# (default $heartbeat_timeout). Also returns 0 if the age of the last heartbeat is unknown.
+# Sets $seen to the age in seconds, and $beat to the time of the last heartbeat by the clock
+# of the job's host. Both are '' if unknown.
 is_beating() {
     seen='' beat=''
     [ -f "$job/heartbeat" ] || return 1
@@ -35,7 +34,7 @@ get_last_sign() {
     [ -n "$last_sign" ] || last_sign=$now
 }
 
-# shows_life: check whether a process of the job is or may be alive, independent of the
+# shows_life: check whether a process of the job is or may be alive, regardless of the
 # job's state. The job's facts must have been read before. Sets $sign to a description
 # of the sign of life for messages. A job that shows a sign of life must not be removed
 # or replaced.

@@ -1,4 +1,4 @@
-# Paths in the stage of a job: resolves symbolic links, and refuses paths that point
+# Paths in the stage of a job: resolve symbolic links, and refuse paths that point
 # outside the stage.
 # shellcheck shell=sh
 

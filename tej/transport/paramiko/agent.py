@@ -1,4 +1,4 @@
-"""ssh-agent for paramiko: finds the agent's socket, and uses the agent's keys."""
+"""ssh-agent for paramiko: find the agent's socket, and use the agent's keys."""
 
 from __future__ import annotations
 

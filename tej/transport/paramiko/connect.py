@@ -1,4 +1,4 @@
-"""Connecting with paramiko: opens a socket, checks the host key, and logs in."""
+"""Connecting with paramiko: open a socket, check the host key, and log in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ProxyCommand: runs a program whose stdin and stdout are connected to the server."""
+"""ProxyCommand: run a program whose stdin and stdout are connected to the server."""
 
 from __future__ import annotations
 

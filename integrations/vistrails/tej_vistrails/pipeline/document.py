@@ -1,11 +1,11 @@
-"""Documents of pipelines: loads `.json`, `.yaml` and `.py` files.
+"""Documents of pipelines: load `.json`, `.yaml` and `.py` files.
 
 A JSON or YAML document has these keys:
 
 - `pipeline`: the name, by default the name of the file;
 - `destination` and `queue`: the defaults for the command line;
 - `imports`: Python files with module classes, relative to the document;
-- `modules`: for each name, a dictionary, whose keys are in `document_parser.py`;
+- `modules`: a dictionary for each module; `document_parser.py` defines the keys;
 - `explore`: values for each parameter.
 
 An input is a value, or `{"from": "MODULE.PORT"}` for a connection.  A `.py` file sets

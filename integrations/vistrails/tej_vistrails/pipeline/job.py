@@ -100,7 +100,7 @@ class Job(Module):
 
     @classmethod
     def has_command(cls) -> bool:
-        """Return whether the class has a command; base classes have none."""
+        """Return whether the class has a command, unlike a base class."""
         return bool(cls.command or cls.script)
 
     @classmethod

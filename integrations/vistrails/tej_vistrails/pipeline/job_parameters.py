@@ -1,4 +1,4 @@
-"""Parameters of a job: values of ports that `tej list` shows."""
+"""Parameters of a job: the port values that `tej list` shows."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Module:
     def __init__(self, *, name: str = "", **ports: object) -> None:
         if name and not _NAME.match(name):
             raise PipelineError(
-                f"{name!r} cannot be the name of a module: use letters, digits, _ and -"
+                f"{name!r} is not a valid module name: use letters, digits, _ and -"
             )
         self.__dict__.update(name=name, port_values={})
         for port, value in ports.items():
@@ -123,7 +123,11 @@ class Module:
         self.port_values[port] = self.check_value(self.inputs[port], value)
 
     def get(self, port: str) -> Value:
-        """Return the value of an input port or its default; MISSING if it has none."""
+        """Return the value of an input port, or the default of the port.
+
+        Without a value and a default, return None for an optional type, or else
+        MISSING.
+        """
         found = self.inputs[port]
         if port in self.port_values or found.default is MISSING:
             return self.port_values.get(

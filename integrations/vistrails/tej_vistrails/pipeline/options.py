@@ -200,7 +200,9 @@ def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
 
 
 def exit_status(steps: Mapping[str, Step]) -> int:
-    """Return 0 if all jobs succeeded, 1 failed, 3 not submitted, 5 running."""
+    """Return 0 if all jobs succeeded, 1 if a job failed, 5 if a job is not over yet,
+    or 3 if a job was not submitted.
+    """
     found = {step.state for step in steps.values()}
     if found & {StepState.FAILED, StepState.NOT_STARTED}:
         return FAILURE

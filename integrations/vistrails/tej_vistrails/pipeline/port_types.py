@@ -1,4 +1,4 @@
-"""Types of ports: read from annotations of module classes, and checked for values."""
+"""Types of ports: read the annotations of module classes, and check values."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class PortType:
 
 
 def _exact_float(value: int) -> float:
-    """Return the float that equals `value`; raise TypeError if there is none."""
+    """Return the float that equals `value`; raise TypeError if no float does."""
     with contextlib.suppress(OverflowError):
         if float(value) == value:
             return float(value)

@@ -1,5 +1,5 @@
-# States of jobs under OpenPBS and Torque: reads the state of a job, and the reason for its end,
-# from `qstat -f`. Prints lines ID|STATE|NAME|WORDS.
+# States of jobs under OpenPBS and Torque: read the state of a job, and the reason for its end,
+# from `qstat -f`, and print lines ID|STATE|NAME|WORDS.
 # lib/scheduler_state.sh derives from these states the state that tej reports.
 # shellcheck shell=sh
 
@@ -64,7 +64,7 @@ query_jobs() {
 }
 
 # list_moved: print ID@SERVER for each job that has moved to another PBS server. The job history
-# of the first server contains only that the job has moved, and later that the job is over.
+# of the first server records only the move and, later, the end of the job, without its result.
 # Without job history, qstat itself queries the other server.
 list_moved() {
     [ "$dialect" != openpbs ] || read_qstat "$fresh.all1" 1
@@ -117,7 +117,7 @@ $sought
 # Older versions have no option -w, which prevents the wrapping.
 read_qstat() {
     awk -v dialect="$dialect" -v moved="${2-}" '
-        # flush(): print the line of the job id, whose attributes have been read into value.
+        # flush(): print the line of the job id from its attributes, which value contains.
         function flush() {
             if (id == "") return
             has_moved = value["job_state"] == "M" && value["queue"] ~ /@/

@@ -1,4 +1,4 @@
-# States of jobs under Grid Engine: reads the state of a job, and the reason for its end, from
+# States of jobs under Grid Engine: read the state of a job, and the reason for its end, from
 # qstat and qacct.
 # lib/scheduler_state.sh derives from these states the state that tej reports.
 # shellcheck shell=sh

@@ -1,4 +1,4 @@
-# Clusters of Slurm: selects the cluster on which a command looks for a job.
+# Clusters of Slurm: select the cluster on which a command looks for a job.
 # shellcheck shell=sh
 #
 # The id of a job is NUMBER;CLUSTER, or NUMBER if the job is on the queue's own cluster. This

@@ -1,4 +1,4 @@
-# States of jobs under Slurm: reads the state of a job, and the reason for its end, from squeue
+# States of jobs under Slurm: read the state of a job, and the reason for its end, from squeue
 # and sacct.
 # lib/scheduler_state.sh derives from these states the state that tej reports.
 # shellcheck shell=sh
