@@ -57,7 +57,11 @@ def copy_scripts(folder: Path, patch: pytest.MonkeyPatch) -> None:
 def change_scripts(
     patch: pytest.MonkeyPatch, path: str, *changes: tuple[str, str]
 ) -> None:
-    """Replace the first by the second text of each change in the script at `path`."""
+    """Replace the first by the second text of each change in the script at `path`.
+
+    Call this function before the `RemoteQueue` is made, because the queue takes its
+    scripts when it is made.
+    """
     scripts = server_scripts.built_in()
     text = scripts.files[path]
     for old, new in changes:

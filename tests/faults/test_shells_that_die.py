@@ -275,13 +275,16 @@ def test_death_of_both_sides_during_retry_keeps_the_job(
     assert [one.exit_code for one in queue.attempts(victim.id)] == [3]
 
 
-def test_failed_retry_keeps_the_job(
-    queue: tej.RemoteQueue,
-    victim: Victim,
-    doubles: Doubles,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def short_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time in which a wrapper must start to one second."""
     change_scripts(monkeypatch, "commands/submit", ("native_id 15", "native_id 1"))
+
+
+@pytest.mark.usefixtures("short_start")
+def test_failed_retry_keeps_the_job(
+    queue: tej.RemoteQueue, victim: Victim, doubles: Doubles
+) -> None:
     queue.submit(victim.id, victim.directory, "exit 3")
     wait_until_ended(queue, victim.id)
     real = 'case "$*" in *run_detached.sh*) exit 1 ;; esac; exec "$real" "$@"'
