@@ -123,7 +123,7 @@ class Logs:
         self.status: JobStatus | None = None
         """Status of the job at the time when the files had been read completely; None
         before that time."""
-        self._begun = False
+        self._idle = 0  # attempts since an attempt that has read new content
 
     def read(
         self,
@@ -132,9 +132,10 @@ class Logs:
     ) -> None:
         """Read the files, and pass their content to `emit` in pieces, in this thread.
 
-        After a lost connection, reading resumes where it stopped.  The number of
-        retries is unlimited as soon as any data has arrived, and for followed files as
-        soon as the first login has succeeded.  `on_data` is called for all data from
+        After a lost connection, reading resumes where it stopped.  For followed files,
+        the number of retries is unlimited as soon as the first login has succeeded.
+        For other files, the limit of the retry policy applies to attempts in succession
+        that read no new content.  `on_data` is called for all data from
         the server, at least every 15 seconds.  If `emit` or `on_data` raises an
         exception, the reading ends with that exception.
         """
@@ -143,16 +144,23 @@ class Logs:
         )
 
     def _is_patient(self) -> bool:
-        return self._begun or (self._follow and self._connection.reached)
+        return self._connection.reached and (
+            self._follow or self._idle < self._connection.retries.limit
+        )
 
     def _read_once(
         self, emit: Callable[[Piece], object], on_data: Callable[[], object]
     ) -> None:
-        parser = _OutputParser([*self.positions.values()], emit)
+        self._idle += 1
+
+        def emit_new(piece: Piece) -> None:
+            self._idle = 0
+            emit(piece)
+
+        parser = _OutputParser([*self.positions.values()], emit_new)
 
         def take(data: bytes) -> None:
             on_data()
-            self._begun = self._begun or bool(data)
             parser.take(data)
 
         arguments: list[str] = []

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tej import ConnectionFailed, Retries
 from tej.cli.logs import decoded
 from tej.queue import logs
 from tej.queue.logs import Piece, split_lines
+from tej.queue.retry_policy import with_retries
 
 if TYPE_CHECKING:
     from tej.queue.connection import QueueConnection
@@ -88,19 +90,50 @@ def test_abandoned_thread_ends_with_the_next_keep_alive() -> None:
     assert server.is_over.wait(60)
 
 
-def test_reading_resumes_without_limit_once_data_has_arrived() -> None:
-    class Connection:
-        reached = False
+class LostServer:
+    """A server that sends one byte in each of `good` attempts, then no more."""
 
-    connection = Connection()
+    def __init__(self, good: int, *, reached: bool = True) -> None:
+        self.reached = reached
+        self.retries = Retries(limit=3, first=0, longest=0)
+        self.good = good
+        self.attempts = 0
 
-    def is_patient(*, follow: bool, begun: bool) -> bool:
-        reader = logs.Logs(cast("QueueConnection", connection), "a", [], follow=follow)
-        reader._begun = begun
-        return reader._is_patient()
+    def with_retries(
+        self, attempt: Callable[[int], None], patient: Callable[[], bool]
+    ) -> None:
+        with_retries(self.retries, attempt, patient, lambda: self.reached)
 
-    assert is_patient(follow=False, begun=True)
-    assert not is_patient(follow=True, begun=False)
-    connection.reached = True
-    assert is_patient(follow=True, begun=False)
-    assert not is_patient(follow=False, begun=False)
+    def run_verb(
+        self, _: str, marker: str, *words: str, take: Callable[[bytes], object]
+    ) -> None:
+        self.attempts += 1
+        if self.attempts <= self.good:
+            take(f"{marker} {self.attempts - 1} 1\n.".encode())
+        if self.attempts == 20:
+            raise KeyboardInterrupt
+        raise ConnectionFailed
+
+
+@pytest.mark.parametrize(
+    ("good", "reached", "follow", "attempts"),
+    [
+        (0, True, False, 3),
+        (1, True, False, 4),
+        (9, True, False, 12),
+        (9, True, True, 20),
+        (0, True, True, 20),
+        (0, False, True, 3),
+    ],
+)
+def test_only_following_resumes_without_limit(
+    *, good: int, reached: bool, follow: bool, attempts: int
+) -> None:
+    server = LostServer(good, reached=reached)
+    reader = logs.open_logs(
+        cast("QueueConnection", server), "a", ["stdout"], follow=follow, tail=None
+    )
+    pieces: list[Piece] = []
+    with pytest.raises((ConnectionFailed, KeyboardInterrupt)):
+        reader.read(pieces.append)
+    assert (len(pieces), server.attempts) == (good, attempts)
