@@ -38,13 +38,10 @@ tej_command='
     unset -f hide_environment restore_environment
     unset tej_here tej_command
     . ./on_end_environment
-    # The job may have removed its directory.
-    if cd ./stage 2>/dev/null; then
-        . ../on_end
-    else
-        tej_text=$(cat ./on_end)
-        cd / && eval "$tej_text"
-    fi'
+    # If the job has removed its directory, the command starts in an empty directory. In any
+    # other directory, a command such as `rm -f *` would remove files.
+    cd ./stage 2>/dev/null || { mkdir -p ./on_end_stage && cd ./on_end_stage; } || exit
+    . ../on_end'
 # shellcheck disable=SC2090
 export tej_here tej_command
 $tej_session /bin/sh -c "$tej_command" </dev/null >on_end_log 2>&1 &

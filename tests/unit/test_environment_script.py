@@ -27,7 +27,9 @@ def test_command_of_the_end_runs_with_the_facts_of_the_job(shell: Shell) -> None
     assert shell(lines, "default").splitlines() == [
         *("Q/jobs/a/stage", "a finished 3  Q Q/jobs/a/stage none none set"),
         *("Q/jobs/a/stage", "a killed  9 Q Q/jobs/a/stage none none y"),
-        *("tej: the command of --on-end ended with exit code 4", "/"),
+        "tej: the command of --on-end ended with exit code 4",
+        # The empty directory protects other files from a command such as `rm -f *`.
+        "Q/jobs/a/on_end_stage",
         "a lost   Q Q/jobs/a/stage none none y",
         "tej: the command of --on-end ended with exit code 4",
     ]

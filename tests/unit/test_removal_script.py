@@ -85,6 +85,15 @@ def test_only_one_client_moves_a_job_away(shell: Shell) -> None:
     ]
 
 
+def test_removed_job_is_not_replaced_by_an_older_attempt(shell: Shell) -> None:
+    # The link belongs to a dead client, which has published the job.
+    lines = f"""{QUEUE} mkdir -p attempts/b/1/job; echo 1 >attempts/b/last; ln -s "1 $host $boot $space 1 1" attempts/b/restarting
+    add b; use b; try trash_job; try find_job b; ls jobs attempts/b"""
+    assert shell(lines, "default").splitlines() == [
+        *("b: yes", "b: no", "attempts/b:", "1", "last", "", "jobs:", "a")
+    ]
+
+
 def test_deletion_takes_attempts_and_unused_objects(shell: Shell) -> None:
     names = "take_attempts has_objects delete_job delete_batch find_living_attempt"
     lines = f"""{BATCH}{functions(names, "commands/delete")} unused=''

@@ -22,6 +22,14 @@ restore_interrupted() {
     [ $? = 1 ] && is_absent "$jobs/$1" && restore_attempt "$1"
 }
 
+# restore_all_interrupted: call restore_interrupted for each job that is not in `jobs`.
+restore_all_interrupted() {
+    for entry in "$queue"/attempts/*/restarting; do
+        entry=${entry%/restarting} entry=${entry##*/}
+        [ ! -h "$queue/attempts/$entry/restarting" ] || [ -d "$jobs/$entry" ] || restore_interrupted "$entry" || :
+    done
+}
+
 # restore_attempt ID: move the newest attempt of the job ID, which has no new attempt, back to
 # `jobs`. Returns 1 if there is no such attempt, or if another client has published a new one.
 restore_attempt() {

@@ -84,6 +84,9 @@ cancel_batch() {
 # gone, or if another job has the same id now.
 trash_job() {
     claim_removal || return 1
+    # If the client that published $job has died before it removed this link, find_job would
+    # restore an older attempt after the removal.
+    [ ! -h "$queue/attempts/$id/restarting" ] || rm -f "$queue/attempts/$id/restarting"
     away=$incoming/away.$unique.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then
         end_claim

@@ -7,6 +7,7 @@
 #   on_end              the command, for sh
 #   on_end_environment  the variables of the job, for sh
 #   on_end_started      a directory: a process has started the command
+#   on_end_stage        where the command starts if the job has removed its `stage`
 #   on_end_log          the output of the command
 #
 # The job's wrapper starts the command after it has written `finished`. If the wrapper
