@@ -111,7 +111,7 @@ def command(
     limits_changed = not {"walltime", "memory", "memory_per_cpu"}.isdisjoint(resources)
     for status in retried if not limits_changed else ():
         if hint := limit_hint(status):
-            output.say(hint, err=True)
+            output.say_line(hint, err=True)
     report_outcomes(report, retried, outcomes, only_ids=detach)
     return report.finish()
 
@@ -185,12 +185,16 @@ def why_not(
 
 
 def limit_hint(status: JobStatus) -> str | None:
-    """Return a hint for a job that exceeded a limit, and is retried with this limit."""
+    """Return a hint for a job that exceeded a limit.
+
+    The hint does not say that the job is started again, because the retry may fail.
+    """
     if status.cut_off != "limit":
         return None
+    note = f" ({status.note})" if status.note else ""
     return (
-        f"Job '{status.job_id}' exceeded a limit{status.note and f' ({status.note})'}, "
-        "and is started again with the same limits: --walltime and --memory change them"
+        f"Job '{status.job_id}' exceeded a limit{note}; to change its limits, use "
+        "--walltime and --memory"
     )
 
 

@@ -225,12 +225,15 @@ def test_only_failed_jobs_are_retried() -> None:
         assert type(retry.why_not(queue, "a", status)) is kind
 
 
-def test_retry_with_the_same_limit_is_announced() -> None:
+def test_retry_after_an_exceeded_limit_has_a_hint() -> None:
     status = replace(job("a"), cut_off="limit", note="slurm: TIMEOUT (time limit)")
     hint = retry.limit_hint(status)
     assert hint is not None
-    assert "slurm: TIMEOUT (time limit)" in hint
+    assert "exceeded a limit (slurm: TIMEOUT (time limit)); to change" in hint
     assert "--walltime" in hint
+    hint = retry.limit_hint(replace(status, note=None))
+    assert hint is not None
+    assert "exceeded a limit; to change" in hint
     assert retry.limit_hint(replace(status, cut_off="other")) is None
 
 
