@@ -44,7 +44,7 @@ def load(directory: Path | None = None) -> Config:
 
 
 def user_file() -> Path:
-    """Return the path of the user's file, which need not exist."""
+    """Return the path of the user's configuration file, which need not exist."""
     if os.name == "nt" and os.environ.get("APPDATA"):
         return Path(os.environ["APPDATA"], "tej", "config.toml")
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"

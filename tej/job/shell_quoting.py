@@ -87,7 +87,7 @@ class ShellContext:
 
     def __init__(self, script: str) -> None:
         self._script = script
-        # Stack of open contexts: "" for plain text, "#" for a comment, or the quote.
+        # Stack of open contexts: "" for plain text, "#" for a comment, or a quote mark.
         self._contexts = [""]
         self._heredocs: list[Heredoc] = []
         """Here-documents that start in the current line of the script."""

@@ -33,7 +33,7 @@ logger = logging.getLogger("tej")
 
 
 class Pauses:
-    """For each queue, the pause before the next request after a lost connection."""
+    """The pause of each queue: no requests for some time after a lost connection."""
 
     def __init__(self) -> None:
         self._tries: Counter[RemoteQueue] = Counter()

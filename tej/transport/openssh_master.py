@@ -151,7 +151,7 @@ class Master:
         """Start the login if no ControlMaster runs; returns whether it was started.
 
         The caller calls `ensure` or `cancel` afterwards, because other processes wait
-        until then.  If another process is just logging in, wait for that login, or
+        until then.  If another process is already logging in, wait for that login, or
         return False if `wait` is false.
         """
         if is_alive(self.path):

@@ -167,9 +167,9 @@ recount() {
     count_visible
 }
 
-# count_visible: like count_pids, but if $pids is empty and this account may not see the
-# processes that outlived the script, does not change $left, and sets $elsewhere to the name of
-# this host.
+# count_visible: like count_pids, if this account can see the processes that outlived the script.
+# If $pids is empty and this account may not see them, sets $elsewhere to the name of this host,
+# and does not change $left.
 count_visible() {
     [ -z "$left" ] || [ -n "$pids" ] || sees_processes || {
         note_uncounted "$host"

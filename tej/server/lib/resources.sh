@@ -180,7 +180,7 @@ split_words='
 # the job.
 check_directives() {
     find_directives
-    # Each line after the line `//` is one argument.
+    # Each line after the line `//` is one argument in $r_options.
     requested_options=" $(printf '%s\n' "$directives" // "$r_options" | LC_ALL=C awk -v mark="${directive_marks%% *}" "$split_words"'
         # An option such as -a or -t requests a job array in one scheduler, and has
         # another meaning in another scheduler.

@@ -146,7 +146,7 @@ clear_missed() {
 derive_submission_state() {
     s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    # The fact is the only record of the submitting shell and of the name of a job array.
+    # Only the fact `submitting` contains the submitting shell and the name of a job array.
     [ -n "$s_time" ] || can_read_facts || {
         set_unknown
         return 1

@@ -47,7 +47,7 @@ shows_life() {
     elif is_watched_here; then
         case $life in
             alive) sign="its wrapper runs on $host" ;;
-            # A heartbeat after `lost` would have changed the state.
+            # A heartbeat that is newer than the fact `lost` would have changed the state.
             unsure) [ "$state" = lost ] || ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
         esac
     elif is_beating; then
