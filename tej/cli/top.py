@@ -1,4 +1,7 @@
-"""`tej top`: show the jobs of queues live, with the output of one job."""
+"""`tej top`: show the jobs of queues live, with the output of one job.
+
+The screen, its keys and its refresh interval are in `top_screen.py`.
+"""
 
 from __future__ import annotations
 

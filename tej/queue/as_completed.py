@@ -1,4 +1,7 @@
-"""`as_completed`: wait for jobs of several queues, in the order in which they end."""
+"""`as_completed`: wait for jobs of several queues, in the order in which they end.
+
+`wait_request.py` determines the order of the ends in one queue.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Error messages about a queue or a job, with the path of the queue and advice."""
+"""Error messages about a queue or a job, with the path of the queue and advice.
+
+The first line of a message comes from the server (`server/commands/`).
+"""
 
 from __future__ import annotations
 

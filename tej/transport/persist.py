@@ -1,4 +1,4 @@
-"""Time for which an unused connection of `ssh` stays open (`persist`)."""
+"""Idle time after which an unused connection of `ssh` is closed (`persist`)."""
 
 from __future__ import annotations
 

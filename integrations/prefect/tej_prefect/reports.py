@@ -153,6 +153,8 @@ class JobArtifacts:
         return self._description or (f"{count} tej jobs" if count > 1 else "tej job")
 
     def _rows(self) -> list[Row]:
+        # The table must contain all jobs: `kill_jobs_on_cancellation` (`suspend.py`)
+        # kills the jobs that it reads from the table.
         return [self._row(job, status) for job, status in self._known.items()]
 
     def _row(self, job: JobRecord, status: tej.JobStatus | None) -> Row:

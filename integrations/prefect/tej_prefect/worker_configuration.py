@@ -161,7 +161,10 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
 
     @property
     def resources(self) -> tej.Resources:
-        """The requested resources; raises tej.InvalidJobDirectory if any is invalid."""
+        """The requested resources; raises tej.InvalidJobDirectory if any is invalid.
+
+        `tej/job/resources.py` checks and parses the values.
+        """
         return tej.Resources(**self.model_dump(include=RESOURCES))
 
     def warn_if_unreachable(self, address: str, logger: PrefectLogAdapter) -> None:

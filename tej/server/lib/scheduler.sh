@@ -51,7 +51,7 @@
 . "$here/lib/scheduler_commands.sh"
 . "$here/lib/scheduler_job_name.sh"
 . "$here/lib/scheduler_batch_script.sh"
-. "$here/lib/scheduler_qsub_options.sh"
+. "$here/lib/scheduler_mail_and_rerun.sh"
 . "$here/lib/scheduler_cache.sh"
 . "$here/lib/scheduler_state.sh"
 . "$here/lib/scheduler_end_cause.sh"

@@ -1,4 +1,5 @@
-# Options of qsub that PBS and Grid Engine have in common.
+# Options of qsub for mails and for a rerun, which PBS and Grid Engine have in common. The other
+# options are in runtimes/pbs/runtime.sh and runtimes/sge/runtime.sh (scheduler_options).
 # shellcheck shell=sh
 
 # mail_and_rerun: add -M, -m and -r to the options of qsub, unless the script sets these
