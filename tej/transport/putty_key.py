@@ -14,8 +14,14 @@ CONVERT = (
 
 
 def putty_key_problem(path: Path) -> str | None:
-    """Return why a key file cannot be used, or None if it has another format."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(len(MAGIC)) == MAGIC:
-            return CONVERT.format(shlex.quote(str(path)))
+    """Return why a key file cannot be used, or None if it has another format.
+
+    The path may come from the server, because the server's banner is a part of the
+    output of `ssh`.  Only a regular file is read: a terminal or a pipe could block.
+    """
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(MAGIC)) == MAGIC:
+                    return CONVERT.format(shlex.quote(str(path)))
     return None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from tej import AuthenticationFailed, ConnectionFailed, HostKeyRejected
@@ -187,3 +191,26 @@ def test_failure_names_the_failing_jump_host(stderr: str, words: str) -> None:
     )
     with pytest.raises(ConnectionFailed, match=words):
         raise connection_error(config, 30, 255, stderr.encode())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes")
+def test_only_a_regular_file_is_read_for_advice(tmp_path: Path) -> None:
+    """The banner of a server can name any path, such as the terminal."""
+    key, pipe = tmp_path / "key", tmp_path / "pipe"
+    text = b"PuTTY-User-Key-File-3: ssh-ed448\n"
+    key.write_bytes(text)
+    os.mkfifo(pipe)
+    # Opened for reading, too, so that the test would not block.
+    descriptor = os.open(pipe, os.O_RDWR)
+    try:
+        os.write(descriptor, text)
+        message = str(
+            failure(
+                f'Load key "{key}": invalid format\nLoad key "{pipe}": invalid format\n'
+                "me@lab: Permission denied (publickey)."
+            )
+        )
+    finally:
+        os.close(descriptor)
+    assert f"{key} cannot be used: it is in PuTTY's format" in message
+    assert f"{pipe} cannot be used" not in message
