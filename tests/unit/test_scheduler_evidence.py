@@ -88,8 +88,18 @@ def test_end_recorded_during_the_query_decides(
     runtime_ask() {{ echo '9 {end}' >"$job/finished"; }}; look_up() {{ listed_state={listed} reason=x; }}
     load_job a; echo "$state/$cut_off/$note"; ls "$job/reason" 2>/dev/null || :"""
     assert shell(lines) == f"{state}//\n"
-    lines = "state='?'; record_cut_off; echo $state; ls $job/reason 2>/dev/null || :"
-    assert shell(lines) == f"{state}\n"
+    lines = "state='?' note=gone; record_cut_off; echo $state/$note; ls $job/reason 2>/dev/null || :"
+    assert shell(lines) == f"{state}/\n"
+
+
+def test_end_recorded_during_the_query_is_not_lost(shell: Shell) -> None:
+    """Only the scheduler knows the cause of the end."""
+    lines = f"""{GONE} echo "$now h b s 1 1" >"$job/submitted"; echo slurm 5 >"$job/native_id"; echo 6 h 1 1 >"$job/started"
+    echo "$((now - 99)) unknown $now" >"$job/missed"; touch -d "@$((now - 99))" "$job/missed" "$job/submitted"
+    runtime_ask() {{ listed_at=$((now + 9)); }}; look_up() {{ listed_state=unknown reason=''; }}; scheduler_has() {{ return 1; }}
+    ask_history() {{ listed=''; [ ! -e "$job/finished" ] || listed='limit|TIMEOUT'; echo "$now signal 15 ask 0" >"$job/finished"; }}
+    load_job a; echo "$state/$cut_off/$note/$evidence"; cat "$job/lost" 2>/dev/null || :"""
+    assert shell(lines) == "finished/limit/slurm: TIMEOUT/\n"
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,9 @@ restore_interrupted() {
 
 # restore_all_interrupted: call restore_interrupted for each job that is not in `jobs`.
 restore_all_interrupted() {
-    for entry in "$queue"/attempts/*/restarting; do
-        entry=${entry%/restarting} entry=${entry##*/}
+    # A pattern */restarting would not match the link in yash, because its target does not exist.
+    for entry in "$queue"/attempts/*; do
+        entry=${entry##*/}
         [ ! -h "$queue/attempts/$entry/restarting" ] || [ -d "$jobs/$entry" ] || restore_interrupted "$entry" || :
     done
 }

@@ -37,14 +37,14 @@ take_lock() {
     lock=$1
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
-    [ $? = 1 ] && mv "$lock" "$lock.$self" 2>/dev/null || return 1
+    [ $? = 1 ] && mv "$lock" "$lock.$self.$unique" 2>/dev/null || return 1
     # Another process may have removed and acquired the lock before this `mv`. If so,
     # `mv` has moved the lock of the other process, and the lock is moved back.
-    moved=$(ls -ld "$lock.$self" 2>/dev/null)
+    moved=$(ls -ld "$lock.$self.$unique" 2>/dev/null)
     if [ "${moved#*" -> "}" != "$holder" ]; then
-        mv "$lock.$self" "$lock"
+        mv "$lock.$self.$unique" "$lock"
         return 1
     fi
-    rm -f "$lock.$self"
+    rm -f "$lock.$self.$unique"
     ln -s "$now $who" "$lock" 2>/dev/null
 }

@@ -82,7 +82,9 @@ cause_in_log() {
 # long before this request. If the wrapper has recorded meanwhile that the script ended by
 # itself, the recorded end is kept.
 record_cut_off() {
+    earlier_note=$note note=''
     ! { read_end && [ "$state" != '?' ]; } || return 0
+    note=$earlier_note
     get_time
     in_same_job put_first reason "$now $listed_state $runtime: $reason"
     last_sign=$now

@@ -248,10 +248,12 @@ mark_killed() {
 # once for all jobs.
 derive_state() {
     while [ "$state" = '?' ]; do
+        known_end=$ended
         runtime_ask "$native"
         runtime_derive_state
-        # If the runtime has not set a state, the facts contradict each other.
-        [ "$state" != '?' ] || state=lost evidence="${note:-its facts contradict each other}" note=''
+        # If the end was recorded during the query (mark_lost), ask the scheduler for its cause.
+        # If the runtime has not set a state otherwise, the facts contradict each other.
+        [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its facts contradict each other}" note=''
         # Another client may have replaced the job while its state was derived.
         is_same_job || read_facts
     done
