@@ -42,7 +42,7 @@ def test_short_commands_write_only_their_facts(shell: Shell) -> None:
         *("quit 3 No job 'gone'", "quit 22 Job 'a' was submitted without --on-end"),
         *(
             "out",
-            "quit 20 Cannot write to 'Q'",
+            "quit 20 Cannot write to 'Q/max_running'",
             "tend",
             "head",
             "head",

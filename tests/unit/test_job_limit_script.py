@@ -45,11 +45,13 @@ def test_limit_is_written_only_by_its_owner(shell: Shell) -> None:
     lines = f"""{QUEUE} tend_queue() {{ echo tend; }}; count_running_jobs() {{ echo count; }}
     say() {{ set_limit "$1" || echo failed; cat max_running; ls -l max_running | cut -c1-10; ls incoming; }}
     umask 0; say 3; rmdir running; say 4; shared=1; say 5; set_limit 0; ls; shared=''
-    chmod() {{ return 1; }}; set_limit 6 || [ -e max_running ] || echo none; set_limit 0"""
+    chmod() {{ return 1; }}; set_limit 6 || [ -e max_running ] || echo none; set_limit 0
+    unset -f chmod; mkdir max_running; set_limit 7 || echo failed; ls max_running incoming"""
     assert shell(lines, "default").splitlines() == [
         *("count", "tend", "3", "-rw-r--r--", "tend", "4", "-rw-r--r--"),
         *("tend", "5", "-rw-rw-rw-", "tend", "incoming", "jobs", "scheduler"),
         *("version", "waiting", "none", "tend"),
+        *("failed", "incoming:", "", "max_running:"),
     ]
 
 

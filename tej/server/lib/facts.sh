@@ -52,13 +52,19 @@ read_clock() {
     ! is_number "$now" || ! read_centiseconds || clock_date=$now clock_uptime=$centiseconds
 }
 
+# replace_file FRESH PATH: rename the file FRESH to PATH. Returns 1 if PATH is a directory,
+# because `mv` would move FRESH into the directory and succeed.
+replace_file() {
+    [ ! -d "$2" ] && mv -f "$1" "$2"
+}
+
 # put FACT WORDS...: write the fact FACT atomically, by a rename. Returns 1 if the fact
 # cannot be written.
 put() {
     fact_name=$1
     shift
     printf '%s\n' "$*" >"$job/.$fact_name.$self.$unique" &&
-        mv -f "$job/.$fact_name.$self.$unique" "$job/$fact_name" && return 0
+        replace_file "$job/.$fact_name.$self.$unique" "$job/$fact_name" && return 0
     rm -f "$job/.$fact_name.$self.$unique"
     return 1
 }

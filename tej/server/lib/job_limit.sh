@@ -66,7 +66,10 @@ set_limit() {
     fresh=$incoming/max_running.$unique
     printf '%s\n' "$1" >"$fresh" &&
         { [ -n "${shared-}" ] || chmod go-w "$fresh"; } &&
-        mv -f "$fresh" "$queue/max_running" || return
+        replace_file "$fresh" "$queue/max_running" || {
+        rm -f "$fresh"
+        return 1
+    }
     # The jobs that were started without a limit are not in `running`. If `running` does
     # not exist yet, enqueue counts these jobs.
     [ ! -d "$queue/running" ] || count_running_jobs

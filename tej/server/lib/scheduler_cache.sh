@@ -211,7 +211,7 @@ ask_scheduler() {
             return
         }
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
-    fi && mv -f "$fresh" "$queue/scheduler/listing" || {
+    fi && replace_file "$fresh" "$queue/scheduler/listing" || {
         # The listing is not stored if it is truncated, because the missing jobs would
         # be reported as gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"

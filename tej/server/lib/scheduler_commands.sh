@@ -25,7 +25,7 @@ find_program() {
 # queue's directory `scheduler`.
 note_setup() {
     make_queue_directory scheduler
-    printf '%s\n' "$2" >"$queue/scheduler/.$1.$unique" && mv -f "$queue/scheduler/.$1.$unique" "$queue/scheduler/$1"
+    printf '%s\n' "$2" >"$queue/scheduler/.$1.$unique" && replace_file "$queue/scheduler/.$1.$unique" "$queue/scheduler/$1"
 }
 
 # read_setup NAME: set $noted to the recorded property NAME of the scheduler, or to '' if
