@@ -120,7 +120,8 @@ def test_garbage_is_removed_and_rooms_have_owners(shell: Shell) -> None:
     lines = f"""{STORE} mkdir "incoming/up.$$"; make_room up; echo "$?"; rmdir "incoming/up.$$"; [ "$(cat "$room/.owner")" = "$who" ] && echo owned
     ls incoming; try() {{ make_room up 2>/dev/null || echo "no $(ls incoming)"; }}
     rm -r incoming; : >incoming; make_room up 2>/dev/null; echo "$?"; rm incoming; mkdir -p incoming/old/d incoming/used
-    is_abandoned() {{ [ "${{1##*/}}" = old ]; }}; : >incoming/file; collect_garbage; echo "$?"; ls incoming
+    mkdir incoming/empty incoming/fresh; : >incoming/used/.x; touch -d '11 minutes ago' incoming/empty incoming/used; touch -d '9 minutes ago' incoming/fresh
+    is_abandoned() {{ o_host=''; [ "${{1##*/}}" = old ]; }}; : >incoming/file; collect_garbage; echo "$?"; ls incoming
     mkdir -p room/d; tries=0; rm() {{ tries=$((tries + 1)); [ "$tries" -gt "$failures" ] && command rm "$@"; }}
     find() {{ echo find "$@" | sed "s,$queue,Q,"; }}; unremoved=''
     for failures in 0 1 2; do tries=0; mkdir -p room; remove "$queue/room"; echo "$? $unremoved" | sed "s,$queue,Q,"; ls -d room 2>/dev/null; done
@@ -129,6 +130,6 @@ def test_garbage_is_removed_and_rooms_have_owners(shell: Shell) -> None:
     ln -s room link; remove link"""
     found = "find Q/room -type d -exec chmod u+rwx {} ;"
     assert shell(lines).splitlines() == [
-        *("0", "owned", "up.unique", "1", "0", "file", "used"),
+        *("0", "owned", "up.unique", "1", "0", "file", "fresh", "used"),
         *("0 ", found, "0 ", found, "1 Q/room", "room", "rm d", "rm room", "rm link"),
     ]

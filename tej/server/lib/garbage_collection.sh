@@ -64,10 +64,16 @@ remove() {
 }
 
 # collect_garbage: remove the directories of interrupted uploads and interrupted
-# removals from `incoming`.
+# removals from `incoming`. A process that was killed before it wrote `.owner` has left an
+# empty directory, which is removed after 10 minutes.
 collect_garbage() {
     for entry in "$incoming"/*; do
-        [ -d "$entry" ] && is_abandoned "$entry" && remove "$entry" 2>/dev/null
+        [ -d "$entry" ] || continue
+        if is_abandoned "$entry"; then
+            remove "$entry" 2>/dev/null
+        elif [ -z "$o_host" ] && get_age "$entry" && [ "$age" -ge 600 ]; then
+            rmdir "$entry" 2>/dev/null
+        fi
     done
     return 0
 }
