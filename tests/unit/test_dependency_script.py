@@ -188,3 +188,12 @@ def test_job_without_its_inputs_protects_its_source(shell: Shell) -> None:
     assert shell(lines, "default").splitlines() == [
         *("none:", "waits:w", "empty:", "started:", "other:", "over:"),
     ]
+
+
+def test_dependents_of_a_job_without_a_start_name_the_cause(shell: Shell) -> None:
+    lines = f"""{QUEUE} waits b a; waits c b; add d; waits e d; add a; use a
+    say() {{ (end_dependents); echo "$id"; for one in b c e; do [ ! -e "jobs/$one/reason" ] || cut -d' ' -f2- "jobs/$one/reason"; done; }}
+    say; rm -r jobs/a; say; ls dependents"""
+    assert shell(lines, "default").splitlines() == [
+        *("a", "a", "unstarted a could not be started", "unstarted b was killed", "d")
+    ]

@@ -117,7 +117,9 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
     new jobs/b other; start_job() {{ :; }}; : >version; started_together=''
     try start_published; is_closed() {{ :; }}; try start_published
     runtime_start_together() {{ echo "together $*"; }}; kept=' a 1 b 2'; start_together
-    is_closed() {{ return 1; }}; start_together; rm version; start_together"""
+    is_closed() {{ return 1; }}; start_together; rm version; start_together
+    new jobs/w; mkdir -p jobs/w/after dependents/b; : >jobs/w/after/b; echo 'after b' >jobs/w/dependencies
+    : >"dependents/b/$token.w"; new jobs/b; : >version; id=b job=$jobs/b; undo_submit; cut -d' ' -f2- jobs/w/reason"""
     removed = "refuse 20 Job 'b' could not be started and was removed:"
     kept = (
         "refuse 20 Job 'b' could not be started and was not removed, because its files"
@@ -134,6 +136,8 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         f"{kept} its process did not appear on here",
         "b: yes",
         *(f"{removed} the queue is being removed", "b: no", "together a 1 b 2"),
+        f"{removed} the queue is being removed",
+        "unstarted b could not be started",
     ]
 
 

@@ -194,6 +194,18 @@ check_dependency() {
     fi
 }
 
+# end_dependents: end the jobs that wait for the job $id, which could not be started and was
+# removed. Changes $id and $job.
+end_dependents() {
+    [ -d "$queue/dependents/$id" ] && ! find_job "$id" || return 0
+    dep_origin=$id dep_outcome=failed dep_words="$id could not be started" dep_ended=''
+    for dep_other in "$queue/dependents/$dep_origin"/*; do
+        [ ! -f "$dep_other" ] || resolve_dependent "${dep_other##*/}"
+    done
+    for dep_other in $dep_ended; do resolve_dependents "$dep_other"; done
+    await_on_end
+}
+
 # is_restarting ID: check whether a live client is replacing the job ID with a new attempt.
 is_restarting() {
     [ -h "$queue/attempts/$1/restarting" ] && is_locked "$queue/attempts/$1/restarting" 300
