@@ -47,7 +47,7 @@ def notice(testbed: TestBed) -> list[Row]:
     queue.cleanup(kill=True)
     return [
         (
-            "notice of a job's end, median of 30",
+            "delay until the client reports a job's end, median of 30",
             f"{statistics.median(delays):.2f} s",
             "",
             "(aim: below 0.5 s)",

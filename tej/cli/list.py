@@ -124,7 +124,7 @@ def command(
 
 
 def arrange(jobs: Iterable[JobStatus], order: str) -> list[JobStatus]:
-    """Return the jobs in an order of the option `--sort`."""
+    """Return the jobs sorted by `order`, a value of the option `--sort`."""
     return newest_first(jobs) if order == NEWEST else sort_jobs(jobs, order)
 
 

@@ -87,7 +87,7 @@ def make_dependencies(
 
 
 def parse_dependencies(text: str) -> Dependencies:
-    """Return the dependencies in the file `dependencies` of a job on the server."""
+    """Parse `text`, the content of the file `dependencies` of a job."""
     after: list[str] = []
     inputs: dict[str, tuple[str, str]] = {}
     origin = ""

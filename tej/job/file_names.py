@@ -41,7 +41,10 @@ def normalize(name: str) -> str:
 
 
 def fold_case(name: str) -> str:
-    """Return the same text for names that are equal if the file system ignores case."""
+    """Return the case-folded form of a name.
+
+    A file system that ignores case treats two names as equal if their forms are equal.
+    """
     return normalize(unicodedata.normalize("NFD", name).casefold())
 
 

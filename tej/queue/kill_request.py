@@ -1,4 +1,4 @@
-"""Kill of jobs: send the request, and report jobs that were not killed.
+"""Kill request: kill jobs, and report the jobs that were not killed.
 
 The server's `commands/kill` sends the signals.
 """

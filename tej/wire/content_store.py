@@ -194,7 +194,10 @@ def _mode_lines(entries: Iterable[Entry], script: str | None) -> Iterator[str]:
 
 
 def _symbolic(mode: int) -> str:
-    """Return a symbolic mode for chmod, in a form that the umask restricts."""
+    """Return a mode as a symbolic mode for chmod, such as `=rwx,g-w`.
+
+    chmod applies the umask to `=rwx`, because this word names no class of users.
+    """
     words = ["=rwx"]
     for who, shift in (("u", 6), ("g", 3), ("o", 0)):
         missing = "".join(

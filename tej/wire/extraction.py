@@ -93,8 +93,8 @@ class Unpacker:
     ) -> None:
         if ".." in name.parts or name.is_absolute() or "\0" in member.name:
             raise DownloadFailed(
-                f"The server sent '{printable(name)}', which is outside the "
-                "directory; the file was refused"
+                f"The server sent a file with the name '{printable(name)}', which is "
+                "not a path inside the destination directory; the file was refused"
             )
         target = self.place(name)
         if self.windows and not all(map(is_allowed_on_windows, name.parts)):

@@ -82,7 +82,7 @@ class Dialogue:
         self.words: list[bytes] = []
 
     def take(self, data: bytes) -> None:
-        """Process output of the program; this method is the sink of the transport."""
+        """Receive a piece of the program's output; empty `data` marks the end."""
         if not data:
             self._questions.put(None)
             return

@@ -167,7 +167,10 @@ def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
     segments = [(start, length) for start, length in listed if length]
     for start, length in segments:
         if start < end or length < 0 or start + length > member.size:
-            raise _invalid("the map of a sparse file is wrong")
+            raise _invalid(
+                f"the segments of the sparse file '{printable(member.name)}' overlap, "
+                "or exceed its size"
+            )
         end = start + length
     return segments
 

@@ -52,8 +52,8 @@ class JobAttributes(luigi.Task):
     def command(self) -> str | None:
         """Template of the command that the job runs.
 
-        The command is a file of the directory with arguments, or a shell command.  If
-        the value is None, the job runs `start.sh`.
+        The command is either a file in the directory, followed by its arguments, or a
+        shell command.  If the value is None, the job runs `start.sh`.
         """
         return None
 

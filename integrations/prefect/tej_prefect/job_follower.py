@@ -203,7 +203,10 @@ class JobFollower:
         return found
 
     async def read_flow_run(self) -> FlowRun | None:
-        """Return the flow run when Prefect's API replies; None if it was deleted."""
+        """Retry until Prefect's API replies, and return the flow run.
+
+        Returns None if the flow run was deleted.
+        """
         while True:
             try:
                 return await self._worker.client.read_flow_run(self._flow_run.id)

@@ -179,8 +179,8 @@ class TejJob(JobBlock[JobResult]):
     """The text of a script, given in place of a directory. `sh` runs the script, unless
     the text begins with `#!`."""
     command: str | None = None
-    """The command to run in the directory: a file of the directory with arguments, or
-    a shell command; `start.sh` by default."""
+    """The command to run in the directory: either a file in the directory, followed by
+    its arguments, or a shell command; `start.sh` by default."""
     files: list[str] = Field(default_factory=list)
     """Patterns of the files to upload; by default, all files in the directory. If no
     directory is given, the patterns are relative to the current directory."""

@@ -192,7 +192,8 @@ read_ended_jobs() {
                 print id | "cat >&3"
                 next
             }
-            # gawk would write each record by a system call of its own.
+            # Print about 8000 characters at once, because gawk makes a system call for each
+            # `printf`.
             records = records record
             if (length(records) > 8000) {
                 printf "%s", records

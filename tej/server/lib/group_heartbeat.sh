@@ -3,8 +3,9 @@
 # shellcheck shell=sh
 
 # keep_heartbeats ID...: write the heartbeats of the jobs ID... until all of them have
-# ended, or until keep_heartbeats receives SIGTERM. The parent is the shell $$, which has
-# started the wrappers. A wrapper writes the first heartbeat of its job.
+# ended, or until the process that runs keep_heartbeats receives SIGTERM. The parent of this
+# process is the shell $$, which has started the wrappers. A wrapper writes the first heartbeat
+# of its job.
 #
 # Each positional parameter is the id of a job or, once the job has a native id,
 # `ID PID START` (find_wrapper).

@@ -165,8 +165,8 @@ is_gone() {
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check whether this process has the host, boot and pid namespace
-# HOST BOOT SPACE, so that a pid recorded with these words is valid for this process.
+# same_host HOST BOOT SPACE: check whether this process runs on HOST, since the boot BOOT, in the
+# pid namespace SPACE. Elsewhere, a recorded pid may belong to another process.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]

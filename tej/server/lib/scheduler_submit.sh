@@ -188,8 +188,8 @@ adopt_reply() {
     fi
     ! was_killed_unstarted || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
     put_first native_id "$runtime $nid"
-    # The scheduler's reply may contain the cluster of the job. If the job itself has
-    # written native_id, native_id may not contain the cluster.
+    # If the scheduler's reply contains the cluster of the job, replace native_id: the job itself
+    # may have written native_id first, without the cluster.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }

@@ -11,8 +11,8 @@ lengthen_pause() {
     case $pause in 0.1) pause=0.2 ;; *) pause=0.5 ;; esac
 }
 
-# set_next_full COUNT UNATTENDED: set $next_full to the number of the next check that derives
-# the state of all COUNT jobs. The derivation takes about a millisecond for each of the
+# set_next_full COUNT UNATTENDED: set $next_full to the value of $checks at which the states of
+# all COUNT jobs are derived again. The derivation takes about a millisecond for each of the
 # UNATTENDED jobs, and find_attended takes 0.1 milliseconds for each job. Therefore $next_full
 # is later if there are more jobs.
 set_next_full() {
