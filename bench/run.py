@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import date
 
@@ -41,12 +43,19 @@ HEAD = """\
 # Benchmarks
 
 Results of one complete run of `python bench/run.py`: {cpus} cores, {system}, Python
-{python}, {date}. Each time is the best of several runs, except in slow measurements.
-Times differ between machines, so compare the ratios.
+{python}, {date}, with queues and temporary files on {file_system}. Each time is the
+best of several runs, except in slow measurements. Times differ between machines, so
+compare the ratios.
 
 | what | tej | peer | ratio |
 | --- | --- | --- | --- |
 """
+
+
+def read_file_system() -> str:
+    """Return the type of the file system of temporary files, such as `ext4`."""
+    command = ["stat", "-f", "-c", "%T", tempfile.gettempdir()]
+    return subprocess.check_output(command, text=True).strip()
 
 
 def main(names: list[str]) -> None:
@@ -66,6 +75,7 @@ def main(names: list[str]) -> None:
             system=platform.system(),
             python=platform.python_version(),
             date=date.today().isoformat(),
+            file_system=read_file_system(),
         )
         page = ROOT / "docs/benchmarks.md"
         # Other programs measure the overhead of the workflow engines.
