@@ -14,40 +14,6 @@ find_job() {
     [ -d "$job" ] || restore_interrupted "$1" || may_exist
 }
 
-# restore_interrupted ID: restore the job ID if a client has died after it archived the job for a
-# retry and before it published the new attempt. Otherwise the job would seem to be deleted.
-restore_interrupted() {
-    [ -h "$queue/attempts/$1/restarting" ] || return 1
-    is_locked "$queue/attempts/$1/restarting" 300
-    [ $? = 1 ] && is_absent "$jobs/$1" && restore_attempt "$1"
-}
-
-# restore_all_interrupted: call restore_interrupted for each job that is not in `jobs`.
-restore_all_interrupted() {
-    # A pattern */restarting would not match the link in yash, because its target does not exist.
-    for entry in "$queue"/attempts/*; do
-        entry=${entry##*/}
-        [ ! -h "$queue/attempts/$entry/restarting" ] || [ -d "$jobs/$entry" ] || restore_interrupted "$entry" || :
-    done
-}
-
-# restore_attempt ID: move the newest attempt of the job ID, which has no new attempt, back to
-# `jobs`. Returns 1 if there is no such attempt, or if another client has published a new one.
-restore_attempt() {
-    restored='' attempts_path=$queue/attempts/$1
-    { read -r restored <"$attempts_path/last"; } 2>/dev/null
-    is_number "$restored" && [ -d "$attempts_path/$restored/job" ] && mv "$attempts_path/$restored/job" "$jobs/$1" 2>/dev/null || return 1
-    # If another client was first, `mv` has moved the attempt into the other job.
-    if [ -d "$jobs/$1/job" ]; then
-        mv "$jobs/$1/job" "$attempts_path/$restored/job"
-        return 1
-    fi
-    # The next retry uses the number of the attempt again.
-    if [ "$restored" = 1 ]; then rm -f "$attempts_path/last"; else printf '%s\n' "$((restored - 1))" >"$attempts_path/last"; fi
-    rm -f "$attempts_path/restarting"
-    rmdir "$attempts_path/$restored" "$attempts_path" 2>/dev/null || :
-}
-
 # may_exist: check whether the job $job may exist although the shell finds no directory at this
 # path. The parent directory is listed only as a last resort, because a list starts a process.
 # If the queue has disappeared, its file system may be unmounted for a while.

@@ -8,6 +8,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/process_identity.sh"
 . "$here/lib/process_search.sh"
 . "$here/lib/job_existence.sh"
+. "$here/lib/interrupted_retry.sh"
 . "$here/lib/state.sh"
 . "$here/lib/job_identity.sh"
 . "$here/lib/damaged_job.sh"
