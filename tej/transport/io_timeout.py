@@ -26,6 +26,14 @@ def cut_off(reason: str) -> ConnectionFailed:
     return error
 
 
+def no_exit_status(where: str) -> ConnectionFailed:
+    """Return the error for a program that ended without an exit status."""
+    return ConnectionFailed(
+        f"The program on {where} ended without an exit status: a signal ended it, or "
+        "the server reports no exit statuses. Its work may be incomplete"
+    )
+
+
 class IdleTimer:
     """Idle timeout: limits the time in which a program sends and receives no byte."""
 

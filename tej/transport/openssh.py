@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
-from tej.transport.io_timeout import IdleTimer, cut_off
+from tej.transport.io_timeout import IdleTimer, cut_off, no_exit_status
 from tej.transport.local_shortage import is_shortage
 from tej.transport.openssh_config import ConfigQuery, read_config
 from tej.transport.openssh_master import Master, is_alive
@@ -288,11 +288,7 @@ class MasterSession(PipeProcess):
         deadline = time.monotonic() + DYING
         while _may_be_alive(self._connection.master.path):
             if time.monotonic() > deadline:
-                return ConnectionFailed(
-                    f"The program on {where} ended without an exit status: a "
-                    "signal ended it, or the server reports no exit statuses. Its work "
-                    "may be incomplete"
-                )
+                return no_exit_status(where)
             time.sleep(0.02)
         failure = cut_off(f"The connection to {where} was lost")
         failure.__cause__ = EOFError("ssh has ended")

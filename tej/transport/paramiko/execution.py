@@ -10,7 +10,7 @@ from typing import Protocol
 import paramiko
 
 from tej.errors import ConnectionFailed
-from tej.transport.io_timeout import IdleTimer, cut_off
+from tej.transport.io_timeout import IdleTimer, cut_off, no_exit_status
 from tej.transport.paramiko.failures import translating_errors
 from tej.transport.process_io import InputClosed, Process
 
@@ -150,9 +150,5 @@ class Execution(Process):
         elif not self._channel.event_ready:
             failure = ConnectionFailed(f"{where} refuses to run programs")
         else:
-            failure = ConnectionFailed(
-                f"The program on {where} ended without an exit status: a "
-                "signal ended it, or the server reports no exit statuses. Its work "
-                "may be incomplete"
-            )
+            failure = no_exit_status(where)
         return failure
