@@ -1,10 +1,23 @@
-"""Clocks in tests: sets the ages of a job's files and of another host's last check."""
+"""Clocks in tests: a simulated clock, ages of files, and the last check of a host."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+
+
+class SimulatedTime:
+    """Replacement for the module `time`: `sleep` returns at once, and advances `now`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 def set_age(seconds: float, *paths: Path) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from clocks import SimulatedTime
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import InfrastructureNotAvailable, ObjectNotFound
 from prefect.states import (
@@ -456,12 +457,7 @@ def test_job_of_cancelled_flow_run_is_killed_again(
 def test_retries_of_a_wait_are_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, patience: float
 ) -> None:
-    clock = [0.0]
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-
-    time = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+    time = SimulatedTime()
     monkeypatch.setattr(job_follower, "time", time)
     monkeypatch.setattr(job_follower, "MISSING_TIMEOUT", patience)
     monkeypatch.setattr(job_follower, "JobOutput", lambda *_: None)
@@ -483,6 +479,6 @@ def test_retries_of_a_wait_are_logged(
     if patience > 30:
         words += ["cut; trying again in 30 s", words[0]]
     assert [one.getMessage() for one in caplog.records] == words
-    assert clock[0] == 30.0 * len(words)
+    assert time.now == 30.0 * len(words)
     replies[:] = [tej.JobNotFound("deleted")]
     assert made.wait() is None

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clocks import SimulatedTime
 
 from tej.transport import (
     openssh,
@@ -63,21 +64,16 @@ def test_connection_is_lost_if_its_master_exits(
     monkeypatch: pytest.MonkeyPatch, lives: float, words: str
 ) -> None:
     """Only a program that may have been sent again is reported as a lost connection."""
-    clock = [0.0]
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-
-    time = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+    time = SimulatedTime()
     monkeypatch.setattr(openssh, "time", time)
-    monkeypatch.setattr(openssh, "is_alive", lambda _: clock[0] < lives)
+    monkeypatch.setattr(openssh, "is_alive", lambda _: time.now < lives)
     session: Any = openssh.MasterSession.__new__(openssh.MasterSession)
     session._connection = SimpleNamespace(
         where="lab", master=SimpleNamespace(path=Path())
     )
     failure = session._no_status()
     assert words in str(failure)
-    assert clock[0] <= 0.35
+    assert time.now <= 0.35
     assert isinstance(failure.__cause__, EOFError) is (words == "was lost")
 
 
