@@ -5,7 +5,8 @@
     ├── InvalidConfiguration      a configuration file has an error
     ├── InvalidJobId              the id is not a valid directory name
     ├── InvalidJobDirectory       the directory cannot be submitted
-    ├── QueueDoesntExist          no queue at that path
+    ├── QueueDoesntExist          base class of the next two, never raised itself
+    │   ├── QueueNotFound         the server found no queue at that path
     │   └── QueueLinkBroken       a link to a queue is dangling or circular
     ├── QueueExists               the path is taken, and was left as it is
     ├── QueueNotTrusted           other users can change the queue's scripts
@@ -48,6 +49,7 @@ __all__ = [
     "QueueDoesntExist",
     "QueueExists",
     "QueueLinkBroken",
+    "QueueNotFound",
     "QueueNotTrusted",
     "RemoteCommandFailure",
     "WaitTimeout",
@@ -88,10 +90,11 @@ class InvalidJobDirectory(Error, ValueError):
 
 
 class QueueDoesntExist(Error):
-    """There is no queue at the given path on the server.
+    """The queue was not found: either `QueueNotFound` or `QueueLinkBroken`.
 
-    `submit`, `ensure` and `setup` create a queue that does not exist.  All other
-    requests raise QueueDoesntExist.
+    Catch this class only to report the error or to retry.  It does not prove that a job
+    does not exist: at the end of a broken link, a queue with running jobs may be on a
+    file system that is not mounted.
     """
 
     default = "Queue doesn't exist on the server"
@@ -99,8 +102,16 @@ class QueueDoesntExist(Error):
     """Seconds for which a wait retried before it raised this error."""
 
 
+class QueueNotFound(QueueDoesntExist):
+    """There is no queue at the given path on the server, and so no job in the queue.
+
+    `submit`, `ensure` and `setup` create a queue that does not exist.  All other
+    requests raise QueueNotFound.
+    """
+
+
 class QueueLinkBroken(QueueDoesntExist):
-    """A link to a queue is dangling or circular."""
+    """A link to a queue is dangling or circular; it is unknown which jobs exist."""
 
     default = "Queue link chain is broken"
 

@@ -12,7 +12,7 @@ import click
 from tej.cli.job_completion import complete_job
 from tej.cli.option_values import parse_pairs
 from tej.cli.sectioned_option import Option
-from tej.errors import QueueDoesntExist, QueueLinkBroken
+from tej.errors import QueueNotFound
 from tej.job.dependencies import split_input
 from tej.job.job_id import ID_DIGITS, ID_PREFIX, check_job_id
 from tej.queue.job_search import find_job, newest_first
@@ -83,9 +83,7 @@ def find_needed(
         return after, dict(inputs)
     try:
         jobs = newest_first(queue.jobs())
-    except QueueLinkBroken:
-        raise
-    except QueueDoesntExist:
+    except QueueNotFound:
         jobs = []
 
     def id_of(word: str) -> str:

@@ -52,9 +52,7 @@ def find_submitted(job: Job[RemoteQueue]) -> JobStatus | None:
     for _ in range(MAX_REQUESTS):
         try:
             found = job.queue.statuses([job.id])[job.id]
-        except errors.QueueLinkBroken:
-            raise
-        except errors.QueueDoesntExist:
+        except errors.QueueNotFound:
             found = None
         if found is not None:
             return found

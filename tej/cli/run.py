@@ -155,9 +155,7 @@ def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
     first = id_of(queue, spec)
     try:
         taken = {job.job_id for job in queue.jobs()}
-    except errors.QueueLinkBroken:
-        raise
-    except errors.QueueDoesntExist:
+    except errors.QueueNotFound:
         return first
     number = 1
     while (job_id := first if number == 1 else f"{first}-{number}") in taken:

@@ -19,7 +19,7 @@ from tej.errors import (
     Error,
     JobAlreadyExists,
     JobNotFound,
-    QueueDoesntExist,
+    QueueNotFound,
     RemoteCommandFailure,
 )
 from tej.job.job_id import check_job_reference
@@ -132,8 +132,8 @@ class QueueConnection:
         log.done()
         try:
             replies.check(program, reply, done)
-        except (JobNotFound, JobAlreadyExists, QueueDoesntExist) as error:
-            if type(error) is QueueDoesntExist:
+        except (JobNotFound, JobAlreadyExists, QueueNotFound) as error:
+            if isinstance(error, QueueNotFound):
                 self.check_missing_queue(last_seen)
             raise self.explain(error) from None
         if removals == self.removals:
@@ -242,7 +242,7 @@ class QueueConnection:
     def explain(self, error: Error) -> Error:
         """Return `error` with the queue's path and advice added to its message.
 
-        Only JobNotFound, JobAlreadyExists and QueueDoesntExist are extended; any other
+        Only JobNotFound, JobAlreadyExists and QueueNotFound are extended; any other
         error is returned unchanged.
         """
         return error_messages.explain(error, self.path, self.destination)

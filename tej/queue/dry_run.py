@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tej.errors import QueueDoesntExist, QueueLinkBroken
+from tej.errors import QueueNotFound
 from tej.job.spec import JobSpec
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, submitter
@@ -67,9 +67,7 @@ def plan_on_server(
         if not is_new:
             existing = get_statuses(connection, [job.job_id])[job.job_id]
         head = _run_plan_script(connection, job, "ID" if is_new else job.job_id)
-    except QueueLinkBroken:
-        raise
-    except QueueDoesntExist:
+    except QueueNotFound:
         return ServerPlan()
     options, batch = head.get("options"), head.get("batch")
     return ServerPlan(

@@ -12,7 +12,7 @@ from tej.errors import (
     Error,
     JobAlreadyExists,
     JobNotFound,
-    QueueDoesntExist,
+    QueueNotFound,
     RemoteCommandFailure,
 )
 from tej.queue.default_queue import DEFAULT_TEJ_DIR
@@ -44,14 +44,14 @@ def missing_queue(
 def explain(error: Error, path: str, destination: str) -> Error:
     """Return `error` with the queue's path and advice added to its message.
 
-    Only JobNotFound, JobAlreadyExists and QueueDoesntExist are extended; any other
+    Only JobNotFound, JobAlreadyExists and QueueNotFound are extended; any other
     error is returned unchanged.
     """
     message = str(error)
     if "\n" in message:
         return error
-    if type(error) is QueueDoesntExist:
-        return QueueDoesntExist(
+    if isinstance(error, QueueNotFound):
+        return QueueNotFound(
             f"{message} on '{destination}'; the first `tej run` or `tej submit` "
             "creates the queue"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 
-from tej.errors import InvalidJobId, QueueDoesntExist, QueueLinkBroken
+from tej.errors import InvalidJobId, QueueNotFound
 from tej.job.spec import JobSpec
 from tej.queue.connection import QueueConnection, submitter
 from tej.queue.dependency_references import Reference, references, resolve
@@ -47,9 +47,7 @@ def _check_existence(connection: QueueConnection, ids: set[str]) -> None:
         return
     try:
         statuses = get_statuses(connection, sorted(ids))
-    except QueueLinkBroken:
-        raise
-    except QueueDoesntExist:
+    except QueueNotFound:
         statuses = dict.fromkeys(sorted(ids))
     for job_id, status in statuses.items():
         if status is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tej.errors import QueueDoesntExist, QueueLinkBroken
+from tej.errors import QueueNotFound
 from tej.queue.connection import QueueConnection, log_warning, submitter
 from tej.wire import requests
 from tej.wire.records import parse_integer
@@ -117,9 +117,7 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
             # `removed`.
             if connection.digest != "any":
                 _ = answer.head["removed"]
-        except QueueLinkBroken:
-            raise
-        except QueueDoesntExist:
+        except QueueNotFound:
             if not failures:
                 raise
         connection.note_removed()

@@ -95,10 +95,11 @@ class RemoteQueue:
     version of tej cannot use.
 
     If the queue does not exist, `setup` and the methods that submit jobs create the
-    queue.  Other requests except `shell` raise QueueDoesntExist.  If this object has
-    used the queue before, and has not removed it, the file system of the queue may be
+    queue.  Other requests except `shell` raise QueueNotFound.  If this object has used
+    the queue before, and has not removed it, the file system of the queue may be
     unmounted; all these requests except `setup` then raise RemoteCommandFailure, and
-    create no queue.
+    create no queue.  If a link to the queue is broken, `setup` raises QueueExists, and
+    all other requests except `shell` raise QueueLinkBroken.
 
     Requests for one job, such as `logs` or `kill`, raise JobNotFound if the job does
     not exist.

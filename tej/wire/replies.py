@@ -28,7 +28,7 @@ ERRORS: Mapping[int, type[errors.Error]] = {
     3: errors.JobNotFound,
     4: errors.JobAlreadyExists,
     5: errors.JobStillRunning,
-    NO_QUEUE: errors.QueueDoesntExist,
+    NO_QUEUE: errors.QueueNotFound,
     11: errors.QueueLinkBroken,
     12: errors.QueueExists,
     13: errors.QueueExists,

@@ -25,5 +25,5 @@ def jobs_in(queue: tej.RemoteQueue, state: str) -> int:
     """Return how many jobs of a queue have a state; the queue may not exist."""
     try:
         return len(queue.jobs(states=[state]))
-    except tej.QueueDoesntExist:
+    except tej.QueueNotFound:
         return 0

@@ -336,7 +336,7 @@ def test_outage_is_awaited_if_the_server_has_replied(opened: Any) -> None:
         server.errors = [error]
         with pytest.raises(type(error)):
             opened.status("x")
-    server.errors = [tej.QueueDoesntExist("none")]
+    server.errors = [tej.QueueNotFound("none")]
     assert opened.status("x") is None
     assert server.pauses == [1, 2]
 

@@ -429,5 +429,5 @@ def test_wrong_settings_are_found_before_the_start(
     for call in (Wrong().run, Wrong().complete):
         with pytest.raises(tej.Error, match=r"tracking_url .*\{native_id\}"):
             call()
-    with pytest.raises(tej.QueueDoesntExist):
+    with pytest.raises(tej.QueueNotFound):
         queue.jobs()

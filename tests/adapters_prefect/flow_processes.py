@@ -105,7 +105,7 @@ def running(queue: tej.RemoteQueue, number: int) -> Callable[[], bool]:
 def states(queue: tej.RemoteQueue) -> list[str]:
     try:
         return sorted(job.state.value for job in queue.jobs())
-    except tej.QueueDoesntExist:
+    except tej.QueueNotFound:
         return []
 
 

@@ -279,7 +279,7 @@ def test_unreached_server_is_an_error(queue: Queue) -> None:
     queue.states["a"] = status("a")
     assert _read_status(any_queue, "a") == status("a")
     for error in (
-        tej.QueueDoesntExist("none"),
+        tej.QueueNotFound("none"),
         tej.RemoteCommandFailure("missing now", ret=10),
         tej.ConnectionFailed("silent"),
     ):
@@ -482,7 +482,7 @@ def test_job_that_cannot_be_checked_is_left_running(
     kill_jobs([record(queue, "a")], [], counts)
     assert (counts.left, counts.unreachable, counts.is_complete) == (0, 1, False)
     # The file system of the queue may be unmounted.
-    queue.error = tej.QueueDoesntExist("none")
+    queue.error = tej.QueueNotFound("none")
     counts = KillCounts()
     kill_jobs([record(queue, "a")], [], counts)
     assert (counts.left, counts.unreachable, counts.is_complete) == (0, 1, False)

@@ -271,7 +271,7 @@ def test_job_of_the_last_attempt_is_the_newest() -> None:
         one.infrastructure_pid = pid
         assert worker_job.newest_job(queue_of(one, *jobs), one) == newest
     missing = queue_of(one, (5, RUNNING))
-    missing.errors = [tej.QueueDoesntExist("none")]
+    missing.errors = [tej.QueueNotFound("none")]
     assert worker_job.newest_job(missing, one) == f"{prefix}2"
     assert worker_job.is_of_attempt(f"here:{prefix}2", one)
     for earlier in (f"here:{prefix}1", "here:other-2", None, f"here:{prefix}"):
@@ -462,7 +462,7 @@ def test_retries_of_a_wait_are_logged(
     monkeypatch.setattr(job_follower, "MISSING_TIMEOUT", patience)
     monkeypatch.setattr(job_follower, "JobOutput", lambda *_: None)
     end = status("a", KILLED)
-    missing, lost = tej.QueueDoesntExist("unmounted"), tej.ConnectionFailed("cut")
+    missing, lost = tej.QueueNotFound("unmounted"), tej.ConnectionFailed("cut")
     missing.waited = 0.0
     replies: list[Any] = [missing, missing, lost, missing, end]
 

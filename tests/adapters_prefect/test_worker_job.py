@@ -257,7 +257,7 @@ def test_wait_that_has_tried_for_minutes_is_not_repeated(
         assert not attempts
         clock.now += 1e6
         attempts.append(clock.now)
-        error = tej.QueueDoesntExist("The queue was removed")
+        error = tej.QueueNotFound("The queue was removed")
         error.waited = job_follower.MISSING_TIMEOUT + 1
         raise error
 
@@ -275,7 +275,7 @@ def test_each_absence_of_queue_has_its_own_patience(
 ) -> None:
     queue = local.get_client()
     job = queue.job(TejJob(destination=local, script="exit 0").trigger().job_id)
-    missing = tej.QueueDoesntExist("The file system is not mounted")
+    missing = tej.QueueNotFound("The file system is not mounted")
     lost = tej.ConnectionFailed("The connection is lost")
     hours = 10 * job_follower.MISSING_TIMEOUT
     # Hours after the first absence, the queue is absent again for a moment.

@@ -51,7 +51,7 @@ def test_job_from_submission_to_end(
     assert client.output("a", "stderr") == "e\n"
     # The file system of the queue may be unmounted, so the job may exist.
     queue_path.rename(tmp_path / "away")
-    assert kind(lambda: client.status("a")) == "QueueDoesntExist"
+    assert kind(lambda: client.status("a")) == "QueueNotFound"
 
 
 def test_options_and_files_of_job_reach_server(client: Any, tmp_path: Path) -> None:

@@ -166,8 +166,8 @@ def test_cleanup(ask: Callable[..., dict], ended: str, queue_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "status", "kind"),
     [
-        (["list"], 1, "QueueDoesntExist"),
-        (["status", "--id", "a"], 1, "QueueDoesntExist"),
+        (["list"], 1, "QueueNotFound"),
+        (["status", "--id", "a"], 1, "QueueNotFound"),
         (["status", "--id", ".."], 1, "InvalidJobId"),
         (["submit", "absent"], 1, "InvalidJobDirectory"),
         (["kill"], 2, "UsageError"),

@@ -369,13 +369,13 @@ def test_queue_on_an_unmounted_file_system_is_not_missing(
         with pytest.raises(tej.RemoteCommandFailure, match=f"'{place}' is not mounted"):
             request()
     assert not any(place.iterdir())
-    with pytest.raises(tej.QueueDoesntExist):
+    with pytest.raises(tej.QueueNotFound):
         open_queue(tmp_path / "queue", server).jobs()
-    with mounted("-t", "tmpfs", "none", place), pytest.raises(tej.QueueDoesntExist):
+    with mounted("-t", "tmpfs", "none", place), pytest.raises(tej.QueueNotFound):
         queue.jobs()
     # A container may have only a directory of the file system.
     (inner := place / "user").mkdir()
-    with mounted("-t", "tmpfs", "none", inner), pytest.raises(tej.QueueDoesntExist):
+    with mounted("-t", "tmpfs", "none", inner), pytest.raises(tej.QueueNotFound):
         open_queue(inner / "queue", server).jobs()
     queue.setup()
     assert queue.jobs() == []

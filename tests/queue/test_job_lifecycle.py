@@ -323,7 +323,7 @@ def test_status_request_creates_no_queue(
         lambda: queue.delete("a"),
         queue.cleanup,
     ):
-        with pytest.raises(tej.QueueDoesntExist, match=re.escape(str(queue_path))):
+        with pytest.raises(tej.QueueNotFound, match=re.escape(str(queue_path))):
             ask()
     assert not queue_path.exists()
 

@@ -413,7 +413,7 @@ def test_incomplete_queue_is_completed_by_next_request(
     for part in ("jobs", "incoming", "scripts"):
         (queue_path / part).mkdir(parents=True)
         (queue_path / f".version.{part}").write_text("tej 1\n")
-    with pytest.raises(tej.QueueDoesntExist):
+    with pytest.raises(tej.QueueNotFound):
         queue.jobs()
     assert runs_a_job(queue, job("true"))
 

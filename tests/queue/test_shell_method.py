@@ -15,7 +15,7 @@ ODD = 'it\'s $HOME "and" a\nnew line; \\ *'
 def test_script_gets_arguments_and_input_unchanged(queue: tej.RemoteQueue) -> None:
     printed = queue.shell('printf "%s|" "$@"; cat', ODD, "", stdin=lambda: [b"\0x\n"])
     assert printed == f"{ODD}||".encode() + b"\0x\n"
-    with pytest.raises(tej.QueueDoesntExist):
+    with pytest.raises(tej.QueueNotFound):
         queue.jobs()
 
 

@@ -51,7 +51,7 @@ def test_interrupted_submission_is_looked_for_four_times(
 ) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(interrupt.time, "sleep", pauses.append)
-    missing, found = errors.QueueDoesntExist("none"), job("a", "running")
+    missing, found = errors.QueueNotFound("none"), job("a", "running")
     one: Any = Submission(missing, None, found, None)
     assert interrupt.find_submitted(one) is found
     assert (len(one.replies), pauses) == (1, [0.5, 0.5])

@@ -80,7 +80,7 @@ def check(status: int, out: bytes = MARKER, err: bytes = b"") -> None:
         (3, tej.JobNotFound),
         (4, tej.JobAlreadyExists),
         (5, tej.JobStillRunning),
-        (10, tej.QueueDoesntExist),
+        (10, tej.QueueNotFound),
         (11, tej.QueueLinkBroken),
         (12, tej.QueueExists),
         (13, tej.QueueExists),

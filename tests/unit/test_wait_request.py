@@ -16,7 +16,7 @@ from tej import (
     JobNotFound,
     JobState,
     JobStatus,
-    QueueDoesntExist,
+    QueueNotFound,
     RemoteCommandFailure,
     Retries,
 )
@@ -198,7 +198,7 @@ def test_outage_of_the_server_is_survived_for_a_while(
     assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
     malformed = RemoteCommandFailure("No state", "wait")
     assert wait(malformed) == [malformed]
-    unmounted = QueueDoesntExist("There is no queue at '/q'")
+    unmounted = QueueNotFound("There is no queue at '/q'")
     assert wait(*[unmounted] * 5) == [("a", JobState.FINISHED), None]
     server.removed = True
     assert wait(unmounted) == [unmounted]

@@ -173,9 +173,7 @@ class OpenQueue:
         while True:
             try:
                 return self.queue.statuses(job_ids)
-            except tej.QueueLinkBroken:
-                raise
-            except tej.QueueDoesntExist:
+            except tej.QueueNotFound:
                 # No job exists yet, because the first job creates the queue.
                 return dict.fromkeys(job_ids)
             except tej.ConnectionFailed as error:

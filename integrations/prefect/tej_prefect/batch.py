@@ -237,7 +237,7 @@ def _run(
 
 
 def _is_deleted(core: tej.RunResult) -> bool:
-    return type(core.error) in (tej.JobNotFound, tej.QueueDoesntExist)
+    return isinstance(core.error, (tej.JobNotFound, tej.QueueNotFound))
 
 
 def _result(core: tej.RunResult) -> JobResult:

@@ -131,7 +131,7 @@ def kill_unclaimed(
         if suspended is not None and counts.is_complete:
             unclaim_suspended(queue, stage, suspended)
     except tej.Error as error:
-        if suspended is not None and type(error) is tej.QueueDoesntExist:
+        if suspended is not None and isinstance(error, tej.QueueNotFound):
             # The jobs may have been removed with their queue long ago.
             return
         logger.warning(
@@ -304,7 +304,7 @@ class CancellationGuard:
             queue = self.submitting.get_client()
             jobs = queue.jobs(states=UNENDED_STATES, labels=labels)
         except tej.Error as error:
-            if type(error) is tej.QueueDoesntExist:
+            if isinstance(error, tej.QueueNotFound):
                 # The submission was interrupted before it created the queue.
                 return
             self.logger.warning(

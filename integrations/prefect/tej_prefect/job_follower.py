@@ -133,9 +133,9 @@ class JobFollower:
                     # missing for the last `error.waited` seconds.
                     missing_since = now - error.waited
                 if now - missing_since > MISSING_TIMEOUT:
-                    if isinstance(error, tej.QueueLinkBroken):
-                        raise
-                    return None
+                    if isinstance(error, tej.QueueNotFound):
+                        return None
+                    raise
                 self._logger.warning("%s; trying again in %d s", error, RETRY)
             except tej.ConnectionFailed as error:
                 missing_since = None

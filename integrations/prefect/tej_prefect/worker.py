@@ -190,10 +190,7 @@ class TejWorker(
             killed = await in_thread(
                 lambda: queue.kill_many([job_id], grace=grace_seconds)
             )
-        except tej.QueueLinkBroken:
-            # The file system of the queue may be unmounted, and the job may be running.
-            raise
-        except tej.QueueDoesntExist as error:
+        except tej.QueueNotFound as error:
             raise InfrastructureNotFound(str(error)) from error
         found = killed[job_id]
         if found is None or found.was.final:

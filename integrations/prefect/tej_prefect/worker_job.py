@@ -163,10 +163,7 @@ def submit(
 def _status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
     try:
         return queue.statuses([job_id])[job_id]
-    except tej.QueueLinkBroken:
-        # The file system of the queue may be unmounted, and the job may be running.
-        raise
-    except tej.QueueDoesntExist:
+    except tej.QueueNotFound:
         return None
 
 
@@ -237,9 +234,7 @@ def jobs_of(
     """Return the ids of the jobs that workers have submitted for a flow run."""
     try:
         jobs = queue.jobs(states=states, labels={FLOW_RUN_LABEL: str(flow_run.id)})
-    except tej.QueueLinkBroken:
-        raise
-    except tej.QueueDoesntExist:
+    except tej.QueueNotFound:
         return []
     # Jobs that the flow itself has started have the same label, and are skipped.
     return [one.job_id for one in jobs if _number(one.job_id, flow_run) >= 0]

@@ -23,7 +23,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_QUEUE = "~/.tej"
 COMMAND_FILE = "command.json"
 """Name of the file in this directory to which `install` writes tej's command line."""
-_NOT_THERE = ("JobNotFound", "QueueDoesntExist")
+_NOT_THERE = ("JobNotFound", "QueueNotFound")
 _seen = set()  # type: Set[Tuple[str, str]]
 """Destination and path of each queue that has replied to this process."""
 
@@ -111,7 +111,7 @@ class CommandClient(object):
         try:
             return self._one(self._ask("status", ["--id", job_id]))
         except ClientError as error:
-            if error.kind == "QueueDoesntExist" and place in _seen:
+            if error.kind == "QueueNotFound" and place in _seen:
                 raise ClientError(
                     error.kind,
                     "Queue '%s' on '%s' existed before, and is missing now: is its "

@@ -203,9 +203,7 @@ def history(loaded: Loaded) -> None:
         jobs = loaded.open_queue().jobs(
             labels={"pipeline": loaded.work.name}, sort="submitted"
         )
-    except tej.QueueLinkBroken:
-        raise
-    except tej.QueueDoesntExist:
+    except tej.QueueNotFound:
         return
     for job in jobs:
         submitted = job.submitted

@@ -96,9 +96,7 @@ class Execution:
         """Return the status of each job of the plan, in one request."""
         try:
             return self.queue.statuses(self.plan.jobs)
-        except tej.QueueLinkBroken:
-            raise
-        except tej.QueueDoesntExist:
+        except tej.QueueNotFound:
             return dict.fromkeys(self.plan.jobs)
 
     def steps(self) -> dict[str, Step]:
