@@ -27,6 +27,7 @@ from prefect.exceptions import (
 )
 from prefect.states import (
     AwaitingRetry,
+    Cancelled,
     Cancelling,
     Completed,
     Crashed,
@@ -310,14 +311,18 @@ def test_end_is_reported_when_api_is_back(
 
 
 def test_end_is_reported_when_server_is_back(
-    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+    in_worker: InWorker,
+    local: TejDestination,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     one = flow_run(Running())
     run = TejJob(destination=local, script="exit 3").trigger()
     replies: list[Exception | bool] = [
         tej.ConnectionFailed("lost"),
         tej.QueueLinkBroken("not mounted"),
-        tej.RemoteCommandFailure("missing now", ret=10),
+        *(tej.RemoteCommandFailure("missing now", ret=10) for _ in range(9)),
+        tej.QueueNotTrusted("changed"),
         True,
     ]
 
@@ -335,6 +340,27 @@ def test_end_is_reported_when_server_is_back(
 
     assert in_worker(Client(*[one] * len(replies)), end) == 0
     assert replies == []
+    assert caplog.text.count("missing now; trying again") == 1
+
+
+def test_cancellation_ends_the_report_of_a_job_end(
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user can end a flow run although its queue cannot be read any more."""
+    run = TejJob(destination=local, script="exit 3").trigger()
+
+    def is_superseded(*_: object) -> NoReturn:
+        raise tej.RemoteCommandFailure("The disk is broken", ret=10)
+
+    monkeypatch.setattr(job_follower, "RETRY", 0)
+    monkeypatch.setattr(job_follower, "is_superseded", is_superseded)
+
+    def end(made: TejWorker) -> Awaitable[int]:
+        return follow(made, flow_run(Running()), run.job, local).follow()
+
+    client = Client(flow_run(Running()), flow_run(Cancelled()))
+    assert in_worker(client, end) == 0
+    assert client.replies == []
 
 
 def test_failed_deletion_of_job_is_no_lost_flow_run(

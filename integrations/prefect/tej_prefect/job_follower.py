@@ -62,6 +62,8 @@ class JobFollower:
         self._job = destination.get_client().job(job_id)
         self._logger: PrefectLogAdapter = worker.get_flow_run_logger(flow_run)
         self._kill_at: float | None = None
+        self._last_error = ""
+        """The last error that was logged; empty if the queue has replied since."""
 
     async def follow(self) -> int:
         """Wait until the job has ended; set the flow run's state if necessary.
@@ -91,13 +93,11 @@ class JobFollower:
             try:
                 code = await self.report_end(current, status, message)
                 break
-            except (
-                tej.ConnectionFailed,
-                tej.QueueLinkBroken,
-                tej.RemoteCommandFailure,
-            ) as error:
+            except tej.Error as error:
                 # It is unknown whether a newer job decides the state of the flow run.
-                self._logger.warning("%s; trying again in %d s", error, RETRY)
+                # The attempts have no limit, because the state could be wrong.  They
+                # end if a user cancels the flow run or sets its state.
+                self._warn(error)
                 await asyncio.sleep(RETRY)
         is_completed = current.state_type is StateType.COMPLETED
         if status and is_completed and self._configuration.delete_when_done:
@@ -112,7 +112,8 @@ class JobFollower:
         """Wait until the job has ended, and return its final status.
 
         Return None if the job was deleted, or if its queue has been missing for more
-        than `MISSING_TIMEOUT` seconds.  The waiting time is not limited.
+        than `MISSING_TIMEOUT` seconds.  The waiting time is not limited, and other
+        errors are retried.
 
         Raises QueueLinkBroken if a link to the queue has been broken for as long: the
         link shows that the queue has existed, so the job may be running.
@@ -136,11 +137,28 @@ class JobFollower:
                     if isinstance(error, tej.QueueNotFound):
                         return None
                     raise
-                self._logger.warning("%s; trying again in %d s", error, RETRY)
-            except tej.ConnectionFailed as error:
+                problem: tej.Error = error
+            except tej.Error as error:
                 missing_since = None
-                self._logger.warning("%s; trying again in %d s", error, RETRY)
+                problem = error
+            if time.monotonic() - begun > RETRY:
+                # The queue has probably replied during this attempt.
+                self._last_error = ""
+            self._warn(problem)
             time.sleep(RETRY)
+
+    def _warn(self, error: tej.Error) -> None:
+        """Log an error that prevents the report of the job's end, but only once."""
+        if str(error) == self._last_error:
+            return
+        self._last_error = str(error)
+        self._logger.warning(
+            "%s; trying again every %d s until the end of job %s can be reported (the "
+            "same error is not logged again)",
+            error,
+            RETRY,
+            self._job.id,
+        )
 
     def _wait_once(self, output: JobOutput) -> tej.JobStatus:
         """Wait without retries until the job has ended; return its final status."""

@@ -275,7 +275,8 @@ class TejWorker(
                 # destination.
                 destination = await _load(configuration.destination)
                 check_place(flow_run.infrastructure_pid, destination)
-            logger.info("Worker %r takes over the flow run", self.name)
+            if flow_run.id not in self._refusals:
+                logger.info("Worker %r takes over the flow run", self.name)
             if (await self.run(flow_run, configuration)).status_code:
                 # The base class did not call `run`, so it will not report this end.
                 self._reported -= Counter([flow_run.id])
