@@ -8,14 +8,14 @@ Shell = Callable[..., str]
 
 
 def test_variables_of_the_user_are_hidden_and_restored(shell: Shell) -> None:
-    lines = """. "$here/lib/user_environment.sh"; export tej=x queue2=q http_proxy=h POSIXLY_CORRECT=1 SQUEUE_FORMAT=f SBATCH_WAIT=1 SLURM_CLUSTERS=c SLURM_CONF=keep GREP_OPTIONS=-v TMOUT=5 BLOCK_SIZE=1 a='1
-export fake=2' Upper=3 tej_other=4; PATH=$PATH:.:rel; path=$PATH; was="queue2 http_proxy POSIXLY_CORRECT SQUEUE_FORMAT SBATCH_WAIT SLURM_CLUSTERS SLURM_CONF GREP_OPTIONS TMOUT BLOCK_SIZE a Upper tej_other"
+    lines = """. "$here/lib/user_environment.sh"; export tej=x queue2=q http_proxy=h POSIXLY_CORRECT=1 SQUEUE_FORMAT=f SBATCH_WAIT=1 PBS_QSTAT_EXECONLY=1 SLURM_CLUSTERS=c SLURM_CONF=keep GREP_OPTIONS=-v TMOUT=5 BLOCK_SIZE=1 a='1
+export fake=2' Upper=3 tej_other=4; PATH=$PATH:.:rel; path=$PATH; was="queue2 http_proxy POSIXLY_CORRECT SQUEUE_FORMAT SBATCH_WAIT PBS_QSTAT_EXECONLY SLURM_CLUSTERS SLURM_CONF GREP_OPTIONS TMOUT BLOCK_SIZE a Upper tej_other"
     show() { for name in tej $was fake; do eval "printf '%s ' \\"$name=\\${$name-unset}\\""; done; echo; [ "$PATH" = "$path" ] && echo 'whole path'; }; hide_environment; show; case :$PATH: in *:.:* | *:rel:* | *::*) echo relative ;; esac
     env | grep -c '^tej_kept_'; restore_environment; show; env | grep tej_k; env | grep -c '^queue2=q$'; PATH=:/usr/bin:/bin; hide_environment; echo "$PATH"; PATH=/bin:; hide_environment; echo "$PATH/$tej_kept_PATH"; PATH=/usr/bin:/bin tej_kept=''; hide_environment; echo "$PATH/$tej_kept" """
     assert shell(lines).splitlines() == [
-        "tej=unset queue2=unset http_proxy=h POSIXLY_CORRECT=unset SQUEUE_FORMAT=unset SBATCH_WAIT=unset SLURM_CLUSTERS=unset SLURM_CONF=keep GREP_OPTIONS=unset TMOUT=unset BLOCK_SIZE=unset a=unset Upper=3 tej_other=4 fake=unset ",
-        "10",
-        "tej=unset queue2=q http_proxy=h POSIXLY_CORRECT=1 SQUEUE_FORMAT=f SBATCH_WAIT=1 SLURM_CLUSTERS=c SLURM_CONF=keep GREP_OPTIONS=-v TMOUT=5 BLOCK_SIZE=1 a=1",
+        "tej=unset queue2=unset http_proxy=h POSIXLY_CORRECT=unset SQUEUE_FORMAT=unset SBATCH_WAIT=unset PBS_QSTAT_EXECONLY=unset SLURM_CLUSTERS=unset SLURM_CONF=keep GREP_OPTIONS=unset TMOUT=unset BLOCK_SIZE=unset a=unset Upper=3 tej_other=4 fake=unset ",
+        "11",
+        "tej=unset queue2=q http_proxy=h POSIXLY_CORRECT=1 SQUEUE_FORMAT=f SBATCH_WAIT=1 PBS_QSTAT_EXECONLY=1 SLURM_CLUSTERS=c SLURM_CONF=keep GREP_OPTIONS=-v TMOUT=5 BLOCK_SIZE=1 a=1",
         *("export fake=2 Upper=3 tej_other=4 fake=unset ", "whole path", "1"),
         *("/usr/bin:/bin", "/bin/:/usr/bin:/bin", "/usr/bin:/bin/"),
     ]

@@ -16,12 +16,13 @@ Shell = Callable[..., str]
 def test_parts_of_heterogeneous_job_are_one(shell: Shell) -> None:
     listing = r"""squeue() { printf '%s\n' '5+0|RUNNING|None|x|/q/tej_abc0123' \
         '5+1|PENDING|None|x|/q/tej_abc0123' '119_[1-2]|PENDING|Priority|renamed|(null)' \
-        '119_0|COMPLETED|None|renamed|(null)' '7|STOPPED|None|y|(null)'; }
+        '119_0|COMPLETED|None|renamed|(null)' '7|STOPPED|None|y|(null)' '8|EXPEDITING|None|z|(null)'; }
     slurm_list"""
     assert shell(listing).splitlines() == [
         "5|running|tej_abc0123|RUNNING",
         "119|queued|renamed|Priority",
         "7|stopped|y|STOPPED",
+        "8|queued|z|",
     ]
 
 
@@ -190,7 +191,11 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         'Job Id: 6.s' '    job_state = F' '    Exit_status = -3' '    substate = 91' \
         'Job Id: 7.s' '    job_state = F' '    Exit_status = -1' '    substate = 93' \
         'Job Id: 8.s' '    job_state = F' '    exec_host = n/0' '    substate = 91' \
-        'Job Id: 9.s' '    job_state = F' '    substate = 92' >said
+        'Job Id: 9.s' '    job_state = F' '    substate = 92' \
+        'Job Id: 10.s' '    job_state = F' '    substate = 92' '    depend = afterok:9.s@s' \
+        'Job Id: 11.s' '    job_state = F' '    Exit_status = -14' \
+        'Job Id: 12.s' '    job_state = F' '    Exit_status = -25' \
+        'Job Id: 13.s' '    job_state = F' '    Exit_status = -17' >said
     read_qstat said"""
     assert shell(lines, "pbs").splitlines() == [
         "1.s|limit|tej_abc0123|time limit",
@@ -201,7 +206,12 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         "6.s|cancelled||deleted",
         "7.s|over||exit status -1: the job could not be started",
         "8.s|cancelled||deleted by force",
-        "9.s|cancelled||rejected by all destinations of its queue",
+        "9.s|cancelled||deleted by PBS before it ran: "
+        "rejected by all destinations of its queue, or by a hook",
+        "10.s|cancelled||deleted by PBS before it ran: depend = afterok:9.s@s",
+        "11.s|cut||node failure",
+        "12.s|limit||limit of CPUs",
+        "13.s|over||exit status -17: rejected by a hook of the site",
     ]
 
 
@@ -535,6 +545,11 @@ SGE_LIST = """<job_info>
       <tasks>1-3:2,5</tasks>
     </job_list>
     <job_list state="pending">
+      <JB_job_number>8</JB_job_number>
+      <JB_name>tej_c</JB_name>
+      <state>hRq</state>
+    </job_list>
+    <job_list state="pending">
       <JB_job_number>7</JB_job_number>
       <JB_name>users</JB_name>
       <state>qw</state>
@@ -558,6 +573,7 @@ END
         "does not start before `qmod -cj 4`",
         "5|stopped|tej_b|",
         *(f"6.{index}|queued|tej_abc0123_a|" for index in (1, 3, 5)),
+        "8|queued|tej_c|held",
         "7|queued|users|",
     ]
 
@@ -654,6 +670,12 @@ def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
     ("message", "is_retried"),
     [
         ("qsub: Maximum number of jobs already in queue", True),
+        ("qsub: Maximum number of jobs for user me already in complex", True),
+        ("qsub: Maximum number of jobs in 'Q' state already in queue a", True),
+        ("qsub: Server connection table full", True),
+        ("Batch job submission failed: MaxJobCount limit reached", True),
+        ("Slurm job queue full, sleeping and retrying", True),
+        ("Rate limit exceeded, please retry later", True),
         ("qsub: would exceed complex's per-user limit", True),
         ("job rejected: only 9 jobs are allowed per user (current", True),
         ("qsub: Queue is not enabled", False),
@@ -676,9 +698,14 @@ def test_waiting_job_is_kept_if_the_controller_was_silent(shell: Shell) -> None:
         local_cluster=''; echo "$listing_result"; rm -f scheduler/listing; }
     query_again() { local_cluster=home; ids='' max_age=0 now=''; renew_listing; }
     say; local_cluster=home said='Unable to contact slurm controller (connect failure)'; say
-    local_cluster=home said='invalid partition'; say"""
+    local_cluster=home said='invalid partition'; say
+    for why in 'qsub: cannot connect to server s (errno=15010)' \
+        'unable to send message to qmaster using port 6444 on host "h"'; do
+        runtime_may_retry && echo kept
+    done"""
     kept = ["kept", "answer"]
-    assert shell(lines).splitlines() == [*kept, *kept, "refused", "answer"]
+    refused = ["refused", "answer"]
+    assert shell(lines).splitlines() == [*kept, *kept, *refused, "kept", "kept"]
 
 
 def test_busy_controller_is_queried_again_later(shell: Shell) -> None:

@@ -46,11 +46,16 @@ runtime_may_retry() {
     [ -n "${in_scheduler_job-}" ] || is_busy || is_unreachable || [ "${listing_result:-answer}" != answer ]
 }
 
-# is_unreachable: check whether the error message in $why means that Slurm's controller did not
-# answer. The error message is checked, because the controller may have answered the query
-# that followed the submission.
+# is_unreachable: check whether the error message in $why means that the scheduler's server did
+# not answer. The error message is checked, because the server may have answered the query that
+# followed the submission.
 is_unreachable() {
-    case $why in *'controller does not answer'* | *'ontact slurm controller'*) ;; *) return 1 ;; esac
+    case $why in
+        *'controller does not answer'* | *'ontact slurm controller'*) ;;
+        *'cannot connect to server'* | *'Server shutting down'*) ;;
+        *'to qmaster using port'* | *'contact qmaster using port'*) ;;
+        *) return 1 ;;
+    esac
 }
 
 # note_requeue: write the fact `requeue` if the user has allowed the scheduler to run
@@ -161,8 +166,8 @@ unset_job_variables() {
 is_busy() {
     is_overloaded && return 0
     case $why in
-        *MaxSubmit* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'* | *'too many jobs'*) ;;
-        *'Maximum number of jobs already in queue'* | *'jobs are allowed per '*) ;;
+        *MaxSubmit* | *MaxJobCount* | *'ubmit limit'* | *'would exceed'*limit* | *'per-user limit'*) ;;
+        *'too many jobs'* | *'Maximum number of jobs '*'already in '* | *'jobs are allowed per '*) ;;
         *) return 1 ;;
     esac
 }
@@ -172,6 +177,8 @@ is_busy() {
 is_overloaded() {
     case $why in
         *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
+        *'job queue full'* | *'temporarily disabled'* | *'Rate limit exceeded'*) ;;
+        *'connection table full'* | *'No free connections'*) ;;
         *) return 1 ;;
     esac
 }

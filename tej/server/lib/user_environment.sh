@@ -85,8 +85,8 @@ hide_environment() {
             SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SINFO_* | SQUEUE_*) ;;
             # SLURM_CLUSTERS selects the cluster of all commands of Slurm, but tej applies
             # the user's value only to submissions. PBS_DPREFIX would replace the prefix
-            # `#PBS`.
-            PBS_DPREFIX | SBATCH_CLUSTERS | SLURM_CLUSTERS) ;;
+            # `#PBS`, and PBS_QSTAT_EXECONLY and PBS_QSTAT_NO_COMPLETE hide jobs from qstat.
+            PBS_DPREFIX | PBS_QSTAT_* | SBATCH_CLUSTERS | SLURM_CLUSTERS) ;;
             *) continue ;;
         esac
         # The output of `export -p` contains values of several lines, and a line of a

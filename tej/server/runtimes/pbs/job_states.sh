@@ -160,11 +160,18 @@ read_qstat() {
             if (code ~ /^(openpbs-29|torque-11)$/) { state = "limit"; words = "time limit" }
             else if (code ~ /^(openpbs-27|openpbs-26|torque-10)$/) { state = "limit"; words = "memory limit" }
             else if (code ~ /^(openpbs-28|torque-12)$/) { state = "limit"; words = "limit of CPU time" }
-            else if (status == -20 || status == -4) { state = "cut"; words = "node failure" }
+            else if (code ~ /^openpbs-2[45]$/) { state = "limit"; words = "limit of CPUs" }
+            else if (status == -20 || status == -4 || code == "openpbs-14") { state = "cut"; words = "node failure" }
             else if (status == "" && value["exec_host"] != "") { state = "cancelled"; words = "deleted by force" }
-            else if (status == "" && value["substate"] == 92) { state = "cancelled"; words = "rejected by all destinations of its queue" }
+            else if (status == "" && value["substate"] == 92) {
+                # PBS does not record the reason in the history of the job.
+                state = "cancelled"
+                words = "deleted by PBS before it ran: "
+                words = words (value["depend"] == "" ? "rejected by all destinations of its queue, or by a hook" : "depend = " value["depend"])
+            }
             else if (status == 271 || status == "" || value["substate"] == 91) { state = "cancelled"; words = "deleted" }
             else if (status + 0 >= -3 && status + 0 < 0) words = "exit status " status ": the job could not be started"
+            else if (code ~ /^openpbs-(1[6-9]|22)$/) words = "exit status " status ": rejected by a hook of the site"
             else if (status + 0 < 0) words = "exit status " status
             else if (status == 254) words = "exit status 254: its shell could not be started"
             else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }

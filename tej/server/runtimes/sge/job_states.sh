@@ -44,7 +44,8 @@ scheduler_list() {
             state = "running"
             # Suspended by a user or the queue (s, S), or by a load threshold (T).
             if (letters ~ /[sST]/) state = "stopped"
-            if (letters ~ /w|^Rq/) state = "queued"
+            # Rq, hRq: rescheduled, and waiting again.
+            if (letters ~ /[qw]/) state = "queued"
             if (tasks != "" && name ~ /^tej_.*_a$/) print_tasks(tasks)
             else print id "|" state "|" name "|" words
         }' "$fresh.said" && rm -f "$fresh.said" "$fresh.errors"

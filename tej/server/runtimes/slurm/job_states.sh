@@ -89,7 +89,7 @@ slurm_read() {
             name[id] = title
         }
         BEGIN {
-            count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD", list, " ")
+            count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD EXPEDITING", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "queued"
             # In a federation, a job is REVOKED here if it has started on another cluster.
             state["REVOKED"] = "moved"
