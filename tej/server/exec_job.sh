@@ -39,7 +39,7 @@ tej_read_start() {
     tej_start=$1
 }
 
-# Write the fact `started`. For jobs that are started together, the fact is written without a
+# Write the file `started`. For jobs that are started together, the file is written without a
 # rename (put_once).
 if [ -n "$tej_together" ] && tej_read_start; then
     printf '%s\n' "$tej_now ${tej_host%% *} $$ $tej_start" 2>/dev/null >../started || {

@@ -5,8 +5,8 @@
 # shell, because a subshell starts faster than a new shell that loads the library. The
 # shell that started the wrappers ends after its last wrapper.
 # With --heartbeat PID START in place of further ids, run_detached.sh only writes the heartbeat
-# of job ID. PID and START are the pid and the start time of the job's wrapper (resume_heartbeat).
-# HERE is the directory of the installed scripts.
+# of job ID. PID and START are the pid and the start time of the job's wrapper
+# (resume_heartbeat). HERE is the directory of the installed scripts.
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -111,7 +111,7 @@ begin_wrapper() {
     # heartbeat.
     put_heartbeat
     if ! put_once native_id "$own_native" || ! reserve; then
-        # If the disk is full, removing these files frees the space for the fact `lost`.
+        # If the disk is full, removing these files frees the space for the file `lost`.
         rm -f "$job/native_id" "$job/heartbeat" "$job/.finished" "$job/.kill"
         exit 1
     fi
@@ -157,7 +157,7 @@ can_read_start() {
     [ -n "$spec" ] && [ -s "$job/started" ] && read -r started <"$job/started"
 }
 
-# record_end: write the fact `finished`.
+# record_end: write the file `finished`.
 record_end() {
     # Count the processes that the script left running. `status` counts them again later, and
     # `kill` can still signal them.
@@ -182,9 +182,10 @@ record_end() {
 }
 
 # copy_facts: set $copy to `TOKEN SUBMITTED STARTED HOST NATIVE_ID end`: the token of the job,
-# the contents of other facts, and the literal word `end`. The caller writes $copy to the
+# the contents of other fact files, and the literal word `end`. The caller writes $copy to the
 # second line of `finished`, so that a list of many jobs opens fewer files (ended_jobs.sh).
-# Sets $copy to '' if the job has not started, or has a rare fact that its record depends on.
+# Sets $copy to '' if the job has not started, or has a rare fact file that its record depends
+# on.
 copy_facts() {
     copy=''
     [ -s "$job/started" ] && [ -f "$job/submitted" ] || return 0

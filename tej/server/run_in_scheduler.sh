@@ -61,8 +61,8 @@ begin_second_run() {
     rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
 }
 
-# note_native_id: write the fact native_id. If native_id already contains the same
-# scheduler id, the fact is not changed, because it may also contain the cluster.
+# note_native_id: write the file native_id. If native_id already contains the same
+# scheduler id, the file is not changed, because it may also contain the cluster.
 note_native_id() {
     native=''
     [ ! -s "$job/native_id" ] || IFS= read -r native <"$job/native_id"
@@ -203,7 +203,7 @@ end_leftovers() {
     count_pids
 }
 
-# watch_kill_fact: wait for the fact `kill`, in a background process, and then send SIGTERM to
+# watch_kill_fact: wait for the file `kill`, in a background process, and then send SIGTERM to
 # all processes in the session. The runner starts watch_kill_fact only if the scheduler
 # cannot send SIGTERM.
 watch_kill_fact() {

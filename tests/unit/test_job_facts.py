@@ -193,6 +193,10 @@ def test_scheduler_is_asked_only_about_unsettled_jobs(shell: Shell) -> None:
     job=jobs/a; say() { note=$1 state='?' evidence=''; derive_state; echo "$state $evidence$note"; }
     native=e; say ''; say why; state=finished; derive_state; echo "$state" """
     assert shell(lines).splitlines() == [
-        *(" slurm a slurm d", "e", "lost its facts contradict each other"),
+        *(
+            " slurm a slurm d",
+            "e",
+            "lost its files on the server contradict each other",
+        ),
         *("e", "lost why", "finished"),
     ]

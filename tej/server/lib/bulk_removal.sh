@@ -13,8 +13,8 @@ claim_if_simple() {
     find_job "$1" && [ -s "$job/finished" ] && [ ! -f "$job/on_end" ] &&
         [ ! -d "$queue/attempts/$id" ] && [ ! -d "$queue/dependents/$id" ] &&
         claim_for_batch || return 1
-    # The facts are read after the claim, because then no other client can replace the job by
-    # a job with the same id.
+    # The fact files are read after the claim, because then no other client can replace the job
+    # by a job with the same id.
     has_ended_cleanly "$2" || {
         rm -f "$job/.removal"
         return 1

@@ -1,8 +1,8 @@
-# Damaged job: state of a job whose facts are missing, damaged or cannot be read.
+# Damaged job: state of a job whose fact files are missing, damaged or cannot be read.
 # shellcheck shell=sh
 
 # derive_damaged_state: set $state for a job with a damaged fact file. Sets $evidence to a
-# message that contains the name of the damaged fact.
+# message that contains the name of this file.
 derive_damaged_state() {
     can_read_facts || {
         set_unknown
@@ -16,7 +16,7 @@ derive_damaged_state() {
         evidence="damaged: its file '${damage:-submitted}' is missing or cannot be read"
     fi
     state=lost
-    # A job with a damaged fact may still be alive.
+    # A job with a damaged fact file may still be alive.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then
@@ -24,21 +24,23 @@ derive_damaged_state() {
     fi
 }
 
-# can_read_facts: check whether the facts of $job that determine its state or its submission to
-# the runtime can be read, so that a fact that the shell does not find is certainly missing.
+# can_read_facts: check whether the fact files of $job that determine its state or its
+# submission to the runtime can be read, so that a fact file that the shell does not find is
+# certainly missing.
 can_read_facts() {
     names=$(list_names "$job") || return 1
     set --
     for fact in spec submitted queued resources clusters submitting native_id started kill finished lost; do
         case $newline$names$newline in *"$newline$fact$newline"*) ;; *) continue ;; esac
-        # A fact that is not a regular file is damaged, and `cat` would block at a FIFO.
+        # A fact file that is not a regular file is damaged, and `cat` would block at a FIFO.
         [ ! -f "$job/$fact" ] || set -- "$@" "$job/$fact"
         [ -e "$job/$fact" ] || return 1
     done
     [ $# = 0 ] || cat "$@" >/dev/null 2>&1
 }
 
-# set_unknown: set $state and $note of a job whose facts cannot be read. The job may be running.
+# set_unknown: set $state and $note of a job whose fact files cannot be read. The job may be
+# running.
 set_unknown() {
     state=created note="its files in '$job' cannot be read, so its state is unknown"
     [ -z "$started" ] || state=running

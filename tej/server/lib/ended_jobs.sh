@@ -1,14 +1,14 @@
-# Records of many ended jobs: one awk reads the facts of all jobs, because the shell's `read`
+# Records of many ended jobs: one awk reads the fact files of all jobs, because the shell's `read`
 # needs a system call for each byte. `status` sources this file if a request has many jobs.
 # shellcheck shell=sh
 #
-# awk prints the record of a job only if the record follows from the facts below alone, in the
-# same way as in read_facts (state.sh) and print_job (job_record.sh). All other jobs are left to
-# the shell: jobs that have not ended, have left processes running, have a damaged fact or a
-# rare fact (`reason`, `changed`, `parameters`), or have a command `on_end`. A job with a FIFO
-# in its directory is left to the shell, too, because awk would block when it opens the FIFO.
-# Opening files takes most of the time, so awk prefers the second line of `finished` (copy_facts
-# in run_detached.sh) to the facts that this line repeats.
+# awk prints the record of a job only if the record follows from the fact files below alone, in
+# the same way as in read_facts (state.sh) and print_job (job_record.sh). All other jobs are
+# left to the shell: jobs that have not ended, have left processes running, have a damaged fact
+# file or a rare fact file (`reason`, `changed`, `parameters`), or have a command `on_end`. A
+# job with a FIFO in its directory is left to the shell, too, because awk would block when it
+# opens the FIFO. Opening files takes most of the time, so awk prefers the second line of
+# `finished` (copy_facts in run_detached.sh) to the fact files that this line repeats.
 
 # print_ended ID...: print the records of jobs that have ended, and set $others to the ids
 # of the other jobs, each followed by a newline. An ID may also be the path of a job's
@@ -77,7 +77,7 @@ read_ended_jobs() {
         function add(key, value) {
             if (value != "") record = record key "=" value "\n"
         }
-        # read_end(): set line and copy to the lines of the fact finished (copy_facts).
+        # read_end(): set line and copy to the lines of the file finished (copy_facts).
         function read_end(path, found) {
             path = id "/finished"
             line = copy = ""
@@ -95,8 +95,8 @@ read_ended_jobs() {
             add("by", rest(2))
             return is_number(word[1]) && is_number(word[2])
         }
-        # read_later_facts(): read the facts that can be written after the end of the job.
-        # Returns 0 if the shell must print the record: if the job has the fact reason or
+        # read_later_facts(): read the fact files that can be written after the end of the job.
+        # Returns 0 if the shell must print the record: if the job has the file reason or
         # parameters, or if an interrupted retry has archived an attempt.
         function read_later_facts(word) {
             if (read_line(id "/downloaded")) {
@@ -127,7 +127,7 @@ read_ended_jobs() {
             return add_facts() && !odd
         }
         # add_copied_facts(WORD, KILLED): complete the record with WORD, the words of the second
-        # line of finished, and with the facts that this line does not repeat.
+        # line of finished, and with the fact files that this line does not repeat.
         function add_copied_facts(word, killed) {
             add("submitted", word[2])
             add("started", word[3])
@@ -164,7 +164,7 @@ read_ended_jobs() {
             if (read_line(id "/ignored")) add("note", "runtime " runtime " ignores: " rest(0))
             if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
             # If another client has replaced the job with a job with the same id while the
-            # facts were read, the token in `spec` has changed.
+            # fact files were read, the token in `spec` has changed.
             return read_line(id "/spec") && line == spec
         }
         BEGIN {

@@ -1,5 +1,5 @@
-# Facts of a job: files of one line each, written once and published by a rename. Only
-# `finished` may have a second line (copy_facts in run_detached.sh).
+# Fact files of a job, which record its progress: files of one line each, written once and
+# published by a rename. Only `finished` may have a second line (copy_facts in run_detached.sh).
 # shellcheck shell=sh
 #
 #   FACT       CONTENT                                       WRITTEN BY

@@ -5,9 +5,9 @@
 # shellcheck shell=sh
 
 # is_stale FACT SECONDS: check whether the fact FACT was not written for SECONDS. Sets $age
-# to the age of the fact in seconds, or to '' if the age is unknown. If the clock is set
+# to the age of the file in seconds, or to '' if the age is unknown. If the clock is set
 # forward, every file seems old, and if the clock is set back, every file seems new.
-# Therefore a fact is stale only if a second check finds the fact unchanged. The time
+# Therefore a file is stale only if a second check finds the file unchanged. The time
 # between the two checks is measured in uptime.
 is_stale() {
     get_age "$job/$1"

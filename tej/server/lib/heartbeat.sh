@@ -1,5 +1,5 @@
 # Heartbeat of a job: the wrapper of the job (run_detached.sh, run_in_scheduler.sh) writes
-# the fact `heartbeat` every $heartbeat_interval seconds. Readers use signs_of_life.sh.
+# the file `heartbeat` every $heartbeat_interval seconds. Readers use signs_of_life.sh.
 # shellcheck shell=sh
 
 heartbeat_interval=20 # seconds between two heartbeats

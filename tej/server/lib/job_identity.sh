@@ -24,10 +24,10 @@ is_same_job() {
     [ "$spec" = "$known_spec" ]
 }
 
-# in_same_job COMMAND...: run COMMAND, which writes a fact, in the directory of the job whose
-# `spec` was read. If another job has the path of $job, returns 1 without running COMMAND. A
-# path could lead to another job after the check, but the working directory cannot, so that no
-# job is marked as lost because of the facts of another job.
+# in_same_job COMMAND...: run COMMAND, which writes a fact file, in the directory of the job
+# whose `spec` was read. If another job has the path of $job, returns 1 without running COMMAND.
+# A path could lead to another job after the check, but the working directory cannot, so that no
+# job is marked as lost because of the fact files of another job.
 in_same_job() {
     (
         cd "$job" 2>/dev/null || exit 1

@@ -85,7 +85,7 @@ enqueue() {
     # towards the limit forever.
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_running_jobs
-    # Write the entry in `waiting` before the fact `queued`, because a job with the fact
+    # Write the entry in `waiting` before the file `queued`, because a job with the file
     # but without the entry would wait forever. If the disk is full, dash would exit at a
     # redirection of the special builtin `:`.
     make_queue_directory waiting && make_queue_directory running &&
@@ -165,7 +165,7 @@ remove_ended_entries() {
 }
 
 # has_ended: check whether the script of the loaded job has ended and will not be run again
-# by the scheduler. The fact `finished` is sufficient, because the job's own wrapper starts the
+# by the scheduler. The file `finished` is sufficient, because the job's own wrapper starts the
 # next job before the scheduler reports why it has ended the job.
 has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
@@ -243,7 +243,7 @@ launch() {
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
-        # If a fact cannot be read, the job may have been started. Without its `spec`, the
+        # If a fact file cannot be read, the job may have been started. Without its `spec`, the
         # job has no token.
         [ -z "$native" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
         ! runtime_start || exit 0

@@ -143,8 +143,8 @@ check_descendants() {
 }
 
 # count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty. If the last
-# search has failed, the number is unknown, and $left is at least 1: a client counts the processes
-# again (recount) only if $left is not empty.
+# search has failed, the number is unknown, and $left is at least 1: a client counts the
+# processes again (recount) only if $left is not empty.
 count_pids() {
     left=''
     [ -n "$has_searched" ] || left=1
@@ -205,7 +205,7 @@ ran_here() {
 }
 
 # note_killer: record that this shell stops the processes of $job, which run on this host.
-# Called before the fact `kill` is written, because the heartbeat processes of 1,000 killed jobs
+# Called before the file `kill` is written, because the heartbeat processes of 1,000 killed jobs
 # would otherwise also search and stop the processes. In a queue of a group, another member of
 # the group cannot signal the processes, and the heartbeat process of the job's owner must stop
 # them.

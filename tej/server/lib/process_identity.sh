@@ -26,7 +26,7 @@ get_host() {
         boot=$(printf '%s' "$boot" | tr -cd 'A-Za-z0-9.-')
     fi
     : "${boot:=-}"
-    # The host name must be a single word, because a fact contains it.
+    # The host name must be a single word, because fact files contain it.
     case $host in
         '') host=- ;;
         *[[:blank:]]*) host=$(printf '%s' "$host" | tr ' \t' '--') ;;

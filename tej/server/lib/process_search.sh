@@ -17,7 +17,7 @@ begin_search() {
 }
 
 # add_to_search KEY: add $job to the next search. Later, run_search sets pids_KEY to the
-# pids of all processes of the job on this host. The job's facts must have been read before.
+# pids of all processes of the job on this host. The job's fact files must have been read before.
 # If the script runs on another host, its pid is not valid on this host, and only the job's
 # token identifies processes of the job.
 add_to_search() {
@@ -44,7 +44,7 @@ add_to_search() {
         [ "$life" != alive ] && [ "$life$is_wrapper" != unsure1 ] || eval "pids_$1=\$2"
         return 0
     }
-    # A damaged fact must not make unrelated processes part of the job.
+    # A damaged fact file must not make unrelated processes part of the job.
     is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || set -- "$1" - -
     case $mark in *[!0-9a-f]* | '') mark=- ;; esac
     [ ${#mark} -ge 32 ] || mark=-
@@ -79,9 +79,9 @@ check_grep() {
 }
 
 # search_processes: print an assignment of pids_KEY for each job in $wanted. Also prints
-# has_searched=1 if the list of processes contains this subshell and is complete: `cat` prints the
-# line `. read` from stdin after all other files. Otherwise the search has failed: there are too
-# many files for one command, no process can be started, or a program was killed.
+# has_searched=1 if the list of processes contains this subshell and is complete: `cat` prints
+# the line `. read` from stdin after all other files. Otherwise the search has failed: there are
+# too many files for one command, no process can be started, or a program was killed.
 #
 # One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
 # one byte at a time. A pid may be reused between the read of its environment and the read of

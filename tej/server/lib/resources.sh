@@ -101,7 +101,7 @@ refuse_resources() {
     done
 }
 
-# note_ignored: set the fact `ignored` to the requested resources that a runtime
+# note_ignored: set the file `ignored` to the requested resources that a runtime
 # without a scheduler ignores (runtimes/default). The walltime is not ignored, because the
 # wrapper enforces it.
 note_ignored() {

@@ -115,7 +115,7 @@ prepare_run() {
     # read_clock in exec_job.sh adds the elapsed uptime to the time that `date` has
     # printed here.
     tej_clock="${clock_date-} ${clock_uptime-}"
-    # The facts of jobs that are started together are written without a rename.
+    # The fact files of jobs that are started together are written without a rename.
     tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
         [ -n "$spec" ] || read_spec

@@ -78,7 +78,7 @@ is_id() {
 }
 
 # put_first FACT WORDS: write the fact FACT if it does not exist. FACT may exist
-# already, because the job can write the fact before the scheduler's reply arrives.
+# already, because the job can write the file before the scheduler's reply arrives.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
     printf '%s\n' "$2" >"$job/.$1.$unique" || return 1

@@ -15,7 +15,7 @@
 #   task_variable             name of the variable that contains the index in a task
 #   task_pattern              placeholder of the index in the path of the log file
 #
-# The fact `submitting` of each job contains the name of the array and the index of the
+# The file `submitting` of each job contains the name of the array and the index of the
 # job. If this client dies before it receives the scheduler's reply, other clients find
 # the array by its name, so that no job is submitted twice or lost.
 
@@ -134,7 +134,7 @@ submit_array() {
     submit_array_to_scheduler "$@"
 }
 
-# submit_array_to_scheduler ID TOKEN [ID TOKEN]...: submit the array, and write the fact
+# submit_array_to_scheduler ID TOKEN [ID TOKEN]...: submit the array, and write the file
 # native_id of each job. Returns 1 if the scheduler has certainly not accepted the array.
 submit_array_to_scheduler() {
     [ $# != 0 ] || return 1

@@ -190,7 +190,7 @@ set_listing_error() {
 
 # ask_scheduler: query the scheduler and write the listing. The caller must hold the
 # lock of the listing. The time of the listing is the time just before the query, so
-# that facts that are newer than the listing are recognized.
+# that fact files that are newer than the listing are recognized.
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$unique asked_at=$(date +%s)
     extent=whole

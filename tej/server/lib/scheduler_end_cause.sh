@@ -77,7 +77,7 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# record_cut_off: write the facts `reason` and `finished` for a job that was ended by a
+# record_cut_off: write the fact files `reason` and `finished` for a job that was ended by a
 # limit or by another user, and whose wrapper has not recorded the end. The job may have ended
 # long before this request. If the wrapper has recorded meanwhile that the script ended by
 # itself, the recorded end is kept.
@@ -133,7 +133,7 @@ derive_ended_state() {
     esac
 }
 
-# record_cause: write the fact `reason` if it does not exist. If the job received a
+# record_cause: write the file `reason` if it does not exist. If the job received a
 # SIGTERM that tej did not send, the job was cut off, unless the scheduler reports that
 # the job ended by itself.
 record_cause() {
@@ -149,7 +149,7 @@ record_cause() {
     [ "$listed_state" != cancelled ] || state=killed
 }
 
-# set_cause: set $cause to `KIND WORDS` for the fact `reason`. The cause is determined from the
+# set_cause: set $cause to `KIND WORDS` for the file `reason`. The cause is determined from the
 # answer of the scheduler, and from the signals that the job has received.
 set_cause() {
     case $listed_state in

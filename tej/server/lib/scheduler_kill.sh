@@ -135,7 +135,7 @@ wait_for_end() {
 }
 
 # retry_kill: retry a kill that failed or was not completed. Every client that reads
-# the job's state calls retry_kill. The fact `ending` contains the last step of the
+# the job's state calls retry_kill. The file `ending` contains the last step of the
 # kill.
 retry_kill() {
     note="kill requested${by:+ by $by}, but the job has not ended yet${note:+; $note}"

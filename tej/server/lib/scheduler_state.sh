@@ -1,12 +1,12 @@
-# State of a job under a scheduler. The state is derived from the job's facts and the
-# scheduler's list of jobs. The facts take precedence over the list. A job counts as
+# State of a job under a scheduler. The state is derived from the job's fact files and the
+# scheduler's list of jobs. The fact files take precedence over the list. A job counts as
 # gone only if two queries of the scheduler, some time apart, show that it is gone, and
 # its heartbeat has not changed between the two queries.
 # shellcheck shell=sh
 
 confirmation_delay=30 # minimum seconds between the two queries that must agree before a job counts as gone
 
-# runtime_derive_state: derive the state of a job whose own facts do not determine it.
+# runtime_derive_state: derive the state of a job whose own fact files do not determine it.
 runtime_derive_state() {
     set_name
     nid=''
@@ -17,7 +17,7 @@ runtime_derive_state() {
         return
     fi
     if [ -s "$job/finished" ]; then
-        # The end may have been recorded after the facts were read.
+        # The end may have been recorded after the fact files were read.
         read_end || :
         [ "$state" != '?' ] || derive_ended_state
         return
@@ -66,7 +66,7 @@ keep_last_state() {
 
 # find_age FACT [TIME]: set $age to the seconds since the fact FACT was written. Uses the
 # clock of the file system, because the clocks of compute nodes and login nodes differ.
-# Uses TIME, the time in the fact, only if the modification time is unavailable.
+# Uses TIME, the time in the file, only if the modification time is unavailable.
 find_age() {
     get_time
     get_age "$job/$1" || age=$((now - ${2:-0}))
@@ -89,7 +89,7 @@ read_heartbeat() {
 # is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds
 # ago, also found that the job is gone (fact `missed`), and the heartbeat has not changed
 # since the earlier query. If the job is not confirmed as gone, writes the state that the
-# scheduler reports to the fact `missed`, sets $state to the last known state of the job,
+# scheduler reports to the file `missed`, sets $state to the last known state of the job,
 # and returns 1.
 is_confirmed() {
     read_heartbeat
@@ -115,7 +115,7 @@ is_confirmed() {
     return 1
 }
 
-# note_missed: write the fact `missed`. If the scheduler does not list the job, keeps the
+# note_missed: write the file `missed`. If the scheduler does not list the job, keeps the
 # state and the reason of the earlier query, which found the end of the job.
 note_missed() {
     case $listed_state in
@@ -135,7 +135,7 @@ recall_missed() {
     esac
 }
 
-# clear_missed: remove the fact `missed`, because the scheduler lists the job again.
+# clear_missed: remove the file `missed`, because the scheduler lists the job again.
 clear_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }
@@ -146,7 +146,7 @@ clear_missed() {
 derive_submission_state() {
     s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    # Only the fact `submitting` contains the submitting shell and the name of a job array.
+    # Only the file `submitting` contains the submitting shell and the name of a job array.
     [ -n "$s_time" ] || can_read_facts || {
         set_unknown
         return 1
@@ -312,7 +312,7 @@ derive_contradicted_state() {
     fi
 }
 
-# record_killed: write the fact `finished` for a job that is gone after a kill. Processes
+# record_killed: write the file `finished` for a job that is gone after a kill. Processes
 # of the job that run on this host are killed first, because a scheduler does not find
 # all processes of a job. Returns 1 if processes of the job remain on this host.
 record_killed() {

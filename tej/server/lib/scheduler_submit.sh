@@ -5,7 +5,7 @@
 busy_awaited=60        # seconds for which a submission is retried while the scheduler is too busy
 submission_timeout=900 # seconds for which a submission on another host counts as in progress
 
-# runtime_start: submit $job to the scheduler. The fact `submitting` is written before
+# runtime_start: submit $job to the scheduler. The file `submitting` is written before
 # the submission. If this client dies before it receives the scheduler's reply, other
 # clients find the job by the name in `submitting`. Returns 1 and sets $why on failure.
 runtime_start() {
@@ -58,7 +58,7 @@ is_unreachable() {
     esac
 }
 
-# note_requeue: write the fact `requeue` if the user has allowed the scheduler to run
+# note_requeue: write the file `requeue` if the user has allowed the scheduler to run
 # the job a second time.
 note_requeue() {
     case $r_requeue$requested_options in
@@ -183,7 +183,7 @@ is_overloaded() {
     esac
 }
 
-# adopt_reply: write the fact native_id with the id in the scheduler's reply. If the job
+# adopt_reply: write the file native_id with the id in the scheduler's reply. If the job
 # was killed or removed during the submission, cancels the job.
 adopt_reply() {
     # During the submission, another client may have killed the job, or removed it and
@@ -268,7 +268,7 @@ list_clusters() {
 }
 
 # adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write
-# the id of the job to the fact native_id. Returns 1 if the scheduler lists no job with this
+# the id of the job to the file native_id. Returns 1 if the scheduler lists no job with this
 # name.
 adopt_by_name() {
     eval "nid=\${n_$nickname-}"

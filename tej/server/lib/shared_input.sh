@@ -68,7 +68,7 @@ find_changed_input() {
     )
 }
 
-# note_changed_input: write the fact `changed` if a shared file was changed while
+# note_changed_input: write the file `changed` if a shared file was changed while
 # the job ran.
 note_changed_input() {
     [ -f "$job/share_time" ] || return 0

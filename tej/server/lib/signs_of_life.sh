@@ -35,7 +35,7 @@ get_last_sign() {
 }
 
 # shows_life: check whether a process of the job is or may be alive, regardless of the
-# job's state. The job's facts must have been read before. Sets $sign to a description
+# job's state. The job's fact files must have been read before. Sets $sign to a description
 # of the sign of life for messages. A job that shows a sign of life must not be removed
 # or replaced.
 shows_life() {
@@ -47,7 +47,7 @@ shows_life() {
     elif is_watched_here; then
         case $life in
             alive) sign="its wrapper runs on $host" ;;
-            # A heartbeat that is newer than the fact `lost` would have changed the state.
+            # A heartbeat that is newer than the file `lost` would have changed the state.
             unsure) [ "$state" = lost ] || ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
         esac
     elif is_beating; then

@@ -1,4 +1,4 @@
-# Sleep: pauses that a signal ends, and waiting for a fact of a job.
+# Sleep: pauses that a signal ends, and waiting for a fact file of a job.
 # shellcheck shell=sh
 
 # nap: sleep for 0.2 seconds, or for one second if `sleep` takes no fractions.

@@ -1,12 +1,12 @@
-# Records of many started jobs, for the reply to a submission: one awk reads the facts of all
+# Records of many started jobs, for the reply to a submission: one awk reads the fact files of all
 # jobs, because the shell's `read` needs a system call for each byte. `submit` sources this
 # file if it has started many jobs.
 # shellcheck shell=sh
 #
-# awk prints the record of a job only if the record follows from the facts below alone, in the
-# same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the wrapper
-# of the job must run on this host, or the job must have ended by itself. All other jobs are
-# left to the shell.
+# awk prints the record of a job only if the record follows from the fact files below alone, in
+# the same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the
+# wrapper of the job must run on this host, or the job must have ended by itself. All other jobs
+# are left to the shell.
 
 # print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others
 # to the ids and tokens of the jobs whose records are not printed.
@@ -43,8 +43,8 @@ print_started_jobs() {
     [ $# = 0 ] || printf '%s\0' "$@"
 }
 
-# has_usual_facts: check whether $job has the facts that read_started_jobs reads, and no fact
-# that read_started_jobs ignores. awk would block if it opened a FIFO.
+# has_usual_facts: check whether $job has the fact files that read_started_jobs reads, and no
+# fact file that read_started_jobs ignores. awk would block if it opened a FIFO.
 has_usual_facts() {
     for fact in spec submitted native_id started; do [ -f "$job/$fact" ] || return 1; done
     [ ! -e "$job/finished" ] || [ -f "$job/finished" ] || return 1
@@ -96,7 +96,7 @@ read_started_jobs() {
                 state = "finished\nhow=" end[2] "\nnumber=" end[3] "\nended=" end[1]
             } else if (line != "" || !runs(word[5], word[6])) return 0
             # If another client has replaced the job with a job with the same id while the
-            # facts were read, the token in `spec` has changed.
+            # fact files were read, the token in `spec` has changed.
             if (!read_line(id "/spec") || line != spec) return 0
             record = "id=" id "\nstate=" state "\nspec=" spec "\nsubmitted=" submitted "\nstarted=" begun[1]
             record = record "\nwhere=" begun[2] "\nnative=" native "\nours=1"

@@ -1,5 +1,5 @@
 # State of a job. The state is not stored, but derived at each request from the job's
-# facts (facts.sh), the job's signs of life (signs_of_life.sh), and the runtime, in this
+# fact files (facts.sh), the job's signs of life (signs_of_life.sh), and the runtime, in this
 # order.
 # shellcheck shell=sh
 #
@@ -22,20 +22,20 @@ has_succeeded() {
     [ "$state" = finished ] && [ -z "$cut_off" ] && [ "$how" = exit ] && [ "$number" = 0 ]
 }
 
-# read_facts: set $state and the other variables of the job from the job's facts (facts.sh).
+# read_facts: set $state and the other variables of the job from the job's fact files (facts.sh).
 # $s_host to $s_start identify the shell that published the job, and $j_pid and $j_start
 # identify the first process of the job. Sets $state to `?` if the runtime must check whether
 # the job is alive, or why the job ended.
 #
-# The job's directory may be moved while the facts are read, and another job with the same id
-# may have its path afterwards (retry). Therefore `spec` is read again at the end.
+# The job's directory may be moved while the fact files are read, and another job with the same
+# id may have its path afterwards (retry). Therefore `spec` is read again at the end.
 read_facts() {
     read_each_fact
     # If the state is `?`, derive_state reads `spec` again.
     [ "$state" = '?' ] || is_same_job || read_each_fact
 }
 
-# read_each_fact: like read_facts, but some of the facts may be those of another job.
+# read_each_fact: like read_facts, but some of the fact files may be those of another job.
 read_each_fact() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
@@ -58,7 +58,7 @@ read_each_fact() {
     read_end || derive_unended_state
 }
 
-# read_native_id: set $native from the fact `native_id`, or to '' if the fact is missing or
+# read_native_id: set $native from the file `native_id`, or to '' if the file is missing or
 # damaged. $started must be set.
 read_native_id() {
     if read_fact native_id; then
@@ -71,16 +71,16 @@ read_native_id() {
         esac
     elif [ "$damage" = native_id ] && [ -z "$started" ]; then
         # An empty `native_id` is not damage before the start of the script: the wrapper may
-        # be writing the fact at this moment (put_once).
+        # be writing the file at this moment (put_once).
         damage=''
     fi
 }
 
-# derive_unended_state: set $state of a job whose end is not recorded, from the facts that
+# derive_unended_state: set $state of a job whose end is not recorded, from the fact files that
 # read_facts has read. Sets $state to `?` if only the runtime knows the state.
 derive_unended_state() {
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # The wrapper may have been writing the fact. Therefore read the facts again.
+        # The wrapper may have been writing the file. Therefore read the fact files again.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
             read_each_fact
@@ -92,7 +92,7 @@ derive_unended_state() {
         read -r ended evidence <"$job/lost"
         state=lost
         # If the heartbeat is newer than `lost`, or if this host shows a process of the
-        # job, the job is alive: the fact `lost` was wrong, or the job's host responds
+        # job, the job is alive: the file `lost` was wrong, or the job's host responds
         # again.
         if [ -n "$native" ] && { [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || is_seen_here; }; then
             state='?' ended='' note="it was reported as lost ($evidence)" evidence=''
@@ -131,9 +131,10 @@ read_fact() {
     return 1
 }
 
-# read_end: set $state from the fact `finished`, or to `?` if only the scheduler knows why the
-# job ended. Returns 1 if no end is recorded. Other facts that are missing or damaged are set
-# from the second line of `finished`, so that the record is the same in a list of many jobs.
+# read_end: set $state from the file `finished`, or to `?` if only the scheduler knows why the
+# job ended. Returns 1 if no end is recorded. The variables of other fact files that are missing or
+# damaged are set from the second line of `finished`, so that the record is the same in a list
+# of many jobs.
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -156,8 +157,8 @@ read_end() {
     fi
 }
 
-# read_copy: set facts from the second line of `finished` (copy_facts in run_detached.sh), if
-# the file has this line.
+# read_copy: set the variables of other fact files from the second line of `finished`
+# (copy_facts in run_detached.sh), if the file has this line.
 read_copy() {
     {
         read -r _
@@ -169,8 +170,8 @@ read_copy() {
     native=${copied_native% end}
 }
 
-# read_reason: read the fact `reason`, which states why the job ended. If the job did not
-# end by itself, or if the fact cannot be read, sets $cut_off to `limit` or `other`.
+# read_reason: read the file `reason`, which states why the job ended. If the job did not
+# end by itself, or if the file cannot be read, sets $cut_off to `limit` or `other`.
 read_reason() {
     kind='' # if the file cannot be opened, `read` changes nothing
     read -r _ kind note <"$job/reason"
@@ -190,7 +191,7 @@ derive_unstarted_state() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
-        # The submitting shell may have started the wrapper after the facts were read.
+        # The submitting shell may have started the wrapper after the fact files were read.
         [ ! -s "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
@@ -208,9 +209,10 @@ derive_unstarted_state() {
 }
 
 # mark_lost EVIDENCE...: set $state to `lost` and $ended to the time of the job's last
-# sign of life, and write the fact `lost`. If the end of the job was recorded meanwhile,
+# sign of life, and write the file `lost`. If the end of the job was recorded meanwhile,
 # sets $state to the recorded end instead. The caller must have checked that the job is
-# gone. If facts of the job cannot be read, its end may be recorded, and the state is unknown.
+# gone. If fact files of the job cannot be read, its end may be recorded, and the state is
+# unknown.
 mark_lost() {
     read_end && return 0
     can_read_facts || {
@@ -222,14 +224,14 @@ mark_lost() {
     if [ ! -f "$job/lost" ]; then
         in_same_job put lost "$ended $evidence" 2>/dev/null
     elif [ "${note#it was reported as lost}" = "$note" ]; then
-        # The wrapper has written `lost` since the facts were read. Only the wrapper knows the
-        # cause, so its evidence is used.
+        # The wrapper has written `lost` since the fact files were read. Only the wrapper knows
+        # the cause, so its evidence is used.
         read -r ended evidence <"$job/lost"
     fi
     return 0
 }
 
-# mark_killed: write the fact `finished` for a job that is gone after a kill and whose
+# mark_killed: write the file `finished` for a job that is gone after a kill and whose
 # wrapper has not recorded the end.
 mark_killed() {
     can_read_facts || {
@@ -243,7 +245,7 @@ mark_killed() {
     read_end
 }
 
-# derive_state: if the facts do not determine the state of the job, let the runtime
+# derive_state: if the fact files do not determine the state of the job, let the runtime
 # derive the state. For many jobs, call `query_runtime` first, which queries the runtime
 # once for all jobs.
 derive_state() {
@@ -252,8 +254,8 @@ derive_state() {
         runtime_ask "$native"
         runtime_derive_state
         # If the end was recorded during the query (mark_lost), ask the scheduler for its cause.
-        # If the runtime has not set a state otherwise, the facts contradict each other.
-        [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its facts contradict each other}" note=''
+        # If the runtime has not set a state otherwise, the fact files contradict each other.
+        [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its files on the server contradict each other}" note=''
         # Another client may have replaced the job while its state was derived.
         is_same_job || read_facts
     done
@@ -287,7 +289,7 @@ load_job() {
 read_job() {
     find_job "$1" || return 1
     read_facts
-    # The job may have been removed while its facts were read.
+    # The job may have been removed while its fact files were read.
     [ -d "$job" ] || may_exist
 }
 

@@ -60,7 +60,7 @@ runtime_ask() { :; }
 # native ids of all these jobs for runtime_ask.
 query_runtime() { :; }
 
-# runtime_derive_state: set $state if the facts of the job do not determine the state.
+# runtime_derive_state: set $state if the fact files of the job do not determine the state.
 runtime_derive_state() {
     set -f
     # shellcheck disable=SC2086 # split into fields
@@ -145,7 +145,7 @@ is_silent() {
 
 # runtime_stop GRACE: stop all processes of $job. Sets $pids to the processes that
 # remain. Returns 1 if only the job's wrapper can stop the processes. The wrapper checks
-# for the fact `kill` at each heartbeat.
+# for the file `kill` at each heartbeat.
 runtime_stop() {
     set -f
     # shellcheck disable=SC2086 # split into fields

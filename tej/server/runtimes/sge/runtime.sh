@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 #
 # Grid Engine kills a job with SIGKILL, without a warning signal (qdel(1)). Therefore
-# the job's wrapper polls for the fact `kill`. A job that has ended is listed only in
+# the job's wrapper polls for the file `kill`. A job that has ended is listed only in
 # the accounting file (qacct(1)), and only after a few seconds.
 
 # shellcheck source=../../lib/scheduler.sh

@@ -22,7 +22,7 @@ scheduler_own_id() { slurm_own_id; }
 task_variable=SLURM_ARRAY_TASK_ID task_pattern=%a
 
 scheduler_options() {
-    # Without this fact, the job would be submitted to the cluster of the queue.
+    # Without this fact file, the job would be submitted to the cluster of the queue.
     [ -z "${has_waited-}" ] || [ ! -f "$job/clusters" ] || { names_cluster && [ -n "$user_clusters" ]; } || {
         why="its file 'clusters' is damaged or cannot be read"
         return 1
