@@ -10,11 +10,11 @@
 hide_environment
 # shellcheck disable=SC2034 # by_cluster is used by scheduler_own_id
 queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-} array=${7-} array_log=${8-}
-unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 marker=$token
 . "$here/lib/load.sh"
 . "$here/lib/run_script.sh"
 . "$here/lib/memory_kill.sh"
+unset_job_identity
 enter_readable_job
 is_in_scheduler=1
 own_id=''

@@ -223,15 +223,16 @@ def test_job_environment_has_no_other_tej_variable(
     # A job on `local:` inherits these variables, which are settings of the tests.
     for name in ("TEJ_TRANSPORT", "TEJ_PERSIST"):
         monkeypatch.delenv(name)
-    variables = output_of(
-        queue, job("env | sed -n 's/^\\([Tt][Ee][Jj][A-Za-z_]*\\)=.*/\\1/p' | sort")
-    )
-    assert variables.split() == [
-        "TEJ_JOB_DIR",
-        "TEJ_JOB_ID",
-        "TEJ_JOB_TOKEN",
-        "TEJ_QUEUE",
-    ]
+    names = "env | sed -n 's/^\\([Tt][Ee][Jj][A-Za-z_]*\\)=.*/\\1/p' | sort"
+    # lib/direct_start.sh starts the first job, and exec_job.sh the second.
+    specs = [tej.JobSpec(job(names), script) for script in (None, ". ./start.sh")]
+    for variables in outputs_of(queue, specs):
+        assert variables.split() == [
+            "TEJ_JOB_DIR",
+            "TEJ_JOB_ID",
+            "TEJ_JOB_TOKEN",
+            "TEJ_QUEUE",
+        ]
 
 
 def test_standard_input_is_empty(queue: tej.RemoteQueue, job: Make) -> None:

@@ -2,10 +2,9 @@
 # shellcheck shell=sh
 
 # detach SCRIPT ARGUMENTS...: run SCRIPT in the background in a new session, so that signals
-# to the current session do not reach SCRIPT. The TEJ_JOB_* variables are unset: if a job
-# submits another job, the environment of the new job must not contain the token of the
-# first job. SCRIPT inherits no descriptors: perl closes the descriptors that this shell cannot
-# close (close_descriptors).
+# to the current session do not reach SCRIPT. SCRIPT inherits neither the identity of a job
+# (unset_job_identity) nor descriptors: perl closes the descriptors that this shell cannot close
+# (close_descriptors).
 detach() {
     # find_logout_guard is called only once per program, because it takes as long as the start
     # of a job.
@@ -14,7 +13,7 @@ detach() {
     [ -z "${unclosed-}" ] || ! command -v perl >/dev/null 2>&1 ||
         closer="perl -MPOSIX -e POSIX::close(\$_)for(split/,/,shift);exec@ARGV $unclosed"
     (
-        unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
+        unset_job_identity
         trap '' HUP
         if command -v setsid >/dev/null 2>&1; then
             # `exec` replaces the subshell. Without `exec`, yash would run an additional
@@ -26,6 +25,13 @@ detach() {
             exec $closer /bin/sh "$@" </dev/null >/dev/null 2>&1 &
         fi
     )
+}
+
+# unset_job_identity: unset the variables that identify the job in which this program runs. If a
+# job submits another job, the environment of the new job must not contain the token of the
+# first job.
+unset_job_identity() {
+    unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
 }
 
 # find_logout_guard: set $logout_guard to a command prefix that protects a process from being

@@ -119,7 +119,7 @@ submit_patiently() {
 submit_once() {
     # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(
-        unset TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_JOB_DIR
+        unset_job_identity
         unset_job_variables
         scheduler_submit "$nickname" </dev/null 2>"$job/.said"
     )
