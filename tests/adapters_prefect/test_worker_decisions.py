@@ -366,6 +366,7 @@ def follower(**facts: Any) -> Any:
     made: Any = JobFollower.__new__(JobFollower)
     made._logger = logging.getLogger("worker")
     made._kill_at, made._last_error = None, ""
+    made._has_ended_processes = False
     made._flow_run = flow_run(Running())
     made._worker = SimpleNamespace()
     for name, value in facts.items():
@@ -451,6 +452,52 @@ def test_job_of_cancelled_flow_run_is_killed_again(
     ):
         made._kill_if_cancelled()
     assert killed == [("a", when) for when in kills]
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "kills"),
+    [
+        (Running(), 2, 1),
+        (Cancelling(), 2, 1),
+        (Running(), 0, 0),
+        (Completed(), 2, 0),
+        (Scheduled(), 2, 0),
+        (None, 2, 0),
+    ],
+)
+def test_only_an_unended_flow_is_killed_after_its_job(
+    state: State[None] | None, left: int, kills: int
+) -> None:
+    """If only the runner in the job was killed, the flow still runs."""
+    calls: list[Any] = []
+    errors = [tej.ConnectionFailed("lost")] * bool(kills)
+
+    def kill(ids: list[str]) -> None:
+        calls.append(*ids)
+        if errors:
+            raise errors.pop()
+
+    async def read() -> FlowRun | None:
+        return state and flow_run(state)
+
+    async def report(one: FlowRun, *_: object) -> int:
+        calls.append(one.state_type)
+        return 0
+
+    ended = status("a", FINISHED, exit_code=137, processes_left=left)
+    made = follower(_job=SimpleNamespace(id="a", queue=SimpleNamespace(kill_many=kill)))
+    made._configuration = SimpleNamespace(delete_when_done=False)
+    made._destination = SimpleNamespace(place="here")
+    made.wait, made.describe = (lambda: ended), (lambda _: "words")
+    made.read_flow_run, made.report_end = read, report
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job_follower, "RETRY", 0)
+        patch.setattr(job_follower, "emit_end", lambda *_: None)
+        patch.setattr(job_follower.poller, "watch", lambda _: None)
+        patch.setattr(job_follower.poller, "unwatch", lambda _: None)
+        assert run(made.follow) == 0
+    # The first kill failed, and is repeated before the end is reported.
+    assert calls == ["a", "a"] * kills + ([state.type] if state else [])
 
 
 @pytest.mark.parametrize("patience", [600.0, 29.0])

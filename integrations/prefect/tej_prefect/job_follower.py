@@ -64,6 +64,7 @@ class JobFollower:
         self._kill_at: float | None = None
         self._last_error = ""
         """The last error that was logged; empty if the queue has replied since."""
+        self._has_ended_processes = False
 
     async def follow(self) -> int:
         """Wait until the job has ended; set the flow run's state if necessary.
@@ -91,6 +92,9 @@ class JobFollower:
             if current is None:
                 return 0
             try:
+                if await self._end_processes(current, status):
+                    # The flow may have set its own state before its process ended.
+                    continue
                 code = await self.report_end(current, status, message)
                 break
             except tej.Error as error:
@@ -107,6 +111,30 @@ class JobFollower:
                 # The end of the flow run is reported, so this error is only logged.
                 self._logger.warning("Job %s was not deleted: %s", self._job.id, error)
         return code
+
+    async def _end_processes(
+        self, current: FlowRun, status: tej.JobStatus | None
+    ) -> bool:
+        """End the processes that the job of an unended flow run has left running.
+
+        If only Prefect's runner in the job was killed, the flow still runs.  Without
+        this method, the flow run would be set to Crashed while its flow runs, and a
+        retry would run the same flow in two processes.  Return whether the job had left
+        processes at the first call.
+        """
+        if status is None or not status.processes_left or self._has_ended_processes:
+            return False
+        if current.state_type not in CANCELLED and not needs_process(current):
+            return False
+        self._logger.warning(
+            "Job %s has ended, but left %d of its processes running, and the flow run "
+            "has not ended: the processes are killed",
+            self._job.id,
+            status.processes_left,
+        )
+        await in_thread(lambda: self._job.queue.kill_many([self._job.id]))
+        self._has_ended_processes = True
+        return True
 
     def wait(self) -> tej.JobStatus | None:
         """Wait until the job has ended, and return its final status.
