@@ -195,7 +195,10 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         'Job Id: 10.s' '    job_state = F' '    substate = 92' '    depend = afterok:9.s@s' \
         'Job Id: 11.s' '    job_state = F' '    Exit_status = -14' \
         'Job Id: 12.s' '    job_state = F' '    Exit_status = -25' \
-        'Job Id: 13.s' '    job_state = F' '    Exit_status = -17' >said
+        'Job Id: 13.s' '    job_state = F' '    Exit_status = -17' \
+        'Job Id: 14.s' '    job_state = F' '    Exit_status = 265' '    substate = 91' '    exec_host = n/0' \
+        'Job Id: 15.s' '    job_state = F' '    Exit_status = 265' '    substate = 91' '    exec_host = n/0' \
+        '    Stageout_status = 1' >said
     read_qstat said"""
     assert shell(lines, "pbs").splitlines() == [
         "1.s|limit|tej_abc0123|time limit",
@@ -212,6 +215,7 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
         "11.s|cut||node failure",
         "12.s|limit||limit of CPUs",
         "13.s|over||exit status -17: rejected by a hook of the site",
+        *("14.s|cancelled||deleted by force", "15.s|cancelled||deleted"),
     ]
 
 

@@ -308,6 +308,11 @@ def show(job_id: str, job: dict) -> None:
     if job["state"] == "F":
         failed = 92 if job["status"] == "0" else 93
         print(f"    substate = {91 if job['deleted'] else failed}")
+    # PBS copies the output files of a job that has run.
+    if job["state"] == "F" and job["pid"]:
+        print("    Stageout_status = 1")
+    if job["pid"]:
+        print("    exec_host = host/0")
     if job["status"]:
         print(f"    {'Exit_status' if OPEN else 'exit_status'} = {job['status']}")
     print("    Variable_List = PBS_O_HOME=/root,PBS_O_WORKDIR=/root,\n\tX=\n")

@@ -162,7 +162,9 @@ read_qstat() {
             else if (code ~ /^(openpbs-28|torque-12)$/) { state = "limit"; words = "limit of CPU time" }
             else if (code ~ /^openpbs-2[45]$/) { state = "limit"; words = "limit of CPUs" }
             else if (status == -20 || status == -4 || code == "openpbs-14") { state = "cut"; words = "node failure" }
-            else if (status == "" && value["exec_host"] != "") { state = "cancelled"; words = "deleted by force" }
+            # If a manager deletes a job by force, PBS sets this exit status without asking the
+            # node, and copies no output files.
+            else if (value["exec_host"] != "" && (status == "" || status == 265 && value["substate"] == 91 && value["stageout_status"] == "")) { state = "cancelled"; words = "deleted by force" }
             else if (status == "" && value["substate"] == 92) {
                 # PBS does not record the reason in the history of the job.
                 state = "cancelled"
