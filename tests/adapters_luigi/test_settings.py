@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import luigi
 import pytest
@@ -13,7 +16,7 @@ from jobs import job_directory
 
 import tej
 from tej_luigi import TejTask
-from tej_luigi.config import QueueAddress, find_address
+from tej_luigi.config import QueueAddress, check_tracking_url, find_address
 from tej_luigi.display import parse_progress
 from tests.adapters_luigi.run_tasks import Configure, build
 
@@ -30,12 +33,74 @@ def test_task_overrides_configuration_and_environment(
         queue = "/own"
 
     monkeypatch.setenv("TEJ_DESTINATION", "environment")
+    monkeypatch.setenv("TEJ_QUEUE", "")
+    monkeypatch.setenv("TEJ_RUNTIME", "")
+    assert Task().address == QueueAddress("environment", tej.DEFAULT_TEJ_DIR)
     monkeypatch.setenv("TEJ_QUEUE", "/environment")
     monkeypatch.setenv("TEJ_RUNTIME", "slurm")
     assert Task().address == QueueAddress("environment", "/environment", "slurm")
     configure(tej={"destination": "configured", "queue": "/configured"})
     assert Task().address == QueueAddress("configured", "/configured", "slurm")
     assert Own().address == QueueAddress("local:", "/own", "slurm")
+    configure(tej={"destination": "configured", "runtime": "pbs"})
+    assert Own().address.runtime == "pbs"
+
+
+@pytest.mark.parametrize(
+    ("template", "is_valid"),
+    [
+        (None, True),
+        ("http://lab/{job_id}/{native_id}/{host}/{queue}/{{x}}", True),
+        ("http://lab/{job}", False),
+        ("http://lab/{}", False),
+        ("http://lab/{job_id", False),
+        ("http://lab/{job_id.x}", False),
+        ("http://lab/{job_id[x]}", False),
+    ],
+)
+def test_tracking_url_has_known_fields_only(
+    template: str | None, is_valid: bool
+) -> None:
+    words = "may contain {job_id}, {native_id}, {host}, {queue};"
+    with (
+        contextlib.nullcontext()
+        if is_valid
+        else pytest.raises(tej.Error, match=re.escape(words))
+    ):
+        check_tracking_url(template)
+
+
+def test_attributes_become_the_job_of_the_task(tmp_path: Path) -> None:
+    class Work(TejTask):
+        size = luigi.IntParameter(default=2)
+        hidden = luigi.IntParameter(default=3, significant=False)
+        secret = luigi.IntParameter(
+            default=4, visibility=luigi.parameter.ParameterVisibility.PRIVATE
+        )
+        directory = str(tmp_path)
+        command = "run {{size}}"
+        environment: ClassVar = {"SIZE": "{{size}}"}
+        labels: ClassVar = {"a": "b"}
+        login = True
+        job_resources = tej.Resources(cpus=2)
+
+    class Named(Work):
+        job_id_is_task_id = True
+        login = False
+
+    task = Work()
+    assert task.variables() == {"size": "2"}
+    with task.job_spec() as spec:
+        assert spec.script == "run 2"
+        assert (Path(spec.directory), spec.job_id, spec.name) == (
+            tmp_path,
+            None,
+            "Work",
+        )
+        assert (spec.labels, spec.environment) == ({"a": "b"}, {"SIZE": "2"})
+        assert (spec.resources, spec.login) == (tej.Resources(cpus=2), True)
+    with Named().job_spec() as spec:
+        assert (spec.job_id, spec.login) == (Named().task_id, False)
 
 
 def test_missing_destination_error_names_the_settings() -> None:

@@ -1,4 +1,4 @@
-"""Calls in threads, and private names of Prefect: each is listed, and exists."""
+"""Calls in threads, flow runs, and private names of Prefect that must exist."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import bundles
 from prefect.blocks.core import Block
+from prefect.client.schemas.objects import StateType
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
 
+import tej
 import tej_prefect
-from tej_prefect import TejWorker
-from tej_prefect.context import in_thread
+from tej_prefect import TejDestination, TejWorker, context, credentials
+from tej_prefect.context import Run, in_thread
 
 PRIVATE_NAMES: dict[type | ModuleType, tuple[str, ...]] = {
     bundles: ("_deserialize_bundle_object", "_serialize_bundle_object"),
@@ -116,3 +121,145 @@ def test_cancelled_call_waits_for_its_thread() -> None:
         return [*ended]
 
     assert asyncio.run(cancel()) == [True]
+
+
+def ids(*numbers: int) -> list[UUID]:
+    return [UUID(int=number) for number in numbers]
+
+
+class Client:
+    """A client of Prefect's API with flow runs, each with its parent flow run."""
+
+    def __init__(self, parents: dict[int, int | None]) -> None:
+        self.parents = {
+            UUID(int=one): None if parent is None else UUID(int=parent)
+            for one, parent in parents.items()
+        }
+        self.states: dict[int, StateType] = {}
+        self.pages: list[list[UUID]] = []
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read_flow_run(self, one: UUID) -> Any:
+        state = self.states.get(one.int, StateType.RUNNING)
+        # In this client, a task run has the id of its flow run.
+        parent = self.parents[one]
+        return SimpleNamespace(id=one, parent_task_run_id=parent, state_type=state)
+
+    def read_task_run(self, one: UUID) -> Any:
+        return SimpleNamespace(flow_run_id=one)
+
+    def read_flow_runs(self, flow_run_filter: Any) -> list[Any]:
+        wanted = flow_run_filter.id.any_
+        self.pages.append(wanted)
+        return [self.read_flow_run(one) for one in wanted if one in self.parents]
+
+
+def test_flow_runs_are_read_once_and_in_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "PAGE", 2)
+    client: Any = Client({1: None, 2: None, 3: None})
+    found = context.read_all(client, ids(1, 2, 1, 3, 4, 5))
+    assert client.pages == [ids(1, 2), ids(3, 4), ids(5)]
+    assert [*found] == ids(1, 2, 3)
+    assert context.read_all(client, []) == {}
+
+
+def test_cancelled_ancestors_are_known_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    client: Any = Client({1: 2, 2: 3, 3: None, 8: 9, 9: 8})
+    client.states = {1: StateType.CANCELLING, 3: StateType.CANCELLED}
+    monkeypatch.setattr(context, "get_client", lambda **_: client)
+    assert [one.id for one in context.family(client, *ids(1))] == ids(1, 2, 3)
+    assert [one.id for one in context.family(client, *ids(8))] == ids(8, 9)
+    assert context.cancelled_ancestors(*ids(1)) == ids(1, 3)
+    assert context.cancelled_ancestors(*ids(2)) == ids(3)
+    # One flow run of the family was deleted.
+    del client.parents[UUID(int=3)]
+    assert context.cancelled_ancestors(*ids(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("flow_runs", "task_runs", "attempt"), [(0, 0, 1), (2, 1, 2), (1, 3, 3)]
+)
+def test_retry_of_flow_or_task_is_another_attempt(
+    flow_runs: int, task_runs: int, attempt: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_id, other_id, task_id = ids(1, 2, 3)
+    event = threading.Event()
+    flow_run = SimpleNamespace(id=flow_id, run_count=flow_runs)
+    task_run = SimpleNamespace(flow_run_id=other_id, id=task_id, run_count=task_runs)
+    runner = SimpleNamespace(_cancel_events={task_id: event})
+    flow: Any = SimpleNamespace(flow_run=flow_run, task_runner=runner)
+    found: dict[str, Any] = {"Flow": None, "Task": None}
+    for name in found:
+        one = SimpleNamespace(get=partial(found.get, name))
+        monkeypatch.setattr(context, f"{name}RunContext", one)
+    assert context.current_run() == Run()
+    assert context.labels_of_run() == {}
+    found["Flow"] = flow
+    assert context.current_run() == Run(flow_id, attempt=max(1, flow_runs))
+    assert context.labels_of_run() == {"prefect-flow-run": str(flow_id)}
+    found["Task"] = SimpleNamespace(task_run=task_run)
+    assert context.current_run() == Run(other_id, task_id, attempt, event)
+    found["Flow"] = None
+    assert context.current_run() == Run(other_id, task_id, max(1, task_runs))
+
+
+def test_queue_gets_the_settings_of_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def shared_queue(where: Any, queue: str, **options: Any) -> None:
+        calls.append((where, queue, options))
+
+    monkeypatch.setattr(tej, "shared_queue", shared_queue)
+    TejDestination(destination="lab:23").get_client()
+    block = TejDestination(
+        host="lab",
+        user="me",
+        password="p",
+        passphrase="words",
+        private_key="key",
+        host_key_policy="accept-new",
+        timeout=5,
+        queue="/q",
+        runtime="slurm",
+        known_hosts="lab ssh-rsa x",
+    )
+    block.get_client()
+    (plain, queue, options), (where, own, own_options) = calls
+    assert (plain["username"], plain["port"], plain["password"]) == (None, 23, None)
+    assert queue == tej.DEFAULT_TEJ_DIR
+    assert (options["ask"], options["key"], options["timeout"]) == (None, None, 30)
+    assert options["accept_new_host_key"] is False
+    assert (where["username"], where["password"], own) == ("me", "p", "/q")
+    ask = own_options.pop("ask")
+    assert own_options == {
+        "setup_runtime": "slurm",
+        "accept_new_host_key": True,
+        "timeout": 5,
+        "key": "key",
+        "known_hosts": "lab ssh-rsa x",
+    }
+    assert ask("Passphrase for key: ") == "words"
+    # The passphrase is not sent to a server that prompts for a password.
+    with pytest.raises(tej.AuthenticationFailed, match="'Password:'"):
+        ask("Password: ")
+    assert "words" not in repr(ask)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("wrong")
+
+    monkeypatch.setattr(credentials.tej, "shared_queue", refuse)
+    with pytest.raises(tej.InvalidDestination, match="wrong"):
+        block.get_client()
+
+
+def test_changed_copy_is_not_the_stored_block() -> None:
+    block = TejDestination(destination="lab")
+    block._block_document_name = "stored"
+    assert context.stored_name(block.model_copy()) == "stored"
+    assert context.stored_name(block.model_copy(update={"queue": "/q"})) is None
+    assert block.__reduce__() == (credentials.load_destination, ("stored",))
