@@ -78,7 +78,9 @@ def test_job_of_another_host_with_heartbeat_is_kept(
     # With a heartbeat that is newer than `lost`, the job would be running.
     (facts / "heartbeat").touch()
     (facts / "lost").write_text("1 the scheduler does not list it\n")
-    refuse_removal(local_queue, directory, "it was seen")
+    refuse_removal(
+        local_queue, directory, "try again 900 seconds after it was last seen"
+    )
 
 
 def test_job_lost_for_another_host_runs_here(

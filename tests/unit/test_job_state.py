@@ -319,12 +319,12 @@ def test_retry_is_refused_while_another_client_removes_the_job(shell: Shell) -> 
     echo '9 exit 1 own 0' >"$job/finished"
     refuse() { echo "$*"; }; archive_attempt() { printf .; return 1; }
     archive_failed; printf '%s\n' "$?"
-    has_sign_of_life() { sign='it runs'; }; archive_failed; echo "$?" """
+    has_sign_of_life() { sign='it runs' advice='kill it first'; }; archive_failed; echo "$?" """
     said = shell(lines, "default").splitlines()
     assert said[0].startswith("." * 50 + "20 Job 'a' cannot be retried now")
     assert said[1:] == [
         "1",
-        "5 Job 'a' is finished, but it runs: kill it before it is retried",
+        "5 Job 'a' is finished, but it runs: kill it first",
         "1",
     ]
 
@@ -419,7 +419,10 @@ OBSTACLE = function("find_obstacle", "commands/delete") + function(
             "it is queued (needs b): kill it first",
         ),
         ("find_job_processes() { pids='7 8'; }", "2 of its processes still run"),
-        ("has_sign_of_life() { sign='it runs'; }", "it runs: kill it first"),
+        (
+            "has_sign_of_life() { sign='it runs' advice='kill it first'; }",
+            "it runs: kill it first",
+        ),
         ("ran_here() { elsewhere=other; return 1; }", ""),
         ("since=6", "another job with this id was submitted in the meantime"),
         ("since=-", ""),

@@ -33,13 +33,14 @@ def test_age_uses_the_clock_of_the_disk(shell: Shell) -> None:
 
 def test_job_with_a_sign_of_life_is_named(shell: Shell) -> None:
     lines = f"""{TRY} has_processes() {{ [ -n "$left_here" ]; }}; is_beating() {{ seen=9; [ -n "$beats" ]; }}; check_process() {{ life=$l; }}; sees_processes() {{ [ -n "$sees" ]; }}; was_restarted() {{ [ -n "$rebooted" ]; }}; left_here='' beats='' where='' l=gone sees=1 rebooted='' state=running; say() {{ if shows_life; then echo "$sign" | sed "s/$host/H/g"; else echo none; fi; }}
-    native="pid $host $boot $space 1 1"; left_here=1; say; left_here=''; say; l=alive; say; l=unsure; say; beats=1; say; state=lost; say; state=running l=gone; say; sees=''; say; native='slurm 5'; say; where=node; say; beats=''; say; beats=1; echo 1 >"$job/finished"; say; rm "$job/finished"
+    native="pid $host $boot $space 1 1"; left_here=1; say; left_here=''; say; l=alive; say; l=unsure; say; beats=1; say; state=lost; say; state=running l=gone; say; sees=''; say; native='slurm 5'; say; where=node; say; echo "$advice"; state=lost; say; state=running beats=''; say; beats=1; echo 1 >"$job/finished"; say; rm "$job/finished"
     native="pid $host b $space 1 1"; say; rebooted=1; say; native='pid other b s 1 1' l=alive; say; where=''; started=6 native="pid $host $boot $space 1 1"; try is_seen_here; l=gone; has_live_token() {{ [ -n "$token_here" ]; }}; token_here=''; try is_seen_here; token_here=1; try is_seen_here; started=''; try is_seen_here; started=6 native='slurm 5'; try is_seen_here
     unset -f was_restarted; . "$here/lib/signs_of_life.sh"; get_uptime() {{ uptime=$up; }}; get_age() {{ age=$a; [ -n "$a" ]; }}; for up in 89 90; do for a in '' 90 91; do try was_restarted; done; done; started=6 submitted=5 now=70; get_last_sign; echo "$last_sign"; started=''; get_last_sign; echo "$last_sign"; submitted=''; get_last_sign; echo "$last_sign"; echo 40 >"$job/heartbeat"; get_last_sign; echo "$last_sign"; echo x >"$job/heartbeat"; get_last_sign; echo "$last_sign" """
     assert shell(lines, "default").splitlines() == [
         *("some of its processes run on H", "none", "its wrapper runs on H"),
         *("none", "it was seen on H 9 seconds ago", "none", "none"),
         *("it was seen on H 9 seconds ago", "it was seen 9 seconds ago"),
+        *("it was seen on node 9 seconds ago", "kill it first"),
         *("it was seen on node 9 seconds ago", "none", "none"),
         *("it was seen on node 9 seconds ago", "none"),
         *("it was seen on node 9 seconds ago", "yes", "no", "yes", "no", "no"),

@@ -89,7 +89,7 @@ def test_existing_job_decides_the_reply(shell: Shell) -> None:
     . "$here/lib/attempts.sh"; id=x; mode=ensure; try print_existing
     ended a other 1; echo '6 h 1 1' >jobs/a/started; id=a; try print_existing
     mode=retry; try print_existing; eval "echo \\"\\$failed_$token\\""
-    has_sign_of_life() {{ sign='it runs'; }}; try print_existing
+    has_sign_of_life() {{ sign='it runs' advice='kill it first'; }}; try print_existing
     has_sign_of_life() {{ return 1; }}; ended a other 0; try print_existing
     # The first request was interrupted, and the job was marked as lost.
     new jobs/b; echo '5 interrupted' >jobs/b/lost; id=b; try print_existing; ls jobs room
@@ -97,7 +97,7 @@ def test_existing_job_decides_the_reply(shell: Shell) -> None:
     try print_existing; rm jobs/b/lost jobs/b/native_id; try print_existing"""
     assert shell(lines, "default").splitlines() == [
         *("x: no", "record a finished ", "a: yes", "a: no", "token=other end"),
-        "refuse 5 Job 'a' is finished, but it runs: kill it before it is retried",
+        "refuse 5 Job 'a' is finished, but it runs: kill it first",
         *("a: yes", "record a finished ", "a: yes"),
         *("b: no", "jobs:", "a", "", "room:", "started", "b: yes"),
         *("start", "started", "b: yes"),

@@ -6,7 +6,7 @@
 # an error as the reply for the job.
 refuse_living() {
     has_sign_of_life || return 1
-    refuse 5 "Job '$id' is $state, but $sign: kill it before it is retried"
+    refuse 5 "Job '$id' is $state, but $sign: $advice"
 }
 
 # archive_failed: archive the failed job that print_existing found before the upload.

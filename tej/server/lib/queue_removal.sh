@@ -67,11 +67,10 @@ note_unended() {
 }
 
 # has_sign_of_life: check whether a process of the loaded job is or may be alive,
-# regardless of the job's state. Sets $sign to a description of the sign of life for
-# messages. If no process has the job's token, and the end of the job is not recorded,
-# shows_life checks the job.
+# regardless of the job's state. Sets $sign and $advice for messages, like shows_life. If no
+# process has the job's token, and the end of the job is not recorded, shows_life checks the job.
 has_sign_of_life() {
-    sign=''
+    sign='' advice='kill it first'
     if has_live_token; then
         get_host
         sign="some of its processes run on $host"

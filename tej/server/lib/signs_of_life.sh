@@ -35,11 +35,11 @@ get_last_sign() {
 }
 
 # shows_life: check whether a process of the job is or may be alive, regardless of the
-# job's state. The job's fact files must have been read before. Sets $sign to a description
-# of the sign of life for messages. A job that shows a sign of life must not be removed
-# or replaced.
+# job's state. The job's fact files must have been read before. For messages, sets $sign to
+# a description of the sign of life, and $advice to the way to end it. A job that shows a
+# sign of life must not be removed or replaced.
 shows_life() {
-    sign=''
+    sign='' advice='kill it first'
     if has_processes; then
         sign="some of its processes run on $host"
     elif [ -s "$job/finished" ] || ended_with_boot; then
@@ -52,6 +52,8 @@ shows_life() {
         esac
     elif is_beating; then
         sign="it was seen${where:+ on $where}${seen:+ $seen seconds ago}"
+        # A kill does not change a lost job.
+        [ "$state" != lost ] || advice="try again $heartbeat_timeout seconds after it was last seen"
     fi
     [ -n "$sign" ]
 }
