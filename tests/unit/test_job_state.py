@@ -168,11 +168,19 @@ def test_attempt_is_found_by_its_token(shell: Shell) -> None:
     done
     # The requested job may be damaged now.
     : >"$job/spec"; load_again a 'token=old3 ' && echo "$state $evidence"; load_again a 'token=old1 ' && echo "$number"
-    rm -r jobs/a; load_again a 'token=old3 ' || echo "no $id" """
+    rm -r jobs/a; load_again a 'token=old3 ' || echo "no $id"
+    # Another client restores the job after `jobs` was searched.
+    is_absent() {
+        [ ! -d attempts/a/1 ] || { mv attempts/a/1/job jobs/a; rmdir attempts/a/1; }
+    }
+    load_again a 'token=old1 ' && echo "${job#"$queue/"}"
+    # The job of another client is loaded once.
+    read_facts() { echo "read $id"; read_spec; state=running; }
+    load_again a 'token=other ' || echo "no $id" """
     assert shell(lines, "default").splitlines() == [
         *("a 2 attempts/a/2/job", "a 1 attempts/a/1/job", "no a", "a  jobs/a"),
         "lost damaged: its file 'spec' is missing or cannot be read",
-        *("1", "no a"),
+        *("1", "no a", "jobs/a", "read a", "read a#2", "no a"),
     ]
 
 

@@ -300,9 +300,11 @@ read_job() {
 # Returns 1 if no such job exists. If the `spec` of ID is damaged or cannot be read, ID is
 # taken for the requested job.
 load_again() {
+    other_spec=''
     if load_job "$1"; then
         case $spec in *"$2"*) return 0 ;; esac
         [ -n "$spec" ] || can_read_facts || return 0
+        other_spec=$spec
     fi
     for item in "$queue/attempts/${1%'#'*}"/*/job; do
         item=${item%/job}
@@ -314,6 +316,9 @@ load_again() {
                 ;;
         esac
     done
+    id=$1
+    # Another client may have restored the requested job (restore_attempt) during the search.
+    [ -z "$other_spec" ] && load_job "$1" || return 1
     # A job whose `spec` is damaged may be the requested job.
-    load_job "$1" && [ -z "$spec" ]
+    case $spec in '' | *"$2"*) ;; *) return 1 ;; esac
 }
