@@ -1,7 +1,7 @@
 """Dependencies of a job: the jobs that must succeed first, and files to copy from them.
 
 A job in `after` must succeed first, but its files are not copied.  An input is a file
-or directory of another job.  The server copies the input into the stage of the
+or directory of another job.  The server copies the input into the directory of the
 dependent job before the dependent job starts.
 """
 
@@ -23,10 +23,10 @@ class Input:
     """A file or directory that a job gets from another job."""
 
     path: str
-    """Path in the stage of the job that gets the file."""
+    """Path in the directory of the job that gets the file."""
     job_id: str
     source: str
-    """Path in the stage of the other job."""
+    """Path in the directory of the other job."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def split_input(text: str) -> tuple[str, str]:
 
 
 def check_inputs(dependencies: Dependencies, entries: Iterable[Entry]) -> None:
-    """Raise InvalidJobDirectory if an input and a file of the directory collide."""
+    """Raise InvalidJobDirectory if an input collides with a file of the directory."""
     if not dependencies.inputs:
         return
     kinds = {entry.path: entry for entry in entries}

@@ -63,7 +63,8 @@ def check_directory(directory: Path) -> None:
     if directory.is_dir():
         return
     if not directory.exists():
-        way_out = ": write a command after `--`" if " " in directory.name else ""
+        has_space = " " in directory.name
+        way_out = ": to run a command, write it after `--`" if has_space else ""
         raise InvalidJobDirectory(
             f"The job directory '{directory}' does not exist{way_out}"
         )

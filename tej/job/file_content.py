@@ -63,8 +63,8 @@ class Content:
     def segments(self) -> list[tuple[int, int]]:
         """Return offset and length of each part of the file that is not a hole."""
         size = self.entry.size
-        # On nearly all file systems, the blocks of a file without holes have at least
-        # as many bytes as the file.
+        # Search for holes only if the blocks of the file have fewer bytes than the
+        # file.  On nearly all file systems, such a file has holes.
         blocks = getattr(self.entry.stat, "st_blocks", None)
         if self._file is None or blocks is None or blocks * 512 >= size:
             return [(0, size)] if size else []
@@ -124,9 +124,9 @@ def read_entry(entry: Entry, *, keep: bool = False) -> Entry:
 def read_files(entries: Iterable[Entry]) -> list[Entry]:
     """Read all files whose entries have no digest; returns all entries with digests.
 
-    The content of small files stays in memory, up to KEPT_JOB bytes in total.  If a
-    file changes afterwards, the content in memory is sent.  Raises InvalidJobDirectory
-    if a file cannot be read.
+    The content of small files stays in memory, up to KEPT_JOB bytes in total.  If such
+    a file changes afterwards, the content in memory is sent.  Raises
+    InvalidJobDirectory if a file cannot be read.
     """
     listed = list(entries)
     pending: list[tuple[int, Entry, bool]] = []
@@ -191,8 +191,8 @@ def _find_data(file: int, size: int) -> list[tuple[int, int]]:
             if start < size:
                 found.append((start, end - start))
     except OSError as error:
-        # ENXIO means that only a hole follows until the end of the file.  After any
-        # other error, the holes of the file are not known, and the whole file is read.
+        # ENXIO means that only a hole follows, up to the end of the file.  After any
+        # other error, the holes are unknown: read the whole file.
         return found if error.errno == errno.ENXIO else [(0, size)]
     return found
 

@@ -16,6 +16,6 @@ def unreadable(source: object, error: OSError) -> InvalidJobDirectory:
 def changed(source: object) -> InvalidJobDirectory:
     """Return the error for a file that has changed since it was read."""
     return InvalidJobDirectory(
-        f"'{shorten_path(source)}' was changed while it was sent: nothing was "
-        "started; submit again once the directory is complete"
+        f"'{shorten_path(source)}' was changed while it was sent, so the job was not "
+        "started: submit the job again when its directory no longer changes"
     )

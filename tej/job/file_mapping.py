@@ -1,4 +1,4 @@
-"""Files of a job without a directory: a path maps to text, bytes or a local file.
+"""Job without a directory: each path in the job maps to text, bytes or a local file.
 
 The signature is the same as for a directory with these files.
 """
@@ -31,8 +31,8 @@ class MemoryEntry(Entry):
 
     @cached_property
     def is_executable(self) -> bool:
-        # There is no local file whose permissions could be read.  The script of the
-        # job is made executable because the command starts it.
+        # A file in memory has no permissions.  The job's script is made executable
+        # anyway, because the command starts it.
         return False
 
 
@@ -94,7 +94,7 @@ def _entries(
         yield _in_memory(path, stat.S_IFREG | 0o644, data)
         return
     try:
-        # The content is opened without following links, so a link is resolved here.
+        # Resolve links here, because `Content` refuses to open a link.
         source = Path(content).resolve(strict=True)
         entry = Entry(path, source, source.stat())
     except OSError as error:
@@ -121,7 +121,7 @@ def _to_utf8(path: str, text: str) -> bytes:
 
 
 def _in_memory(path: str, mode: int, data: bytes | None = None) -> MemoryEntry:
-    # The files get the current time, because some servers remove old files.
+    # Use the current time as modification time, because some servers remove old files.
     now = int(time.time())
     status = os.stat_result((mode, 0, 0, 1, 0, 0, len(data or b""), now, now, now))
     digest = None if data is None else hashlib.sha256(data).hexdigest()

@@ -8,7 +8,7 @@ from tej.errors import InvalidJobDirectory
 
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _JOB_NAME_RULE = (
-    ": it consists of ASCII letters, digits, '_', '.' and '-', and begins with a "
+    ": a name consists of ASCII letters, digits, '_', '.' and '-', and begins with a "
     "letter or a digit"
 )
 MAX_JOB_NAME = 64

@@ -1,4 +1,4 @@
-"""Plots of two columns as text, for a terminal."""
+"""Plot of one column of numbers against another, as text for a terminal."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def draw(
 ) -> list[str]:
     """Return a plot of the points as lines of at most `width` columns.
 
-    Several points in the same cell are drawn as one mark.  The first line shows the
-    name of y.  The last line shows the range and the name of x.
+    Several points in the same cell are drawn as one MARK.  The first line shows
+    `y_name`, and the last line shows the range of x and `x_name`.
     """
     xs, ys = [x for x, _ in points], [y for _, y in points]
     labels = [f"{max(ys):.4g}", f"{min(ys):.4g}"]
@@ -56,6 +56,6 @@ def _place(value: float, low: float, high: float, count: int) -> int:
     """Return the position of a value among `count` cells from `low` to `high`."""
     if high == low:
         return count // 2
-    # Halves of the values are subtracted, because `high - low` may overflow.
+    # Subtract halves of the values, because `high - low` may overflow.
     share = (value / 2 - low / 2) / (high / 2 - low / 2)
     return min(count - 1, round(share * (count - 1)))

@@ -63,7 +63,7 @@ class Resources:
     exclusive: bool = False
     """Whether the nodes of this job must not run other jobs at the same time."""
     name: str | None = None
-    """Name of the job in the scheduler; by default the name of the job."""
+    """Name of the job in the scheduler; by default the name of the job in tej."""
     begin: datetime | str | None = None
     """Earliest start of the job: a time, or a delay such as `2h`.
 
@@ -83,7 +83,7 @@ class Resources:
     """Environment modules to load before the job starts."""
 
     def __post_init__(self) -> None:
-        # Formatting the lines raises InvalidJobDirectory for the first invalid value.
+        # Check the values: `lines` raises InvalidJobDirectory for an invalid value.
         list(self.lines())
 
     def __bool__(self) -> bool:
@@ -140,7 +140,7 @@ class Resources:
         }
         for key, value in numbers.items():
             if value is not None:
-                # Integers of numpy are accepted as well.
+                # `__index__` is tested, so that integers of numpy are accepted as well.
                 is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
                 if not is_integer or value < 1:
                     raise InvalidJobDirectory(
@@ -152,7 +152,7 @@ class Resources:
         if self.priority is not None:
             if self.priority not in PRIORITIES:
                 raise InvalidJobDirectory(
-                    f"A priority is from -1024 to 1023, not {self.priority}"
+                    f"The priority must be from -1024 to 1023, not {self.priority}"
                 )
             yield f"priority={self.priority}"
 
@@ -177,7 +177,8 @@ class Resources:
         for event in events:
             if event not in MAIL_EVENTS:
                 raise InvalidJobDirectory(
-                    f"{event!r} is not an event for mail: use {', '.join(MAIL_EVENTS)}"
+                    f"{event!r} is not a mail event: use one of "
+                    f"{', '.join(MAIL_EVENTS)}"
                 )
         if self.mail is None:
             if events:
@@ -191,7 +192,7 @@ class Resources:
 
 def _as_list(name: str, words: Sequence[str]) -> list[str]:
     if isinstance(words, str):
-        raise InvalidJobDirectory(f"`{name}` must be a list of words, not {words!r}")
+        raise InvalidJobDirectory(f"`{name}` must be a list of strings, not {words!r}")
     return list(words)
 
 
@@ -202,7 +203,8 @@ def parse_gpus(gpus: int | str | None) -> tuple[int | None, str | None]:
     match = _GPUS.match(gpus.strip()) if isinstance(gpus, str) else None
     if match is None:
         raise InvalidJobDirectory(
-            f"{gpus!r} is not a number of GPUs, nor a type and a number like a100:2"
+            f"{gpus!r} is neither a number of GPUs nor a type with a number, like "
+            "a100:2"
         )
     return int(match[2] or match[3] or 1), match[1]
 

@@ -1,4 +1,4 @@
-"""Values that jobs write to a file: JSON, lines of JSON, or text."""
+"""Result values that a job has written to a file: JSON, lines of JSON, or text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 
 def parse_metrics(text: str) -> dict[str, str]:
-    """Return the values in a file by their names.
+    """Return the values in the content of a file, by name.
 
     The names in nested JSON objects are joined by dots.  If the file has several lines
     of JSON, only the last line is used, because training programs append a line per
-    step.  Other text has one value, its last line, with the name "value".
+    step.  If the file is not JSON, its last line is the only value, named "value".
     """
     lines = text.strip().splitlines()
     for candidate in (text, lines[-1] if lines else ""):

@@ -40,7 +40,7 @@ def mark_shared(
     for path, text in wanted.items():
         if path not in found:
             raise InvalidJobDirectory(
-                f"There is no '{text}' in '{directory}' to share with other jobs: give "
-                "the path of files that are sent, relative to this directory"
+                f"'{text}' cannot be shared, because '{directory}' has no such file to "
+                "upload: give a path relative to this directory"
             )
     return marked

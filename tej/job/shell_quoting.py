@@ -25,13 +25,14 @@ class CannotQuote(InvalidJobDirectory):
 
 
 class RawText(str):
-    """A value that is inserted without quoting."""
+    """A value that replaces its field without quoting."""
 
     __slots__ = ()
 
 
 FieldValue = str | Sequence[str] | None
-"""A value that is quoted as one word, a list of words, `RawText`, or None.
+"""Value of a field: a string that is quoted as one word, a list of such strings,
+`RawText`, or None.
 
 If the value is None, the field stays in the script as it is.
 """
@@ -87,7 +88,8 @@ class ShellContext:
 
     def __init__(self, script: str) -> None:
         self._script = script
-        # Stack of open contexts: "" for plain text, "#" for a comment, or a quote mark.
+        # Stack of open contexts: "" for plain text, "#" for a comment, "((" for
+        # arithmetic, or a quote mark.
         self._contexts = [""]
         self._heredocs: list[Heredoc] = []
         """Here-documents that start in the current line of the script."""
@@ -126,7 +128,8 @@ class ShellContext:
         if "`" in self._contexts and (
             re.search(r"[\\`'\"]", value) or (inner == '"' and "$" in value)
         ):
-            # In backquotes, the shell removes backslashes before it reads quotes.
+            # In backquotes, the shell removes backslashes before it reads quotes, so
+            # that a backslash or a quote in the value would change its meaning.
             raise CannotQuote("use $(...) in place of `...`")
         if inner == "'":
             return value.replace("'", "'\"'\"'")

@@ -108,7 +108,8 @@ def _fields(
     environment: Mapping[str, str],
     needs: Dependencies,
 ) -> Iterator[bytes]:
-    # A job without dependencies has the same signature as in earlier versions of tej.
+    # Use version 2 only for dependencies, so that a job without dependencies has the
+    # same signature as in earlier versions of tej.
     yield b"tej-signature-2" if needs.ids else b"tej-signature-1"
     yield b"command"
     yield _bytes(command.canonical)

@@ -62,10 +62,10 @@ class JobSpec:
     inputs: Mapping[str, str | tuple[str | JobHandle | JobSpec, str]] = field(
         default_factory=dict
     )
-    """Files and directories of other jobs, by their path in this job's directory.
+    """Files and directories of other jobs, by the new path in this job's directory.
 
-    A file is given as "JOB:PATH" or `(job, PATH)`.  The server copies the file after
-    the other job has succeeded, and before this job starts."""
+    The value is "JOB:PATH" or `(job, PATH)`.  The server copies the file after the
+    other job has succeeded, and before this job starts."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Parameters of a sweep, which describe the job; see `tej.job.sweep`.
 

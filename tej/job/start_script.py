@@ -1,4 +1,4 @@
-"""Start script of a job, with its arguments, or the shell command that replaces it."""
+"""Command that starts a job: its start script with arguments, or a shell command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _SHELL_CHARACTERS = frozenset(" \t\n;&|<>()$`\\\"'*?[]#~=%!{}")
 _CONTROL = frozenset("\n;&|<>()`$")
 
 _START = 8192
-"""Number of bytes at the start of a script that are checked."""
+"""Number of bytes at the start of a script that are checked for a byte order mark and
+Windows line endings."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class Command:
     script: str | None
     """Path of the job's file that the command starts, and that is made executable.
 
-    The value is None if the command starts a program that is installed on the
-    server."""
+    The value is None if the command starts no file of the job."""
     canonical: str
     """Canonical form of the command, which is part of the signature."""
 
@@ -138,7 +138,7 @@ def check_text(text: str, kind: str) -> None:
 
 
 def _replace_backslashes(directory: Path, text: str) -> str:
-    """Return `text` with slashes in its path if the directory has this file."""
+    """Return `text` with slashes in its first path, if the directory has this file."""
     for path in (text, text.split(None, 1)[0]):
         posix = path.replace("\\", "/")
         if posix != path and _lies_in(directory, posix):
@@ -163,7 +163,7 @@ def _file_sent(directory: Path, name: str) -> str | None:
     `directory`.
     """
     if os.name == "posix" and "/" not in name and not (directory / name).is_symlink():
-        # `resolve` is avoided, because it takes longer than all else for a small job.
+        # Avoid `resolve`, which takes longer than all other steps for a small job.
         return from_local(name)
     base, real = directory.resolve(), (directory / name).resolve()
     if real.is_relative_to(base):
@@ -237,7 +237,7 @@ def _problem_with_start(start: bytes) -> str:
         )
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "is UTF-16 (it begins with a byte order mark, BOM): save it as UTF-8"
-    # Only the first line is checked, because a here-document may contain CRLF.
+    # Check only the first line, because a here-document may contain CRLF.
     line, newline, _ = start.partition(b"\n")
     if newline and line.endswith(b"\r") and b"\0" not in start:
         return (

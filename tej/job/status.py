@@ -78,7 +78,7 @@ class JobStatus:
     """Id of the job in its runtime: a process id, or the scheduler's job id."""
     runtime: str = ""
     cut_off: str | None = None
-    """Reason why the job was cut off, or None.
+    """Reason why the job was ended early, or None.
 
     `limit`: the job exceeded its time or memory limit.  `other`: the job was preempted
     or cancelled, its node failed, or the job got a SIGTERM that tej did not send.  A
@@ -122,8 +122,8 @@ class JobStatus:
     downloaded: datetime | None = None
     """Time of the last download of files with `tej download` or `tej run`.
 
-    The value is None if no download was made since the job ended, or only by an older
-    tej.
+    The value is None if no file was downloaded since the job ended, or only by an older
+    version of tej.
     """
     sequence: int | None = field(default=None, compare=False, repr=False)
     """Number that orders jobs that were submitted in the same second.
@@ -146,7 +146,7 @@ class JobStatus:
 
     @property
     def result(self) -> str | None:
-        """The exit code as text.
+        """The exit code as text, or None if there is no exit code.
 
         If a signal ended the script, the result is 128 plus the signal's number, as in
         a shell.
@@ -173,7 +173,7 @@ class JobStatus:
         printer.text(str(self))
 
     def _repr_html_(self) -> str:
-        # Modules that `tej status` does not need are imported inside functions.
+        # Import `html` here, because `tej status` does not need it.
         import html
 
         return f"<pre>{html.escape(str(self))}</pre>"
@@ -181,23 +181,31 @@ class JobStatus:
     def describe(self) -> str:
         """Return a sentence about the state, as the command `tej status` prints it."""
         if self.state is JobState.RUNNING:
-            words = f"Job is still running ({format_duration(self.duration)})"
+            words = f"Job is still running{self._duration()}"
             if self.seen is not None:
                 words += f" on {self.host}, last seen {self.seen} s ago"
         elif self.state is JobState.FINISHED:
-            words = f"Job is finished ({format_duration(self.duration)}){self._how()}"
+            words = f"Job is finished{self._duration()}{self._how()}"
         elif self.state is JobState.KILLED:
-            words = f"Job was killed ({format_duration(self.duration)})"
+            words = f"Job was killed{self._duration()}"
             words += f" by {self.killed_by}" if self.killed_by else ""
             words += (
                 f" at {self.ended.astimezone():%Y-%m-%d %H:%M:%S}" if self.ended else ""
             )
             words += self._how()
+            has_started = any(
+                one is not None for one in (self.started, self.duration, self.result)
+            )
+            if not has_started and "not started" not in (self.note or ""):
+                words += " before it started"
         elif self.state is JobState.LOST:
             words = f"Job is lost: {self.evidence}"
         else:
             words = f"Job is {self.state}"
         return f"{words}; {self.note}" if self.note else words
+
+    def _duration(self) -> str:
+        return "" if self.duration is None else f" ({format_duration(self.duration)})"
 
     def _how(self) -> str:
         words = f" with exit code {self.exit_code}" if self.exit_code else ""

@@ -11,8 +11,8 @@ _SHELL = (
     "with #!/bin/bash"
 )
 _PROFILE = (
-    "the start-up files of your login shell define this command: use --login, or "
-    "source the files in the script"
+    "may be defined by the start-up files of your login shell: use --login, or source "
+    "these files in the script"
 )
 
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -34,8 +34,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"(?:exec|\d): (\.{1,2}/\S+): (?:cannot execute: required file )?not found",
-        "`{0}` does not exist on the server, or the interpreter in its first line (#!) "
-        "does not",
+        "`{0}`, or the interpreter that its first line (#!) names, does not exist on "
+        "the server",
     ),
     (rf"\bpip'?: (?:{MISSING})", "did you mean python3 -m pip?"),
     (
@@ -45,11 +45,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"\[\[: (?:command )?not found", f"`[[` is {_SHELL}"),
     (
         r"Syntax error: (?:\"\(\"|\"<\"|redirection) unexpected",
-        f"an array, and <(), is {_SHELL}",
+        f"an array or <() is {_SHELL}",
     ),
     (r"\bBad substitution", f"the substitution is {_SHELL}"),
-    (r"\b(?:module|ml): (?:command )?not found", f"`module`: {_PROFILE}"),
-    (r"\b(?:conda|mamba): (?:command )?not found", f"`conda`: {_PROFILE}"),
+    (r"\b(?:module|ml): (?:command )?not found", f"`module` {_PROFILE}"),
+    (r"\b(?:conda|mamba): (?:command )?not found", f"`conda` {_PROFILE}"),
     (
         r"ModuleNotFoundError: No module named '([\w.]+)'",
         "the Python of the job has no '{0}': activate an environment in the script, or "
@@ -71,8 +71,8 @@ _HINTS: tuple[tuple[str, str], ...] = (
 def find_hint(stderr: str) -> str | None:
     """Return a hint about the mistake that a job's stderr shows, or None.
 
-    If `stderr` shows several mistakes, the hint is about the last one, because the job
-    continued after the others.
+    If `stderr` shows several mistakes, the hint is about the last mistake, because the
+    job continued after the earlier mistakes.
     """
     found = [
         (match.end(), hint.format(*match.groups()))

@@ -1,4 +1,4 @@
-"""Summary of jobs: the numbers of jobs that are done, failed, running and queued."""
+"""Summary of jobs: how many jobs are done, failed, running and queued."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tej.job.status import JobState, JobStatus
 
 
 def summarize(jobs: Iterable[JobStatus | None], total: int | None = None) -> str:
-    """Return the numbers of jobs by state: "12/30 done, 2 failed, 1 running".
+    """Return how many jobs are in each state, as "12/30 done, 2 failed, 1 running".
 
-    "done" includes "failed", which means jobs that ended without success.  `total` is
-    the number of all jobs, if `jobs` contains only the jobs whose status is known.
+    "failed" counts the jobs that ended without success, and "done" includes these jobs.
+    `total` is the number of all jobs, if `jobs` contains only jobs with a known status.
     """
     known = [job for job in jobs if job is not None]
     ended = [job for job in known if job.state.final]

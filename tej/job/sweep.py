@@ -1,7 +1,7 @@
 """Sweeps: one job for each combination of parameter values, for example SEED=1..10.
 
-Each value is an environment variable of its job.  In the command, the value replaces
-the name of the parameter in braces, for example `{SEED}`.  The environment and the
+Each parameter is an environment variable of the job.  In the command, the value of the
+parameter replaces its name in braces, for example `{SEED}`.  The environment and the
 command are part of the signature.
 """
 
@@ -44,7 +44,7 @@ def parse_parameter(text: str) -> tuple[str, list[str]]:
 
 
 def _expand(first: str, last: str, step: str | None) -> list[str]:
-    """Return the numbers of a range, with the leading zeros of its first number."""
+    """Return the numbers of a range, padded with zeros if `first` begins with 0."""
     start, end, pace = int(first), int(last), int(step or 1)
     if pace == 0 or abs(end - start) // pace >= MAX_JOBS:
         raise ValueError(
@@ -88,7 +88,7 @@ def parse_table(text: str) -> list[Row]:
     if text.lstrip().startswith("["):
         rows = json.loads(text)
         if not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a table in JSON is a list of objects")
+            raise ValueError("a table in JSON must be a list of objects")
         return [
             {
                 name: value if isinstance(value, str) else json.dumps(value)
@@ -101,15 +101,17 @@ def parse_table(text: str) -> list[Row]:
     if not reader.fieldnames or any(
         None in row or None in row.values() for row in rows
     ):
-        raise ValueError("each row of the CSV file needs as many values as the header")
+        raise ValueError(
+            "each row of the CSV file must have exactly one value for each column"
+        )
     return rows
 
 
 def with_parameters(spec: JobSpec, row: Mapping[str, str]) -> JobSpec:
     """Return the job for one combination of parameter values.
 
-    `{NAME}` in the script and in `on_end` is replaced by the quoted value, and in the
-    id by the value.
+    `{NAME}` is replaced by the value: quoted in the script and in `on_end`, unquoted in
+    the id.
     """
     return replace(
         spec,

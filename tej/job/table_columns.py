@@ -68,7 +68,7 @@ def _in_powers_of_1024(size: int) -> str:
 
 
 def _resource(name: str) -> Column:
-    """Return the column of a requested resource, in bytes or seconds for scripts."""
+    """Return the column of a requested resource; exact values are bytes or seconds."""
 
     def text(job: JobStatus) -> str:
         value = job.resources.get(name, "")
@@ -114,7 +114,7 @@ A table may also have the column "size", and a column for each parameter, label 
 requested resource."""
 
 SYNONYMS = {"id": "job", "exit_code": "exit", "host": "where", "native_id": "native"}
-"""Alternative names of columns: the key that the same value has in JSON output."""
+"""Column names by synonym; the synonym is the key of the same value in JSON output."""
 
 
 class JobTable:
@@ -212,7 +212,7 @@ class JobTable:
     def _fit(
         self, width: int | None
     ) -> tuple[list[str], dict[str, list[str]], dict[str, int]]:
-        """Return the names, cells and widths of the columns of a table that fits."""
+        """Return the names, cells and widths of the columns, fitted to `width`."""
         names = list(self.names)
         cells = {name: self._cells(name) for name in names}
         if width is not None and "job" in names:

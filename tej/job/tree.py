@@ -38,7 +38,7 @@ class Branch:
     """A line of a tree of jobs."""
 
     prefix: str
-    """Lines that connect the job with the job above it."""
+    """Characters that draw the lines from the job to the job above it."""
     job: JobStatus
     others: tuple[str, ...]
     """Ids of the jobs that the job needs, except the job under which it is drawn."""
@@ -47,8 +47,8 @@ class Branch:
 def arrange_tree(jobs: Sequence[JobStatus], *, ascii_only: bool) -> Iterator[Branch]:
     """Yield the jobs in the order of a tree, each job below a job that it needs.
 
-    A job that needs several jobs is drawn once, below the job that is the farthest from
-    the root of the tree.
+    A job that needs several jobs is drawn once, below the needed job that is farthest
+    from the root of the tree.
     """
     fork, last, bar = ("|- ", "`- ", "|  ") if ascii_only else ("├─ ", "└─ ", "│  ")
     known = {job.job_id: job for job in jobs}

@@ -1,6 +1,6 @@
-"""`as_completed`: wait for jobs of several queues, in the order in which they end.
+"""`as_completed`: yield the jobs of several queues in the order in which they end.
 
-`wait_request.py` determines the order of the ends in one queue.
+For each queue, `wait_request.py` determines the order.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.transport.local_shortage import start_thread
 
 End = JobStatus | Exception | None
-"""The final status of a job, None if the job does not exist, or the exception that
-ended the wait for its queue."""
+"""The final status of a job; None if the job does not exist; or the exception that
+ended the wait for the jobs of its queue."""
 
 
 def as_completed(
@@ -71,7 +71,7 @@ def _checked(
 
 
 class _Abandoned(Exception):
-    """Raised in the waiting threads to end them after the iterator has been closed."""
+    """Raised in a waiting thread to end the thread after the iterator was closed."""
 
 
 def ends_of(
@@ -82,8 +82,8 @@ def ends_of(
     """Yield the queue, the id and the `End` of each job, in the order of the ends.
 
     If `deadline` (a value of `time.monotonic`) is reached, the iterator ends without an
-    error.  If the wait for a queue fails, the exception is the `End` of each pending
-    job in that queue.  The wait for the other queues then continues.
+    error.  If the wait for the jobs of one queue fails, the exception is yielded as the
+    `End` of each pending job in that queue.  The wait for the other queues continues.
     """
     by_queue = {one: list(ids) for one, ids in pending.items()}
     by_queue = {one: ids for one, ids in by_queue.items() if ids}

@@ -1,8 +1,7 @@
 """`run_many`: submit jobs to any number of queues, wait for them, fetch their results.
 
-The adapter for Prefect uses the class `Batch` of this module.  Each `Run` has one
-`RunResult`.  If a job fails, the error is stored in the `error` of its `RunResult`, and
-the other jobs continue.
+A `Run` describes one job, and a `RunResult` contains its outcome.  If a job fails, the
+error is stored in the `error` of its `RunResult`, and the other jobs continue.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def run_many(
 
 
 class Batch:
-    """Several jobs, from their submission to their results.
+    """A group of jobs: submits the jobs, waits for them, and fetches their results.
 
     `run` calls `start`, and then `wait`.  The hooks are called in the thread that calls
     `run`.  If a hook raises an exception, `run` ends with that exception.  The hooks
@@ -82,9 +81,10 @@ class Batch:
     - `on_fetch(results)`: called when the results of jobs have been fetched, or will
       not be fetched.
 
-    If `patient` is true, and a server that has replied before cannot be reached when
-    jobs are submitted, `wait` submits these jobs again until the server replies.  If
-    `patient` is false, each of these jobs gets a ConnectionFailed as its error.
+    If `start` cannot reach a server that has replied before, `patient` decides what
+    happens to the jobs for that server.  If `patient` is true, `wait` submits these
+    jobs again until the server replies.  If `patient` is false, each of these jobs gets
+    a ConnectionFailed as its error.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Batch:
         self.results = [RunResult(run) for run in runs]
         """The `RunResult` of each `Run`, in the same order."""
         self.pending: dict[Job[RemoteQueue], list[RunResult]] = {}
-        """For each job that has not ended, the results of its runs."""
+        """For each job that has not ended, the `RunResult` of each run of the job."""
         self._on_start = on_start or _nothing
         self._on_tick = on_tick
         self._on_end = on_end or _nothing
@@ -166,10 +166,10 @@ class Batch:
             raise errors[0]
 
     def count_states(self) -> Counter[str]:
-        """Return the number of "done" and "failed" jobs, and of other jobs by state.
+        """Return the number of succeeded runs ("done"), of failed runs, and of others.
 
-        The states of the jobs that have not ended are requested with one round trip per
-        queue.
+        A run with an error counts as "failed".  A job that has not ended counts by its
+        state, which is requested with one round trip per queue.
         """
         counts = Counter(
             "done" if one.succeeded else "failed"
@@ -202,8 +202,8 @@ class Batch:
     def _tick(self) -> None:
         if self._on_tick is not None:
             self._on_tick()
-        # The results are fetched at each tick, and not when each job ends, because one
-        # request can then fetch the results of several jobs.
+        # Fetch at each tick, and not when each job ends, so that one request fetches
+        # the results of several jobs.
         self._fetcher.fetch()
 
     def _submit(self, results: Sequence[RunResult], *, patient: bool) -> None:
@@ -211,7 +211,10 @@ class Batch:
             self._started(group)
 
     def _started(self, group: Sequence[RunResult]) -> None:
-        """Sort submitted jobs into pending, ended, restarted and refused jobs."""
+        """Call the hooks for submitted jobs, and sort the jobs by what has happened.
+
+        A job is still pending, has ended, was refused, or must be restarted.
+        """
         if not group:
             return
         self._on_start(group)
@@ -224,7 +227,7 @@ class Batch:
                 self.pending[result.job].append(result)
                 del unsubmitted[result]
             elif result.status is not None and result.status.state.final:
-                # The job may already have ended when the reply to its submission
+                # The job existed before, or ended before the reply to its submission
                 # arrived.
                 if self._wants_restart(result):
                     unsubmitted[result] = True
@@ -241,7 +244,8 @@ class Batch:
             self._on_end(over)
             self._on_fetch(over)
         if self._kill_requested:
-            # Another thread has called `kill` while these jobs were submitted.
+            # Another thread called `kill` while these jobs were submitted.  That call
+            # did not kill these jobs, because `pending` did not contain them yet.
             self.kill()
 
     # Methods that handle the ends of jobs.
@@ -259,8 +263,9 @@ class Batch:
                 self._submission.pending.update(dict.fromkeys(results, True))
                 del self.pending[job]
             else:
-                # The job is still in `pending` during the request for its stderr.  If
-                # Ctrl-C ends this request, `wait` handles the end of the job again.
+                # Keep the job in `pending` during the request for its stderr.  If
+                # Ctrl-C interrupts this request, the next call to `wait` then handles
+                # the end of the job again.
                 self._record_failure(results, end)
                 del self.pending[job]
                 self._finish(results, end)
@@ -280,7 +285,10 @@ class Batch:
         fail(results, job_failure(job.queue.connection, status, with_stderr=detailed))
 
     def _finish(self, results: Sequence[RunResult], status: JobStatus) -> None:
-        """Schedule the fetch of the results of an ended job, if that is necessary."""
+        """Call `on_end` for an ended job, and schedule the fetch of its results.
+
+        The results of a failed job are fetched only if `Run.fetch_failed` is true.
+        """
         fetched = [one for one in results if status.succeeded or one.run.fetch_failed]
         self._fetcher.pending += fetched
         self._on_end(results)
@@ -297,7 +305,7 @@ class Batch:
         return status.state.final and not status.succeeded and retry(status)
 
     def _finish_without_submission(self) -> None:
-        """Record the errors of jobs that `kill` prevents from being submitted."""
+        """Finish the jobs that are not submitted or restarted because of `kill`."""
         waiting = [*self._submission.pending]
         self._submission.pending.clear()
         ended: dict[Job[RemoteQueue], list[RunResult]] = {}
@@ -351,6 +359,4 @@ def _nothing(_: Sequence[RunResult]) -> None:
 
 
 def _deleted(job: Job[RemoteQueue]) -> JobNotFound:
-    return JobNotFound(
-        f"Job '{job.id}' was deleted before it ended, from {job.queue!r}"
-    )
+    return JobNotFound(f"Job '{job.id}' was deleted from {job.queue!r} before it ended")

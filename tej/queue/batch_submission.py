@@ -16,10 +16,10 @@ from tej.queue.submission import Outcome
 
 
 class BatchSubmission:
-    """Submits and restarts jobs; keeps the jobs of unreachable servers for later.
+    """Submits and restarts jobs; keeps the jobs for unreachable servers for later.
 
     `on_submit` is called before each group of jobs is submitted.  `wants_restart`
-    returns whether to restart a job that has been found in the queue.
+    returns whether to restart a job that exists in the queue and has failed.
     """
 
     def __init__(
@@ -29,28 +29,28 @@ class BatchSubmission:
         wants_restart: Callable[[RunResult], bool],
     ) -> None:
         self.pending: dict[RunResult, bool] = {}
-        """The jobs to submit; the value is true if a job must be restarted after it has
-        failed.
+        """The jobs to submit; the value is true if the job must be restarted in case it
+        exists and has failed.
 
-        When the caller has recorded a job that `submit` has yielded, the caller removes
-        the job from this dictionary.  After an exception, such as KeyboardInterrupt,
-        the remaining jobs are submitted again; a job that was started before is then
-        found, and not started again."""
+        The caller removes each job that `submit` has yielded from this dictionary.
+        After an exception, such as KeyboardInterrupt, the remaining jobs are submitted
+        again; a job that was started before is then found, and not started again."""
         self.in_doubt: set[RunResult] = set()
-        """The pending jobs whose submission has been interrupted."""
+        """The pending jobs that may have been started, because their submission was
+        interrupted."""
         self._pauses = pauses
         self._on_submit = on_submit
         self._wants_restart = wants_restart
 
     @property
     def due(self) -> float | None:
-        """Earliest time at which a pending job can be submitted; None if no job is
-        pending."""
+        """Earliest time (`time.monotonic`) at which a pending job can be submitted;
+        None if no job is pending."""
         ends = [self._pauses.end(one.run.queue) for one in self.pending]
         return min(ends, default=None)
 
     def ready(self) -> list[RunResult]:
-        """Return the pending jobs whose queues have no pause now."""
+        """Return the pending jobs that can be submitted now; see `Pauses`."""
         return [one for one in self.pending if self._pauses.is_over(one.run.queue)]
 
     def submit(
@@ -59,7 +59,7 @@ class BatchSubmission:
         """Submit or restart pending jobs; yield each group after its submission.
 
         If `patient` is true and the connection is lost, the jobs of the group are not
-        yielded, and are submitted again later.
+        yielded, and stay in `pending` for a later call.
         """
         groups: dict[tuple[RemoteQueue, bool], list[RunResult]] = {}
         for result in results:
@@ -90,9 +90,9 @@ class BatchSubmission:
     def _keep_for_later(
         self, queue: RemoteQueue, group: Sequence[RunResult], cut: Error
     ) -> set[RunResult]:
-        """Prepare the jobs affected by a lost connection for their next submission.
+        """Prepare the jobs that have the error `cut` for their next submission.
 
-        Returns these jobs; none if a later submission would also fail.
+        Returns these jobs, or an empty set if a later submission would also fail.
         """
         if not (is_temporary(cut) and queue.was_reached):
             return set()
@@ -102,14 +102,14 @@ class BatchSubmission:
         for result in kept:
             result.error = None
             # The server may have restarted the job before the connection was lost.  If
-            # the new attempt has failed, `wants_restart` must decide again.
+            # that attempt has failed, `wants_restart` must be called again.
             self.pending[result] = result.run.retry is True
         return kept
 
     def _submit(
         self, queue: RemoteQueue, group: Sequence[RunResult], *, retry: bool
     ) -> Error | None:
-        """Submit one group of jobs; return an error if the queue cannot be used."""
+        """Submit one group of jobs; return the error if the request fails."""
         with ExitStack() as stack:
             specs: dict[RunResult, JobSpec] = {}
             for result in group:
@@ -127,8 +127,9 @@ class BatchSubmission:
                 }
                 _ensure(queue, again, retry=True)
             except Error as error:
-                # If a job failed earlier and will be restarted, the earlier failure is
-                # not its result.  After `Batch.kill`, the job will not be restarted.
+                # The jobs in `again` have failed before.  A job that will be restarted
+                # gets this error instead of the earlier failure.  After `Batch.kill`,
+                # no job will be restarted, so each job keeps the earlier failure.
                 for result in again:
                     if self._wants_restart(result):
                         result.job = None

@@ -1,7 +1,7 @@
 """Connection to one queue: sends requests, and repeats them after a lost connection.
 
-The modules in `tej.queue` that implement the requests take a `QueueConnection` as an
-argument.  The modules that implement the requests do not import `RemoteQueue`.
+The functions in `tej.queue` that send requests take a `QueueConnection` as an argument,
+so that their modules do not import `RemoteQueue`.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ class QueueConnection:
     """Whether a login has succeeded at least once, which proves that the host name and
     port are right."""
     warnings: set[str] = field(default_factory=set)
-    """Warnings and notices of the server that were logged."""
+    """Warnings and notices of the server that were logged; each is logged once."""
     last_seen: float | None = None
     """Time of the last reply from the queue, in seconds since 1970; None if the queue
     has not replied yet, or if this client has removed the queue since."""
     removed: bool = False
-    """Whether this client has removed the queue since the last reply of the queue."""
+    """Whether this client has removed the queue since the queue last replied."""
     removals: int = 0
     """Number of times that this client has removed the queue."""
 
@@ -89,7 +89,7 @@ class QueueConnection:
         self.digest = self.digest or self.scripts.digest
 
     def use_runtime(self, runtime: str, scripts: Scripts) -> None:
-        """Change the runtime with which new queues are created."""
+        """Change the runtime and the scripts with which a new queue is created."""
         self.runtime = runtime
         self.scripts = scripts
         self.digest = scripts.digest
@@ -158,10 +158,10 @@ class QueueConnection:
     def check_missing_queue(self, last_seen: float | None) -> None:
         """Raise RemoteCommandFailure if this process has used the queue before.
 
-        Call this method if the server reports that there is no queue.  A file system
-        may be unmounted for a while, so it is unknown which jobs exist.  `last_seen` is
-        the value of `self.last_seen` from before the request: another thread may have
-        created the queue since.
+        Call this method if the server reports that there is no queue.  If the queue has
+        vanished because its file system is unmounted for a while, its jobs still exist.
+        `last_seen` is the value of `self.last_seen` from before the request: another
+        thread may have created the queue since.
         """
         if last_seen is None or self.last_seen is None:
             return
@@ -219,7 +219,7 @@ class QueueConnection:
     def request(self, verb: str, *arguments: str) -> ParsedReply:
         """Send a request, with retries, and return the parsed reply.
 
-        Use this method only for a verb that may safely be repeated.
+        Use this method only for a verb that can safely be repeated.
         """
         return self.with_retries(lambda _: self.request_once(verb, *arguments))
 
@@ -232,7 +232,7 @@ class QueueConnection:
         attempt: Callable[[int], Result],
         patient: Callable[[], bool] = lambda: False,
     ) -> Result:
-        """Call `attempt` until it succeeds, as the queue's retry policy permits."""
+        """Call `attempt` until it succeeds; see `retry_policy.with_retries`."""
         return with_retries(self.retries, attempt, patient, lambda: self.reached)
 
     def job_not_found(self, job_id: str) -> JobNotFound:
@@ -249,10 +249,10 @@ class QueueConnection:
 
 
 def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:
-    """Log the warning and the notice about a new queue, if the reply contains them.
+    """Log the warning and the notice of the server, if the reply contains them.
 
-    If several threads create a queue at the same time, each reply contains the warning
-    and the notice, which are logged once.
+    Each text is logged once per connection: if several threads create a queue at the
+    same time, the replies to all threads contain the same text.
     """
     for key, level in (("warning", logging.WARNING), ("notice", NOTICE)):
         words = answer.head.get(key)
@@ -262,15 +262,15 @@ def log_warning(connection: QueueConnection, answer: ParsedReply) -> None:
 
 
 def submitter() -> str:
-    """Return user@host of this client, which the server stores with jobs and kills."""
+    """Return user@host of this client; the server stores it with each job and kill."""
     return f"{local_user()}@{socket.gethostname()}"
 
 
 def check_job_ids(job_ids: Iterable[str]) -> list[str]:
     """Return the job ids without duplicates; raise InvalidJobId if an id is invalid.
 
-    The id of an archived attempt, `ID#N`, is valid.  A string is one id, and not the
-    ids of its characters, which may be ids of other jobs.
+    The id of an archived attempt, `ID#N`, is valid.  If `job_ids` is a string, it is
+    one id: each of its characters could be the id of another job.
     """
     if isinstance(job_ids, str):
         job_ids = [job_ids]
@@ -285,7 +285,10 @@ def run_script(
     take: Callable[[], Callable[[bytes], object]] | None,
     again: bool,
 ) -> bytes:
-    """Run a shell script on the server; see `RemoteQueue.shell`."""
+    """Run a shell script on the server, and return its output; see `RemoteQueue.shell`.
+
+    If `again` is true, the script is run again after a lost connection.
+    """
 
     def attempt(_: int) -> bytes:
         words = requests.command(*arguments)

@@ -1,7 +1,7 @@
 """Deletion of jobs: send the request, and report jobs that were not deleted.
 
-The server's `commands/delete` decides whether a job can be deleted, and gives the
-reason if the job cannot be deleted.
+The server's `commands/delete` decides whether a job can be deleted, and otherwise
+reports the reason.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def _delete_together(
         answer = connection.request_once("delete", *words)
         for record in answer.jobs:
             if "elsewhere" in record:
-                logger.warning("Job '%s' is deleted; %s", record["id"], record["note"])
+                logger.warning("Job '%s' was deleted; %s", record["id"], record["note"])
             if "warning" in record:
                 logger.warning("%s", record["warning"])
-        # If the request was repeated, a job that does not exist was deleted by an
-        # earlier request whose reply was lost.
+        # After a repeated request, a job that does not exist counts as deleted, because
+        # an earlier request, whose reply was lost, may have deleted the job.
         found = {
             record["id"]: None
             if "deleted" in record or (failures and "state" not in record)
@@ -105,6 +105,6 @@ def _not_deleted(
     if "state" not in record:
         return connection.job_not_found(record["id"])
     status = parse_status(record, answer.head)
-    # Older scripts give no reason for a job that has not ended.
+    # Older server scripts report no reason if the job has not ended.
     why = status.note or f"it is {status.state}"
-    return JobStillRunning(f"Job '{status.job_id}' is not deleted; {why}")
+    return JobStillRunning(f"Job '{status.job_id}' was not deleted; {why}")

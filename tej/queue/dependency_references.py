@@ -1,4 +1,4 @@
-"""References to other jobs in a `JobSpec`: convert them to ids of one queue."""
+"""Conversion of the references to other jobs in a `JobSpec` to job ids."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def resolve(
         ):
             raise InvalidJobId(
                 f"A job in queue '{connection.path}' on '{connection.destination}' "
-                f"cannot need job '{reference.id}', which is in queue '{other.path}' "
-                f"on '{other.destination}'"
+                f"cannot depend on job '{reference.id}', which is in queue "
+                f"'{other.path}' on '{other.destination}'"
             )
         return reference.id
 
@@ -46,14 +46,14 @@ def resolve(
 
 
 def references(spec: JobSpec) -> Iterator[Reference]:
-    """Yield the references of a `JobSpec` to the jobs that it needs."""
+    """Yield the reference to each job that a `JobSpec` needs."""
     yield from spec.after
     for _, job, _ in _inputs(spec):
         yield job
 
 
 def _inputs(spec: JobSpec) -> Iterator[tuple[str, Reference, str]]:
-    """Yield the path, the job and the source of each input."""
+    """Yield the path of each input, the job that writes it, and its path there."""
     for path, origin in spec.inputs.items():
         job, source = split_input(origin) if isinstance(origin, str) else origin
         yield path, job, source
@@ -62,7 +62,7 @@ def _inputs(spec: JobSpec) -> Iterator[tuple[str, Reference, str]]:
 def _only_id(reference: str | JobSpec) -> str:
     if isinstance(reference, JobSpec):
         raise InvalidJobId(
-            f"The JobSpec of '{reference.title}' has no id yet: submit both jobs "
-            "with one call to ensure_graph"
+            f"Job '{reference.title}' has no id yet: pass its JobSpec and the JobSpec "
+            "that refers to it to one call of ensure_graph"
         )
     return reference

@@ -1,4 +1,4 @@
-"""Download of files from one job or many."""
+"""Download of files from one or several jobs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def receive(
 ) -> dict[str, Downloaded]:
     """Request the downloads, and return the outcome of each download.
 
-    After a lost connection, only the downloads that are not complete are requested
+    After a lost connection, only the downloads that are not yet complete are requested
     again.
     """
     done = {one: Downloaded([]) for one in downloads if not downloads[one].patterns}

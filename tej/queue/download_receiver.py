@@ -73,8 +73,8 @@ class Download:
         self.directory = Path("." if directory is None else directory)
         self.destination = None if destination is None else Path(destination)
         if self.destination is not None and self.destination.is_dir():
-            # If the destination is an existing directory, the files are written into
-            # that directory, as by cp.
+            # As `cp` does, write the files into the destination if the destination is
+            # an existing directory.
             self.directory, self.destination, self.flatten = (
                 self.destination,
                 None,
@@ -85,7 +85,7 @@ class Download:
 
     @property
     def patterns(self) -> list[str]:
-        """Names and patterns of the requested files, as they are sent."""
+        """Names and patterns of the requested files, as sent to the server."""
         return [request.text for request in self._requests]
 
     @property
@@ -118,7 +118,8 @@ class Download:
     def place(self, name: PurePosixPath) -> Path:
         """Return the local path for a member of the archive that the server sends.
 
-        Raises DownloadFailed if the member was not requested.
+        Raises DownloadFailed if the member was not requested, or if more than one file
+        would be written to `destination`.
         """
         requested = self._requested_part(name)
         if self.destination is not None:
@@ -219,7 +220,8 @@ class Receiver:
         self.marker = make_marker()
         self.done: dict[str, Downloaded] = {}
         self.has_changed = False
-        """Whether `change_missing` has changed a download, which is requested again."""
+        """Whether `change_missing` has changed a download, so that the download must be
+        requested again."""
         self._downloads = downloads
         self._progress = progress
         self._splitter = MarkerSplitter(
@@ -275,8 +277,8 @@ class Receiver:
         elif self._unpacking is not None:
             self._unpacking.put(data)
             if self._unpacking.has_failed:
-                # `finish` records the error of the extraction as the outcome of the
-                # job, but only if `_status` is set.
+                # Set the status, because without a status `finish` would not record
+                # the error of the extraction as the outcome of the job.
                 self._status = 0
                 self.finish()
                 raise DownloadAborted
@@ -294,8 +296,8 @@ class Receiver:
         except Error as failure:
             error = failure
         if status:
-            # The server's error replaces the error of the extraction, because the
-            # extraction fails only with the message that the archive is incomplete.
+            # The server's error replaces the error of the extraction, which reports
+            # only that the archive is incomplete.
             text = message.decode("utf-8", "surrogateescape").strip()
             download = self._downloads[self._job_id]
             if status == 22 and download.change_missing(text):

@@ -1,4 +1,4 @@
-"""Dry run of a submission: what the server would do with a job."""
+"""Dry run of a submission: ask the server what it would do with a job."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ServerPlan:
     runtime: str | None = None
     """Runtime of the queue, or None if the queue does not exist."""
     directives: list[str] = field(default_factory=list)
-    """Directives in the job's script, without the options that tej's resources
-    override."""
+    """Scheduler directives in the job's script, without the options that the resources
+    of the JobSpec override."""
     options: list[str] | None = None
     """Arguments of the scheduler's submit command; None without a scheduler."""
     batch: list[str] | None = None
@@ -43,7 +43,8 @@ def read_job(
 ) -> PreparedJob:
     """Return the job as it would be submitted.
 
-    If `is_signed` is false, a job without an id would get a new unique id.
+    If `is_signed` is false, a job without an id gets a new unique id instead of the id
+    made from its signature.
     """
     return PreparedJob(
         spec,
@@ -58,9 +59,9 @@ def read_job(
 def plan_on_server(
     connection: QueueConnection, job: PreparedJob, *, is_new: bool
 ) -> ServerPlan:
-    """Return what the server reports about a job that is not submitted.
+    """Return what the server would do with a job, without submitting the job.
 
-    If `is_new` is true, the id of the job is unique, and no status is requested.
+    If `is_new` is true, the job has a new unique id, so that no status is requested.
     """
     try:
         existing = None
@@ -83,7 +84,7 @@ def plan_on_server(
 def _run_plan_script(
     connection: QueueConnection, job: PreparedJob, job_id: str
 ) -> dict[str, str]:
-    """Run the script `plan_job.sh`, which works with the scripts of older queues."""
+    """Return the reply of `plan_job.sh`, which also works with older server scripts."""
     lines = job.resource_lines()
     script = next((one for one in lines if one.startswith("script=")), None)
     comments = ""
@@ -91,9 +92,9 @@ def _run_plan_script(
         lines = [*(one for one in lines if one != script), "script=script"]
         with (job.folder / script.removeprefix("script=")).open("rb") as file:
             text = file.read(HEAD).decode("utf-8", "surrogateescape")
-        # All directives are sent, because Grid Engine reads the whole script. Each line
-        # with a command is sent as the empty command `:`, because the other schedulers
-        # stop reading directives at the first command.
+        # The lines after the first command are sent, too, because Grid Engine reads
+        # directives in the whole script. Each command is sent as the empty command `:`,
+        # because the other schedulers stop reading directives at the first command.
         comments = "\n".join(
             line if line.lstrip().startswith("#") or not line.strip() else ":"
             for line in text.splitlines()

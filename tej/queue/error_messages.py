@@ -1,6 +1,6 @@
 """Error messages about a queue or a job, with the path of the queue and advice.
 
-The first line of a message comes from the server (`server/commands/`).
+`explain` extends a message that the server has sent (`server/commands/`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def missing_queue(
     last_seen: float, path: str, destination: str
 ) -> RemoteCommandFailure:
     """Return the error for a queue that has vanished since the time `last_seen`."""
-    # A worker may run for days, so the date is needed.
+    # The message contains the date, because a worker process may run for days.
     last_time = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last_seen))
     return RemoteCommandFailure(
         f"Queue '{path}' on '{destination}' existed at {last_time}, and is missing "

@@ -1,7 +1,4 @@
-"""Downloads of the results of many jobs, in few requests.
-
-`Batch` uses this module.
-"""
+"""Download of the results of ended jobs, with one request for several jobs."""
 
 from __future__ import annotations
 
@@ -40,8 +37,8 @@ class Pauses:
         self._ends: dict[RemoteQueue, float] = {}
 
     def end(self, queue: RemoteQueue) -> float:
-        """Return the time at which the pause of the queue ends; it may be in the
-        past."""
+        """Return the time (`time.monotonic`) at which the pause of the queue ends or
+        ended; 0 if there was no pause."""
         return self._ends.get(queue, 0.0)
 
     def is_over(self, queue: RemoteQueue) -> bool:
@@ -49,14 +46,14 @@ class Pauses:
         return time.monotonic() >= self.end(queue)
 
     def start(self, queue: RemoteQueue, error: Exception) -> None:
-        """Log a lost connection, and delay the requests by a growing pause."""
+        """Log a lost connection, and start a pause, which is longer at each retry."""
         self._tries[queue] += 1
         pause = queue.connection.retries.delay(self._tries[queue] + 1)
         self._ends[queue] = time.monotonic() + pause
         logger.warning("%s; trying again in %.0f s", error, pause)
 
     def reset(self, queue: RemoteQueue) -> None:
-        """Reset the pause to its shortest value, because a request has succeeded."""
+        """Make the next pause the shortest one again, after a request has succeeded."""
         del self._tries[queue]
 
 
@@ -76,8 +73,8 @@ class _Fetches:
             if one not in known:
                 known.append(one)
             elif not isinstance(one, OptionalFile):
-                # The file is required now, even if another run has given the same name
-                # as an `OptionalFile`.
+                # A file that one run requires is required, even if another run names
+                # the same file as an `OptionalFile`.
                 known[known.index(one)] = one
 
     def is_shared(self, job: Job[RemoteQueue]) -> bool:
@@ -93,7 +90,7 @@ class ResultFetcher:
         """Results that have not been fetched yet."""
         self._pauses = pauses
         self._on_fetch = on_fetch
-        # Results that must be fetched alone, because a joint fetch for several runs of
+        # Results that must be fetched separately, because one fetch for several runs of
         # the same job has failed.
         self._alone: set[RunResult] = set()
 
@@ -102,15 +99,15 @@ class ResultFetcher:
         waiting = [one for one in self.pending if self._pauses.is_over(one.run.queue)]
         for begin in range(0, len(waiting), JOBS_PER_REQUEST):
             over = self._fetch_some(waiting[begin : begin + JOBS_PER_REQUEST])
-            # Until here, the results stay in `pending`.  After an exception, such as
-            # KeyboardInterrupt, the next call fetches these results again.
+            # Remove the results from `pending` only now.  After an exception, such as
+            # KeyboardInterrupt, the next call then fetches these results again.
             done = set(over)
             self.pending = [one for one in self.pending if one not in done]
             if over:
                 self._on_fetch(over)
 
     def _fetch_some(self, waiting: Sequence[RunResult]) -> list[RunResult]:
-        """Fetch results; return the results that need no further fetch."""
+        """Fetch the results in `waiting`; return the results that are complete now."""
         groups: dict[tuple[RemoteQueue, Path, RunResult | None], _Fetches] = {}
         over: list[RunResult] = []
         for result in waiting:
@@ -145,7 +142,7 @@ class ResultFetcher:
         """Store the outcomes of one request; return the results that are complete.
 
         If several runs share a job, and a file of one run is missing, the results of
-        each run are fetched again alone, so that only that run gets the error.
+        each run are fetched again separately, so that only that run gets the error.
         """
         over = []
         for result in fetches.results:
@@ -162,7 +159,7 @@ class ResultFetcher:
 
 
 def fetch_results(results: Iterable[RunResult], on_fetch: Observer) -> None:
-    """Fetch the results of jobs that have ended, a hundred jobs with one request.
+    """Fetch the results of jobs that have ended, with one request for up to 100 jobs.
 
     The `job` and the `status` of each `RunResult` must be set.  The function sets
     `files`, or else `error`, and calls `on_fetch` as `Batch` does.  If a connection is
@@ -179,8 +176,8 @@ def fetch_results(results: Iterable[RunResult], on_fetch: Observer) -> None:
 def _patterns(result: RunResult) -> list[str]:
     """Return the names and patterns of the files to fetch.
 
-    If the caller's function `results` raises an exception, the exception becomes the
-    error of the job.
+    If `Run.results` is a function and raises an exception, returns an empty list, and
+    stores the exception as the `error` of the `RunResult`.
     """
     wanted = result.run.results
     if not callable(wanted):
@@ -194,7 +191,8 @@ def _patterns(result: RunResult) -> list[str]:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Return whether the error is a lost connection, so that a retry is useful."""
+    """Return whether a retry is useful: the server is unreachable, or the connection
+    was lost."""
     return isinstance(error, ConnectionFailed) and not isinstance(
         error, AuthenticationFailed | HostKeyRejected
     )

@@ -79,7 +79,7 @@ class FilePattern:
 
 
 def check_name(name: str) -> str:
-    """Return a path in the job's directory without `.` and `..`.
+    """Return the normalized path, relative to the job's directory.
 
     Raises DownloadFailed if the path is outside the job's directory.
     """

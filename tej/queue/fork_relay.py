@@ -3,9 +3,9 @@
 A forked process cannot use its parent's SSH connection directly, because two processes
 cannot write to the same encrypted stream.  A login for each forked process would be
 slow, and many servers limit the rate of logins.  Therefore each fork creates a pair of
-connected sockets.  Over these sockets the child process requests that its parent runs
-programs on a server and waits for jobs.  One request of the parent waits for the jobs
-of all its child processes.
+connected sockets.  Over these sockets, the child process asks its parent to run
+programs on a server and to wait for jobs.  The parent waits for the jobs of all its
+child processes with one request.
 
 A child process that is not forked (on Windows, or with the start method "spawn") opens
 its own connections.
@@ -32,7 +32,8 @@ from tej.transport import Completed, Sink, Transport
 from tej.transport.local_shortage import start_thread
 
 Address = tuple[Any, ...]
-"""Argument of `OpenQueue`, which the child process pickles and sends to its parent."""
+"""Identifies a queue; the child process pickles the address and sends it to its parent,
+which passes the address to `OpenQueue`."""
 OpenQueue = Callable[[Address], RemoteQueue]
 
 
@@ -77,8 +78,8 @@ def _after_fork_in_parent() -> None:
     if ends is None:
         return
     mine, childs = ends
-    # If the parent did not close the child's end of the socket pair, the parent would
-    # never read end-of-file when the child exits.
+    # Close the child's end of the socket pair in the parent.  Otherwise, the parent
+    # would not read end-of-file when the child exits.
     childs.close()
     _process.to_children.add(mine)
     thread = threading.Thread(
@@ -87,7 +88,8 @@ def _after_fork_in_parent() -> None:
     try:
         start_thread(thread, "tej relay")
     except ConnectionFailed:
-        # The child reads end-of-file, and does not wait for a reply.
+        # Close the socket, so that the child reads end-of-file instead of waiting for a
+        # reply.
         _process.to_children.discard(mine)
         mine.close()
 
@@ -140,7 +142,8 @@ def _serve(child: socket.socket) -> None:
             except ConnectionFailed:
                 # The child reads end-of-file, as above.
                 connection.close()
-            # The socket must not stay open until the next request.
+            # Delete the references, which would keep the socket open until the next
+            # request.
             del connection, thread
     except OSError:
         return
@@ -187,9 +190,8 @@ def _wait(
     seconds: float | None,
 ) -> None:
     def check_child() -> None:
-        # The child sends no data after its request.  If the socket is readable, the
-        # child has therefore closed the socket, because it has stopped waiting or has
-        # exited.
+        # The child sends no data after its request.  A readable socket therefore means
+        # that the child has closed its socket: it has stopped waiting, or has exited.
         if connection.poll():
             raise EOFError
 
@@ -349,7 +351,7 @@ class RelayWatcher(Watcher):
         deadline: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus | None]]:
-        """Yield each job with its final status; see `Watcher.ends`."""
+        """Yield the id and the final status of each job; see `Watcher.ends`."""
         seconds = None if deadline is None else max(0, deadline - time.monotonic())
         connection = _request("wait", self._address, list(job_ids), seconds)
         with _shut_down_at_end(connection):

@@ -1,6 +1,6 @@
 """Grace period of a kill: the default, which the help prints, and the maximum.
 
-The module imports nothing, like default_queue.py.
+The module imports nothing, for the same reason as `default_queue.py`.
 """
 
 DEFAULT_GRACE = 10

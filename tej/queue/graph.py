@@ -1,4 +1,4 @@
-"""`ensure_graph`: find or submit jobs that need each other, in a valid order."""
+"""`ensure_graph`: find or submit jobs, each after the jobs on which it depends."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Graph:
     def __init__(self, specs: Iterable[JobSpec]) -> None:
         self.specs = [*specs]
         self.ids: dict[int, str] = {}
-        """Id of each job by its index, as soon as the id is known."""
+        """Id of each job whose id is known, by the index of the job in `specs`."""
         self._places = {id(spec): index for index, spec in enumerate(self.specs)}
         self._by_id: dict[str, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
@@ -70,7 +70,7 @@ class _Graph:
             self._by_name.setdefault(spec.title, []).append(index)
 
     def order(self) -> list[int]:
-        """Return the indices of all jobs, each after the jobs that it needs.
+        """Return the indices of all jobs; each job follows the jobs that it needs.
 
         Raises InvalidJobId if the dependencies form a cycle.
         """
@@ -102,12 +102,14 @@ class _Graph:
         return self.ids[index]
 
     def _find(self, reference: Reference) -> int | None:
-        """Return the index of a job in the graph, or None for a job outside the
-        graph."""
+        """Return the index of a job in the graph, or None for a job outside the graph.
+
+        Raises InvalidJobId for a JobSpec outside the graph, or for an ambiguous name.
+        """
         if isinstance(reference, JobSpec):
             if id(reference) not in self._places:
                 raise InvalidJobId(
-                    f"A job needs the JobSpec of '{reference.title}', but the "
+                    f"A job depends on the JobSpec of '{reference.title}', but the "
                     "graph does not contain this JobSpec: add it to the list of jobs"
                 )
             return self._places[id(reference)]
@@ -117,7 +119,7 @@ class _Graph:
         if len(found) > 1:
             raise InvalidJobId(
                 f"{len(found)} jobs of the graph are called '{reference}': give each "
-                "JobSpec a name, or refer to the JobSpec itself"
+                "JobSpec a unique name, or refer to the JobSpec itself"
             )
         return found[0] if found else None
 

@@ -28,8 +28,8 @@ class JobQueue(Protocol):
 
 
 if TYPE_CHECKING:
-    # Before Python 3.13, `typing.TypeVar` does not support `default`, which lets
-    # callers write `Job` instead of `Job[RemoteQueue]`.
+    # With the argument `default`, callers can write `Job` instead of
+    # `Job[RemoteQueue]`.  `typing.TypeVar` has this argument only since Python 3.13.
     from typing_extensions import TypeVar
 
     from tej.queue import download, job_failure, job_files, logs
@@ -87,7 +87,7 @@ class Job(Generic[Queue]):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of a sweep; reading them sends a status request."""
+        """The job's parameters in a sweep; each access sends a status request."""
         return dict(self.status().parameters)
 
     def _repr_html_(self) -> str:

@@ -13,9 +13,8 @@ FAILURE_BYTES = 4096
 """The error of a failed job includes at most FAILURE_LINES lines and FAILURE_BYTES
 bytes of stderr."""
 FAILURES_WITH_STDERR = 5
-"""Number of failed jobs whose error includes the end of their stderr.
-
-The number is limited because each stderr costs a request."""
+"""Maximum number of failed jobs in a batch whose error includes the end of stderr; each
+stderr costs a request."""
 
 
 def job_failure(
@@ -54,7 +53,7 @@ def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, st
     return _end(stderr), _end(messages)
 
 
-# The scheduler writes only its own messages to the log file of a job.
+# The files tej_*.log contain only the scheduler's messages, not the job's output.
 _LAST_WORDS = f"""\
 for file in "$1/{STREAMS["stderr"]}" "$1"/../tej_*.log; do
     [ "$file" = "$1/{STREAMS["stderr"]}" ] || printf '\\0'
@@ -76,7 +75,7 @@ def last_lines(data: bytes, count: int, *, whole: bool) -> str:
     """
     lines = data.decode("utf-8", "replace").rstrip().split("\n")
     if not whole and len(lines) > 1:
-        # The first line is deleted, because its beginning is missing in `data`.
+        # Omit the first line, because its beginning may be missing.
         del lines[0]
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines[-count:]]
     return "\n".join(shown)

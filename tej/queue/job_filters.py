@@ -64,7 +64,7 @@ def _was_submitted_since(job: JobStatus, since: datetime | timedelta) -> bool:
         return False
     if isinstance(since, datetime):
         return job.submitted >= since
-    # Compare times of the server's clock, because the client's may be wrong by days.
+    # Use only times of the server's clock: the client's clock may be wrong by days.
     return job.reported is not None and job.reported - job.submitted <= since
 
 

@@ -12,15 +12,15 @@ from tej.job.status import JobStatus
 _POSITION = re.compile(r"@(?:([0-9]{1,9}))?")
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 SHOWN = 10
-"""Maximum number of jobs in the message of an ambiguous word."""
+"""Maximum number of jobs that the message of AmbiguousJob lists."""
 
 
 def newest_first(jobs: Iterable[JobStatus]) -> list[JobStatus]:
     """Return the jobs in the order of submission, newest first.
 
-    The time of a submission has a resolution of one second.  Jobs of the same second
-    are ordered by `JobStatus.sequence`.  A job that has not been passed to its runtime
-    yet is the newest of its second.
+    The time of submission has a resolution of one second.  Jobs that were submitted in
+    the same second are ordered by `JobStatus.sequence`.  Of these jobs, a job that has
+    not been passed to its runtime yet counts as the newest.
     """
 
     def key(job: JobStatus) -> tuple[datetime, bool, int, str]:
@@ -53,7 +53,7 @@ def find_job(word: str, jobs: Sequence[JobStatus]) -> JobStatus | None:
         if len(found) > SHOWN:
             lines.append(f"  and {len(found) - SHOWN} more")
         raise AmbiguousJob(
-            f"'{word}' matches {len(found)} jobs; use an id, or more of its letters:\n"
+            f"'{word}' matches {len(found)} jobs; use an id, or a longer prefix:\n"
             + "\n".join(lines)
         )
     return found[0] if found else None

@@ -25,7 +25,8 @@ class Killed:
     status: JobStatus
     """Status of the job after the kill."""
     strays: int = 0
-    """Number of killed processes that an already ended job had left running."""
+    """If the job had already ended: number of processes that it had left running, and
+    that were killed now."""
 
 
 def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:
@@ -54,8 +55,9 @@ def kill_many(
 
         jobs = get_jobs(connection)
         ended = {job.job_id for job in jobs if job.state.final} - {*ids}
-        # Dependents are killed first. If a needed job ended first, the server would end
-        # its dependents because of the failed dependency, and not because of the kill.
+        # Kill the dependents before the jobs that they need. Otherwise, the server
+        # would end the dependents because of a failed dependency, not because of the
+        # kill.
         ids = [one for one in find_dependents(jobs, ids) if one not in ended]
     answer = connection.request("kill", str(int(grace)), submitter(), *ids)
     found = {
@@ -72,7 +74,8 @@ def kill_many(
 
 
 def why_alive(status: JobStatus) -> JobStillRunning | None:
-    """Return the error for a job that still runs after a kill; None if it has ended."""
+    """Return the error if the job, or one of its processes, still runs after a kill;
+    otherwise None."""
     if not status.state.final:
         place = f" on {status.host}" if status.host else ""
         now = "is still queued" if status.state is JobState.QUEUED else "still runs"

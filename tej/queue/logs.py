@@ -39,8 +39,8 @@ class Position:
     """Offset in bytes of the next byte to read, or None before the server's first
     reply."""
     tail: int | None = None
-    """Number of lines before the end of the file at which reading starts, or None to
-    read the whole file."""
+    """Number of lines at the end of the file to read, or None to read the whole
+    file."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Logs:
         self.status: JobStatus | None = None
         """Status of the job at the time when the files had been read completely; None
         before that time."""
-        self._idle = 0  # attempts since an attempt that has read new content
+        self._idle = 0  # attempts since the last attempt that read new content
 
     def read(
         self,
@@ -132,11 +132,11 @@ class Logs:
     ) -> None:
         """Read the files, and pass their content to `emit` in pieces, in this thread.
 
-        After a lost connection, reading resumes where it stopped.  For followed files,
+        After a lost connection, reading resumes where it stopped.  If `follow` is true,
         the number of retries is unlimited as soon as the first login has succeeded.
-        For other files, the limit of the retry policy applies to attempts in succession
-        that read no new content.  `on_data` is called for all data from
-        the server, at least every 15 seconds.  If `emit` or `on_data` raises an
+        Otherwise, the retry policy limits the number of successive attempts that read
+        no new content.  `on_data` is called for each piece of data from the server,
+        which sends data at least every 15 seconds.  If `emit` or `on_data` raises an
         exception, the reading ends with that exception.
         """
         self._connection.with_retries(
@@ -219,7 +219,7 @@ class LogThread:
         start_thread(thread, "Output of a job")
 
     def close(self) -> None:
-        """Make the thread end as soon as it receives more data."""
+        """Make the thread end when it receives the next data."""
         self._closed.set()
 
     def _read(self) -> None:

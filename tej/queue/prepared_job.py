@@ -154,7 +154,7 @@ class PreparedJob:
         return find_case_conflict(self.folder, self.entries)
 
     def prepare_plan(self, *, huge: bool) -> None:
-        """Read the large files to compute their digests, which are their object names.
+        """Read the large files to compute their digests: their content store names.
 
         Files of HUGE bytes or more are read only if `huge` is true or if they are
         shared.  If the job is signed, all files have been read before.
@@ -174,11 +174,11 @@ class PreparedJob:
         return plan(self.entries, self.command.script)
 
     def pack(self, *, from_objects: bool = False, by_id: bool = False) -> PackedJob:
-        """Return the job as a part of the archive, in a directory named by its token.
+        """Return the job's part of the archive, with the directory for its files.
 
-        If `by_id` is true, the directory is in `new/` and has the id of the job.  By
-        default, the part contains all files.  If `from_objects` is true, the part
-        contains only the files that are not in the content store.
+        The name of the directory is the job's token, or `new/ID` if `by_id` is true.
+        If `from_objects` is true, the part contains only the files that are not sent as
+        objects of the content store; otherwise it contains all files.
         """
         entries = self.plan.inline if from_objects else self.entries
 
@@ -241,8 +241,8 @@ class PreparedJob:
     def resource_lines(self) -> list[str]:
         """Return the lines of the file `resources`.
 
-        The line `script=` contains the name of the job's file in which the scheduler's
-        directives may be.
+        The line `script=` contains the name of the job's file that may contain
+        directives for the scheduler.
         """
         lines = list((self.spec.resources or Resources()).lines())
         lines.append(f"default_name={make_job_name(self.name)}")

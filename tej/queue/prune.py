@@ -1,4 +1,4 @@
-"""Prune: select and delete old jobs, by age, number, state and labels."""
+"""Prune: delete ended jobs by age, state and labels, except the most recent jobs."""
 
 from __future__ import annotations
 

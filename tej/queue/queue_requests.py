@@ -60,8 +60,9 @@ def set_limit(connection: QueueConnection, max_running: int) -> None:
     """Limit the number of running jobs; see `RemoteQueue.limit`."""
     if max_running < 0:
         raise ValueError(f"max_running must be 0 or more, not {max_running}")
-    # The reply proves that the request succeeded: the exit status is lost if the SSH
-    # server runs a forced command that always exits with 0.
+    # Check that the reply contains `queue`.  The exit status 0 does not prove that the
+    # request succeeded, because a forced command of the SSH server may always exit with
+    # 0.
     _ = connection.request("limit", str(int(max_running))).head["queue"]
 
 
@@ -106,15 +107,15 @@ def remove(connection: QueueConnection, *, kill: bool, grace: int) -> bool:
 
     def attempt(failures: int) -> bool:
         if failures:
-            # The queue is not expected to exist: the first request may have removed it,
-            # although the reply was lost.
+            # Accept a missing queue: an earlier request, whose reply was lost, may have
+            # removed the queue.
             connection.last_seen = None
         try:
             words = (str(int(kill)), str(int(grace)), submitter())
             answer = connection.request_once("cleanup", *words)
-            # As in `set_limit`, the exit status alone does not prove the success.
-            # Older scripts of tej, which stay in use if the disk is full, do not print
-            # `removed`.
+            # As in `set_limit`, the exit status does not prove the success.  The digest
+            # is "any" if older server scripts stay in use, for example because the disk
+            # is full; older scripts do not print `removed`.
             if connection.digest != "any":
                 _ = answer.head["removed"]
         except QueueNotFound:

@@ -1,7 +1,6 @@
 """`RemoteQueue`: a queue of jobs on a server.
 
-The methods contain the documentation.  Each method calls the module that implements the
-request.
+Each method documents a request, and calls the module that implements the request.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ if TYPE_CHECKING:
     from tej.queue.queue_requests import DiskUsage, QueueInfo
     from tej.queue.submission import Outcome
 else:
-    # The modules are imported on first use; `tej status`, for example, needs none of
-    # them.
+    # Import these modules on first use, because `tej status`, for example, needs none
+    # of them.
     job_list = LazyModule("tej.job.job_list")
     job_spec = LazyModule("tej.job.spec")
     queue_requests = LazyModule("tej.queue.queue_requests")
@@ -95,11 +94,12 @@ class RemoteQueue:
     version of tej cannot use.
 
     If the queue does not exist, `setup` and the methods that submit jobs create the
-    queue.  Other requests except `shell` raise QueueNotFound.  If this object has used
-    the queue before, and has not removed it, the file system of the queue may be
-    unmounted; all these requests except `setup` then raise RemoteCommandFailure, and
-    create no queue.  If a link to the queue is broken, `setup` raises QueueExists, and
-    all other requests except `shell` raise QueueLinkBroken.
+    queue.  Other requests except `shell` raise QueueNotFound.  If the queue does not
+    exist, although this object has used it before and has not removed it, its file
+    system may be unmounted.  All requests except `setup` and `shell` then raise
+    RemoteCommandFailure, and create no queue.  If a link to the queue is broken,
+    `setup` raises QueueExists, and all other requests except `shell` raise
+    QueueLinkBroken.
 
     Requests for one job, such as `logs` or `kill`, raise JobNotFound if the job does
     not exist.
@@ -140,8 +140,8 @@ class RemoteQueue:
         `default` if the server has no scheduler.  `need_runtime` lists the runtimes
         that are accepted in an existing queue.
 
-        `ask(prompt)` must return the password, passphrase or code for which the server
-        prompts.  Without `ask`, a login that needs a password fails.  `timeout` is the
+        `ask(prompt)` must return the password, passphrase or code for which `prompt`
+        asks.  Without `ask`, a login that needs a password fails.  `timeout` is the
         time limit in seconds for connecting (default: ConnectTimeout of the ssh
         configuration, or 30).  `io_timeout` is the time limit in seconds for a request
         that neither sends nor receives data.  `silence` is the deprecated name of
@@ -204,8 +204,8 @@ class RemoteQueue:
             sorted(self.need_runtime or ()),
             trust_queue,
             retries or Retries(),
-            # The method `server_logger` is looked up again for each program, because
-            # the caller may replace it later.
+            # Look up the method `server_logger` for each program, because the caller
+            # may replace the method later.
             lambda: self.server_logger(),
         )
         self.watcher = Watcher(self.connection)
@@ -285,8 +285,8 @@ class RemoteQueue:
     def was_reached(self) -> bool:
         """Whether the server has replied at least once.
 
-        A reply proves that the host name and the port are right.  If the connection is
-        lost later, a retry is useful.
+        If so, the host name and the port are right, and a retry is useful after a lost
+        connection.
         """
         return self.connection.reached
 
@@ -342,7 +342,7 @@ class RemoteQueue:
         queue_requests.set_limit(self.connection, max_running)
 
     def info(self) -> QueueInfo:
-        """Return the queue's absolute path, its runtime, and its limit of jobs."""
+        """Return the queue's absolute path, runtime, and limit of running jobs."""
         return queue_requests.get_info(self.connection)
 
     def cleanup(self, kill: bool = False, *, grace: int = DEFAULT_GRACE) -> bool:
@@ -407,10 +407,9 @@ class RemoteQueue:
         """Upload a directory and start it as a job; return the job's id.
 
         By default, `job_id` is `<directory>_<user>_<unique>`.  The other arguments
-        except `progress` are the fields of `JobSpec`, which contains their
-        documentation.  If the queue's runtime cannot provide the `resources`,
-        RemoteCommandFailure is raised.  `progress` is called with the number of bytes
-        of each piece that is sent.
+        except `progress` are the fields of `JobSpec`, and are documented there.  If the
+        queue's runtime cannot provide the `resources`, RemoteCommandFailure is raised.
+        `progress` is called with the number of bytes of each piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
         request is repeated, but the job is never started twice.  InvalidJobDirectory
@@ -466,7 +465,7 @@ class RemoteQueue:
         is lost.  The failed attempt is archived with its files as `ID#1`.  The other
         arguments and exceptions are documented in `submit`.
 
-        Raises JobAlreadyExists if the job `job_id` has another signature.
+        Raises JobAlreadyExists if a job `job_id` exists and has another signature.
         """
         spec = job_spec.JobSpec(
             *(directory, script, job_id, name, labels or {}, environment or {}),
@@ -487,14 +486,14 @@ class RemoteQueue:
         """Find or submit many jobs, like `ensure`; return one `Outcome` per job.
 
         If a job needs another job of the same call, the needed job must come first, and
-        its id must be used as the reference; see `ensure_graph`.
+        the reference to it must be its id; `ensure_graph` has no such restrictions.
         """
         return sweep_parameters.ensure_all(self.connection, specs, retry=retry)
 
     def ensure_graph(
         self, specs: Iterable[JobSpec], *, retry: bool = False
     ) -> list_[Outcome]:
-        """Find or submit jobs that need each other; return one `Outcome` per `JobSpec`.
+        """Find or submit jobs with dependencies; return one `Outcome` per `JobSpec`.
 
         The `after` and `inputs` of a `JobSpec` refer to other jobs of the call, or to
         jobs in the queue.  A reference to a job of the call is its `JobSpec`, its
@@ -504,10 +503,9 @@ class RemoteQueue:
         it needs have succeeded.  `retry` restarts the jobs that failed, were killed or
         are lost.
 
-        The following errors are raised before any job is sent.  InvalidJobId: the
-        dependencies form a cycle, a name is ambiguous, or a job is in another queue.
-        JobNotFound: a job is unknown.  InvalidJobDirectory: a directory cannot be
-        submitted.
+        Before any job is sent, raises InvalidJobId if the dependencies form a cycle, a
+        name is ambiguous, or a job is in another queue; JobNotFound if a needed job
+        does not exist; and InvalidJobDirectory if a directory cannot be submitted.
         """
         return graph.ensure_graph(self.connection, specs, retry=retry)
 
@@ -553,9 +551,9 @@ class RemoteQueue:
         "duration" or "state".  If the files of a job are damaged, its state is `lost`,
         and the reason is in its status.  The returned list prints as a table.
 
-        If `last` is given, only the `last` most recently changed jobs are read.  A job
-        changes when it is submitted, starts, ends or is downloaded.  In a queue with
-        many jobs, a request with `last` is much faster.
+        If `last` is given, the filters are applied only to the `last` most recently
+        changed jobs.  A job changes when it is submitted, starts, ends or is
+        downloaded.  In a queue with many jobs, a request with `last` is much faster.
         """
         found = job_filters.select(
             status_requests.get_jobs(self.connection, last=last),
@@ -630,10 +628,10 @@ class RemoteQueue:
         """Yield the output of a job as lines of bytes, including their line ends.
 
         `stream` is "stdout", "stderr", or a file in the job's directory.  `tail` is the
-        number of lines before the end of the file at which reading starts.  Without
-        `tail`, the whole file is read.  If `follow` is true, reading continues until
-        the job has ended, even if the connection is lost meanwhile.  If `lines` is
-        False, the bytes are yielded as they arrive.
+        number of lines at the end of the file to read.  Without `tail`, the whole file
+        is read.  If `follow` is true, reading continues until the job has ended, even
+        if the connection is lost meanwhile.  If `lines` is False, the bytes are yielded
+        as they arrive.
         """
         return logs.read_stream(
             self.connection, job_id, stream, follow=follow, tail=tail, lines=lines
@@ -657,19 +655,19 @@ class RemoteQueue:
         )
 
     def scheduler_log(self, job_id: str) -> bytes:
-        """Return the scheduler's messages about a job, and its entry in the accounting.
+        """Return the scheduler's messages about a job, and its accounting record.
 
-        The accounting is the output of `sacct`, `qstat -f`, `tracejob` or `qacct`,
-        depending on the scheduler.  Raises QueueExists if the queue's runtime has no
-        scheduler.
+        The accounting record is the output of `sacct`, `qstat -f`, `tracejob` or
+        `qacct`, depending on the scheduler.  Raises QueueExists if the queue's runtime
+        has no scheduler.
         """
         return logs.scheduler_log(self.connection, job_id)
 
     def on_end_log(self, job_id: str) -> bytes:
-        """Return the output of the command that was run when the job had ended.
+        """Return the output of the command `on_end`, which runs when the job has ended.
 
-        The output is empty if the command has not been run yet.  Raises DownloadFailed
-        if the job was submitted without `on_end`.
+        The output is empty if the command has not run yet.  Raises DownloadFailed if
+        the job was submitted without `on_end`.
         """
         return logs.on_end_log(self.connection, job_id)
 
@@ -771,8 +769,8 @@ class RemoteQueue:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
-        is not changed.  Raises JobStillRunning if the job is still
-        running after the kill.
+        is not changed.  Raises JobStillRunning if the job is still running after the
+        kill.
         """
         return kill_request.kill(self.connection, job_id, grace)
 
@@ -785,9 +783,10 @@ class RemoteQueue:
     ) -> dict[str, Killed | None]:
         """Kill many jobs like `kill`, in one round trip.
 
-        Returns a dictionary with the outcome of each job, or None if a job does not
-        exist.  `with_dependents` also kills all jobs that need one of the jobs,
-        directly or indirectly, and have not ended; this takes a second round trip.
+        Returns a dictionary from job id to outcome; the outcome is None for a job that
+        does not exist.  `with_dependents` also kills all jobs that have not ended and
+        depend on one of the jobs, directly or indirectly; this takes a second round
+        trip.
         """
         return kill_request.kill_many(
             self.connection, job_ids, grace, with_dependents=with_dependents
@@ -805,9 +804,9 @@ class RemoteQueue:
     ) -> dict[str, JobNotFound | JobStillRunning | None]:
         """Delete many jobs like `delete`, in one round trip.
 
-        If a job is given as a JobStatus, and another job has been submitted with the
-        same id since that status, the job is not deleted.  Returns a dictionary from
-        job id to error; the value is None for each job that was deleted.
+        If a job is given as a JobStatus, and a job with the same id has been submitted
+        since that status was read, the new job is not deleted.  Returns a dictionary
+        from job id to error; the value is None for each job that was deleted.
         """
         return delete_request.delete_many(self.connection, job_ids)
 

@@ -1,4 +1,4 @@
-"""Size of a request: the maximum number of jobs, and of bytes that are uploaded."""
+"""Maximum size of a request: number of jobs, and number of uploaded bytes."""
 
 JOBS_PER_REQUEST = 100
 """Number of jobs of a batch that are prepared and submitted in one request, or whose

@@ -15,8 +15,8 @@ logger = logging.getLogger("tej")
 Result = TypeVar("Result")
 
 STABLE = 60.0
-"""Seconds after which a connection counts as stable: if a lost connection had carried
-data for longer, earlier failures are no longer counted."""
+"""Seconds for which a connection must carry data to count as stable.  The loss of a
+stable connection resets the number of failures."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def with_retries(
 ) -> Result:
     """Call `attempt(failures)` until it succeeds or a retry is useless.
 
-    Use this function only for a request that may safely be repeated, or that recognizes
+    Use this function only for a request that can safely be repeated, or that recognizes
     that an earlier attempt has succeeded.  Returns the value that `attempt` returns.
 
-    Raises ConnectionFailed after `retries.limit` failures in succession, except if
+    Raises ConnectionFailed after `retries.limit` failures in succession, unless
     `patient()` returns true.  Some errors, such as an unknown host, are permanent.  A
     permanent error is raised without a retry if neither `patient()` nor `reached()`
     returns true.  `reached()` returns whether the server has ever replied.

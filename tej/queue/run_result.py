@@ -29,21 +29,21 @@ class Run:
     The job directory has to exist only inside the context.  The context is left after
     the job has been submitted."""
     results: Sequence[str] | Callable[[JobStatus], Sequence[str]] = ()
-    """Files and patterns to fetch, or a function that returns them when it is called
-    with the final status of the job."""
+    """Names and patterns of the files to fetch, or a function that returns these names
+    for the final status of the job."""
     directory: str | PathLike[str] = "."
     """Local directory for the results, which are written to `directory/<job id>`."""
     retry: Retry = False
     """Whether to restart a job that failed, was killed or is lost.
 
-    If `retry` is True, the job is restarted if it has failed, was killed or is lost at
-    the time of its submission.  If `retry` is a function, it is called with the status
-    and returns whether to restart the job.  The function is also called each time the
-    job fails during the wait."""
+    If `retry` is True, the job is restarted if it is in such a state when the run is
+    submitted.  If `retry` is a function, it is called with the job's status, and
+    returns whether to restart the job.  The function is also called each time the job
+    fails during the wait."""
     fetch_failed: bool = False
     """Whether to fetch the results even if the job did not succeed."""
     key: Any = None
-    """Any value with which the caller can recognize this run in the results."""
+    """Any value by which the caller can recognize this run in the results."""
 
 
 @dataclass(eq=False)
@@ -78,13 +78,13 @@ Observer = Callable[[Sequence[RunResult]], object]
 
 
 def fail(results: Iterable[RunResult], error: Exception) -> None:
-    """Store an error in each result."""
+    """Store the error in each result."""
     for result in results:
         result.error = error
 
 
 def fail_unless_failed(results: Iterable[RunResult], error: Exception) -> None:
-    """Store an error in each result that has no error yet.
+    """Store the error in each result that has no error yet.
 
     An earlier error is not replaced, because it is the cause of the later error.
     """

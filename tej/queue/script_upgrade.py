@@ -15,7 +15,7 @@ logger = logging.getLogger("tej")
 
 
 class Connection(Protocol):
-    """The part of `QueueConnection` that is needed for an upgrade."""
+    """The attributes of `QueueConnection` that an upgrade uses."""
 
     path: str
     scripts: Scripts
@@ -47,8 +47,10 @@ def prefer_own_scripts(connection: Connection, digest: str, version: str) -> boo
 def upgrade_scripts(connection: Connection, digest: str) -> None:
     """Replace the scripts on the server with the scripts of this version of tej.
 
-    If older scripts on the server cannot be replaced, they are used unchanged.
-    `digest` is the digest of the scripts on the server, or "none".
+    If older scripts on the server cannot be replaced, logs a warning, and sets
+    `connection.digest` to "any", so that later requests use the older scripts.
+    `digest` is the digest of the scripts on the server, or "none".  Raises
+    RemoteCommandFailure if there are no scripts and none can be written.
     """
     try:
         program = requests.renewal(

@@ -26,7 +26,7 @@ class ServerLogger:
         self.data.append(data)
 
     def done(self) -> None:
-        """Pass the collected text to `message` at the end of the program."""
+        """Pass the collected text to `message`, after the program has ended."""
         text = b"".join(self.data).decode("utf-8", "replace").rstrip()
         self.data = []
         if text:

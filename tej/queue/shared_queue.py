@@ -15,8 +15,8 @@ from tej.queue.remote import RemoteQueue
 
 _queues: dict[Hashable, RemoteQueue] = {}
 _inherited: dict[Hashable, tuple[bool, float | None]] = {}
-"""`reached` and `last_seen` of each connection of the parent process at the time when
-this process was forked."""
+"""`reached` and `last_seen` of each connection that the parent process had when this
+process was forked."""
 _lock = threading.Lock()
 _relay: ModuleType | None = None
 """The module tej.queue.fork_relay, or None if `share_with_children` was not called."""
@@ -51,7 +51,7 @@ def shared_queue(
 
 
 def share_with_children() -> None:
-    """Let processes that are forked after this call use the same connections.
+    """Let processes that are forked after this call use this process's connections.
 
     In a forked child process, `shared_queue` returns a `RemoteQueue` that sends its
     requests through the parent process.  In the child, the arguments of `shared_queue`
@@ -93,8 +93,8 @@ def _after_fork_in_child() -> None:
     # not exist in the child process, so no thread would ever release the lock.
     global _lock
     _lock = threading.Lock()
-    # Queues that this process has inherited would open new connections.  After the
-    # cache is emptied, new queues are created that use the connections of the parent.
+    # Empty the cache, because the inherited queues would open new connections.
+    # `shared_queue` then creates queues that use the connections of the parent.
     for key, one in _queues.items():
         _inherited[key] = one.connection.reached, one.connection.last_seen
     _queues.clear()

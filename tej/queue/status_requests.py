@@ -1,4 +1,4 @@
-"""Status of jobs: of some jobs, of all jobs in a queue, and of archived attempts."""
+"""Requests for the status of jobs: of given ids, of a whole queue, of old attempts."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
 def get_jobs(
     connection: QueueConnection, *, last: int | None = None
 ) -> list[JobStatus]:
-    """Return the status of every job, or of the `last` jobs that changed last."""
+    """Return the status of every job, or of the `last` most recently changed jobs."""
     if last is not None:
         head, jobs = _receive_statuses(connection, f"#{last}")
-        # Older scripts, which stay in use if they cannot be replaced, do not support
-        # the argument `#N`.
+        # A reply without `recent` is from older server scripts, which do not support
+        # the argument `#N`: request all jobs.
         if "recent" in head:
             return jobs
     return _receive_statuses(connection)[1]
@@ -55,8 +55,8 @@ def _receive_statuses(
 ) -> tuple[Record, list[JobStatus]]:
     """Return the head and the statuses of a reply to `status`.
 
-    The records are parsed while the reply arrives, because the server takes seconds for
-    a list of many jobs.
+    The records are parsed while the reply arrives, because the server takes seconds to
+    list many jobs.
     """
 
     def attempt(_: int) -> tuple[Record, list[JobStatus]]:
@@ -83,7 +83,8 @@ class _StatusReceiver:
     def take(self, data: bytes) -> None:
         """Process the next piece of the reply; b"" marks the end of the reply."""
         if self._ended:
-            # The server's scripts were upgraded, and the request is sent again.
+            # `run_verb` has upgraded the server's scripts and sent the request again,
+            # so a new reply begins.
             self._begin()
         self._ended = not data
         self._size += len(data)
@@ -136,6 +137,6 @@ def _require_queue(head: Record) -> None:
     """Raise RemoteCommandFailure if the reply does not name the queue.
 
     A forced command of the SSH server may change the exit status of a failed request to
-    0.  Without this check, the reply would mean that no job exists.
+    0.  Without this check, the empty reply would mean that no job exists.
     """
     _ = head["queue"]

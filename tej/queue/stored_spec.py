@@ -1,8 +1,7 @@
-"""Parameters of existing jobs: read command, environment and resources from a queue.
+"""Stored options of existing jobs: read command, environment and resources of each job.
 
-A retry needs the parameters to submit a job again without the original options.  The
-parameters are read from the job's files on the server, which all versions of tej 1
-write.
+`tej retry` uses these values to submit a job again without the original options.  The
+values are read from the job's files on the server, which all versions of tej 1 write.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class JobParameters:
 def read_parameters(
     connection: QueueConnection, jobs: Iterable[JobStatus]
 ) -> dict[str, JobParameters]:
-    """Return the parameters of each job by its id, in one round trip.
+    """Return the `JobParameters` of each job, by job id, in one round trip.
 
     Raises RemoteCommandFailure if the files of a job are missing or damaged.
     """
@@ -98,9 +97,9 @@ def parse_command(text: str, shown: str) -> tuple[dict[str, str], str] | None:
     """Return the environment and the script in a job's file `command`.
 
     The file begins with tej's own lines `export NAME=VALUE`.  The command may begin
-    with such lines, too.  Therefore `shown`, the beginning of the command in the job's
-    description, determines where the command begins.  Returns None if no part of the
-    text is the command.
+    with such lines, too.  Therefore `shown`, the beginning of the command as stored in
+    the job's file `spec`, determines where the command begins.  Returns None if no part
+    of the text begins like `shown`.
     """
     environment: dict[str, str] = {}
     rest = text

@@ -91,9 +91,10 @@ class Submission:
     def send(self, jobs: Sequence[PreparedJob]) -> list[Outcome]:
         """Send some jobs in one request, and return one outcome per job.
 
-        A job cannot be sent if its files have changed since they were read, or if the
-        server cannot store all of their names.  The outcome of such a job is an
-        InvalidJobDirectory, and the other jobs are sent again.
+        A job cannot be sent if its files have changed since they were read, or if two
+        paths differ only in case and the server's file system ignores case.  The
+        `Outcome` of such a job has the error InvalidJobDirectory, and the other jobs
+        are sent again.
 
         After a lost connection, the request is repeated.  The token of each job lets
         the server recognize a job that an earlier attempt has submitted.
@@ -158,10 +159,10 @@ class Submission:
         return found or {job.token: error for job in jobs}
 
     def _prepare(self, jobs: Sequence[PreparedJob]) -> None:
-        """Compute the names of a large upload's objects in the content store.
+        """Read the files of a large upload to compute their names in the content store.
 
-        The client sends the names to the server, which replies with the names of the
-        missing objects.
+        The client later sends these names to the server, which replies with the names
+        of the files that the content store does not contain.
         """
         if _need_objects(jobs):
             for job in jobs:
@@ -243,8 +244,9 @@ class Submission:
                 self._progress(len(piece))
 
     def _installation(self, words: list[bytes], last_seen: float | None) -> list[bytes]:
-        """Return the answer to "ask=install": the installer, if it is needed.
+        """Return the answer to "ask=install": the program that installs the scripts.
 
+        If the installed scripts are newer, the answer keeps these scripts.
         Raises RemoteCommandFailure if a queue that this process has used is missing.
         """
         head = parse_reply(b"\0".join(words)).head
@@ -287,8 +289,8 @@ def _batches(
 ) -> Iterator[list[PreparedJob] | Outcome]:
     """Yield the jobs in batches, each as soon as it is complete.
 
-    In a batch, jobs with the same id have the same key.  An Outcome in the input ends
-    the current batch, and is yielded after that batch.
+    No batch contains two jobs with the same id and different keys.  An `Outcome` in the
+    input ends the current batch, and is yielded after that batch.
     """
     batch: list[PreparedJob] = []
     keys: dict[str, object] = {}
@@ -312,14 +314,17 @@ def _batches(
 
 
 def _need_objects(jobs: Sequence[PreparedJob]) -> bool:
-    """Return whether an upload is large enough to use the content store."""
+    """Return whether to send files of the jobs as objects of the content store.
+
+    This is the case if the upload is large, or if a large file is shared.
+    """
     if any(job.has_shared for job in jobs):
         return True
     return sum(job.size for job in jobs) >= WORTH_ASKING
 
 
 def _report_left_out(jobs: Iterable[PreparedJob]) -> None:
-    """Log one warning with the names and size of files that are not uploaded."""
+    """Log one warning with the names and total size of the files not uploaded."""
     left_out = [path for job in jobs for path in job.left_out]
     if left_out:
         names = sorted({path.name for path in left_out})

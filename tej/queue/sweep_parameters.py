@@ -1,8 +1,8 @@
 """Sweep parameters: store a sweep's parameters in existing jobs that the sweep finds.
 
 `tej run --env SEED=1` submits the same work as a sweep with the parameter SEED=1, so
-the sweep finds the job.  The fact `parameters` adds the parameters to the description
-of the job, so that lists and tables show them.
+the sweep finds the job.  The server then stores the parameters in the job's file
+`parameters`, so that lists and tables show them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def ensure_all(
 def _store(
     connection: QueueConnection, specs: Iterable[JobSpec], outcomes: Iterable[Outcome]
 ) -> list[Outcome]:
-    """Store sweep parameters with found jobs; return the updated outcomes.
+    """Store sweep parameters in jobs that existed before; return the updated outcomes.
 
-    A job that has all parameters already costs no request.  An error is only logged,
-    because the parameters only describe the job.
+    A job that already has all parameters is left out of the request.  An error is only
+    logged, because the parameters only describe the job.
     """
     updated: list[Outcome] = []
     arguments: list[str] = []
@@ -65,5 +65,7 @@ def _store(
         try:
             connection.request("note_parameters", *arguments)
         except Error as error:
-            logger.warning("Parameters cannot be stored with the jobs found: %s", error)
+            logger.warning(
+                "The parameters of existing jobs could not be stored: %s", error
+            )
     return updated

@@ -40,11 +40,12 @@ GATHER = 0.05
 """Seconds for which a request is delayed, to collect the job ids of several threads."""
 
 OUTAGE_TIMEOUT = 600.0
-"""Number of seconds for which a wait that has begun survives failures on the server."""
+"""Number of seconds for which a wait that has begun is continued although requests fail
+on the server."""
 
 
 class Waiter:
-    """A waiting thread or task, and the job ends that it has not received yet."""
+    """A waiting thread or task, and the ended jobs that were not passed to it yet."""
 
     def __init__(self, job_ids: Iterable[str], wake: Callable[[], object]) -> None:
         self.pending = set(job_ids)
@@ -79,7 +80,7 @@ class Watcher:
         self._is_outdated = False
         """Whether the `wait` request was ended to send a new list of jobs."""
         self._has_begun = False
-        """Whether the server has carried out a `wait` request."""
+        """Whether the server has replied to a `wait` request at least once."""
 
     def as_completed(
         self,
@@ -87,7 +88,7 @@ class Watcher:
         timeout: float | None = None,
         on_tick: Callable[[], object] | None = None,
     ) -> Iterator[tuple[str, JobStatus]]:
-        """Yield job ids with final statuses; see `RemoteQueue.as_completed`."""
+        """Yield each job id with its final status; see `RemoteQueue.as_completed`."""
         ids = check_job_ids(job_ids)
         check_timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -142,7 +143,7 @@ class Watcher:
     def _wait_for_news(self, waiter: Waiter, left: float) -> bool:
         """Wait at most TICK or `left` seconds until a job ends or the wait fails.
 
-        Returns False if `left` is not positive and there is no news.
+        Returns False if `left` is not positive, and neither has happened.
         """
         with self._changed:
             if waiter.ended or waiter.error:
@@ -174,7 +175,10 @@ class Watcher:
             self._leave(waiter)
 
     def collect(self, waiter: Waiter) -> list[tuple[str, JobStatus | None]]:
-        """Return the ends since the last call; raise the error that ended the wait."""
+        """Return the jobs that have ended since the last call, with their statuses.
+
+        If there is no such job, raises the error that ended the wait, if any.
+        """
         with self._changed:
             ended, waiter.ended = waiter.ended, []
             if not ended and waiter.error:
@@ -243,8 +247,8 @@ class Watcher:
                 else:
                     retries.pause(tries)
             except (RemoteCommandFailure, QueueDoesntExist) as error:
-                # The server may be short of processes or memory, or a disk may be
-                # unreadable or unmounted, for a while.
+                # Retry for a while: the server may lack processes or memory, or a disk
+                # may be unreadable or unmounted.
                 now = time.monotonic()
                 if failed_since is None or now - begun > STABLE:
                     tries, failed_since = 0, now
@@ -253,7 +257,7 @@ class Watcher:
                     error.waited = now - failed_since
                     is_hopeless = self._connection.removed
                 else:
-                    # A malformed reply has no exit status.
+                    # An error without an exit status means a malformed reply.
                     is_hopeless = error.ret is None
                 if is_hopeless or not self._has_begun or is_over:
                     self._fail(error)
@@ -301,19 +305,20 @@ class Watcher:
             yield from ()
 
         self._connection.run_verb("wait", *job_ids, take=take, stdin=until_stopped())
-        # If the connection was lost, run_verb has raised an exception, and the last
-        # record may be incomplete.
+        # Parse the last record only now that run_verb has succeeded: after a lost
+        # connection, the last record may be incomplete.
         report(last_splitter.close())
         if self._requested and not stopped:
-            # An SSH server may run a forced command that always exits with 0. A reply
-            # without a head means that the request failed, so a retry is useless.
+            # Raise RemoteCommandFailure if the reply does not name the queue.  In this
+            # case the request failed, and a forced command of the SSH server changed
+            # the exit status to 0.
             _ = head["queue"]
             raise ConnectionFailed("The server ended the wait before the jobs ended")
 
     def _report(self, job_id: str, status: JobStatus | None) -> None:
         with self._changed:
-            # Each `wait` request reports a job only once. A thread that waits for the
-            # same job later needs a new request.
+            # Each `wait` request reports a job only once, so a thread that later waits
+            # for the same job needs a new request.
             self._requested.discard(job_id)
             for waiter in self._waiters:
                 if job_id in waiter.pending:

@@ -1,4 +1,4 @@
-"""Timeout of a wait: check the value, and make the error WaitTimeout."""
+"""Timeout of a wait: check of the value, last status request, error WaitTimeout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ended_among(
 ) -> Iterator[tuple[str, JobStatus]]:
     """Yield the jobs that have ended; raise JobNotFound if a job does not exist.
 
-    At the end of each wait, the statuses of the remaining jobs are requested once more,
+    After a timeout, the caller requests the statuses of the remaining jobs once more,
     because a short timeout may expire before the server's first reply.
     """
     for job_id, status in statuses.items():

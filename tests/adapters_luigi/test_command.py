@@ -138,4 +138,4 @@ def test_running_job_is_not_removed(
     with Held(until=gate.wait).job_spec() as spec:
         open_queue(address).queue.ensure_many([spec])
     assert main(["remove", "--yes", "Held", "--until", gate.wait]) == 1
-    assert "is not deleted" in capsys.readouterr().err
+    assert "was not deleted" in capsys.readouterr().err

@@ -233,7 +233,7 @@ def test_status_5_for_running_job(
 ) -> None:
     done = client("delete", "local:", "--queue", queue_path, "--id", waiting)
     assert (done.status, done.stdout) == (5, "")
-    assert "Job 'waiting' is not deleted; it is running" in done.stderr
+    assert "Job 'waiting' was not deleted; it is running" in done.stderr
     done = client("destroy", "local:", "--queue", queue_path, "--yes")
     assert (done.status, done.stdout) == (5, "")
     assert "still running: waiting" in done.stderr
@@ -268,7 +268,7 @@ def test_worst_of_several_jobs_is_exit_status(
     assert (done.status, done.stdout) == (5, "Deleted job 'ended'\n")
     first, _, third = done.stderr.splitlines()
     assert first == "No job 'absent'"
-    assert third.startswith("Job 'waiting' is not deleted")
+    assert third.startswith("Job 'waiting' was not deleted")
     done = client("kill", "local:", "--queue", queue_path, *ids)
     assert (done.status, done.stdout) == (3, "Job 'waiting' killed\n")
     assert done.stderr.splitlines()[::2] == ["No job 'ended'", "No job 'absent'"]
@@ -597,4 +597,4 @@ def test_run_explains_a_common_mistake(
     )
     done = client("run", "local:", "--queue", plain_queue, directory)
     assert done.status == 127
-    assert "Hint: `module`: " in done.stderr
+    assert "Hint: `module` may be defined by " in done.stderr

@@ -282,7 +282,7 @@ def test_ignored_socket_is_no_error(queue: tej.RemoteQueue, folder: Path) -> Non
     ("name", "words"),
     [
         ("absent", "does not exist"),
-        ("echo hi", "does not exist: write a command after `--`"),
+        ("echo hi", "does not exist: to run a command, write it after `--`"),
         ("file", "is not a directory"),
     ],
 )

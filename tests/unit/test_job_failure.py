@@ -31,7 +31,7 @@ def test_progress_bar_is_shown_as_a_terminal_would() -> None:
     [
         ("pip: not found", "Hint: did you mean python3 -m pip?"),
         ("failed", "failed"),
-        ("", "Job 'a': Job is finished (not started) with exit code 1"),
+        ("", "Job 'a': Job is finished with exit code 1"),
     ],
 )
 def test_error_ends_with_hint_or_stderr(

@@ -89,6 +89,9 @@ def test_only_an_uncut_exit_code_0_is_a_success() -> None:
             {"duration": 5.0, "signal": 15, "processes_left": 2},
             "Job was killed (0:05), ended by SIGTERM, 2 processes left",
         ),
+        ("finished", {"exit_code": 1}, "Job is finished with exit code 1"),
+        ("killed", {"killed_by": "a@b"}, "Job was killed by a@b before it started"),
+        ("killed", {"note": "not started: b"}, "Job was killed; not started: b"),
         ("lost", {"evidence": "E", "note": "N"}, "Job is lost: E; N"),
     ],
 )
