@@ -53,6 +53,17 @@ def test_short_commands_write_only_their_facts(shell: Shell) -> None:
     ]
 
 
+def test_facts_are_not_written_into_a_later_job(shell: Shell) -> None:
+    """A client replaces the job for a retry just before the fact is written."""
+    lines = f"""{COMMAND} eval "$(sed -n '/^put() {{/,/^}}/p' "$here/lib/facts.sh" | sed 's/^put/really_put/')"
+    put() {{ mv "$queue/jobs/b" "$queue/jobs/old"; (cd "$queue"; add b); really_put "$@"; }}
+    now=7; for verb in 'note_downloaded me b' 'note_parameters b sb x=1'; do ended b; run $verb; ls jobs/b; ls jobs/old | sed -n '/^[dp]/p'; rm -r jobs/b jobs/old; done"""
+    later = ["spec", "stage", "submitted"]
+    assert shell(lines, "default").splitlines() == [
+        *(*later, "downloaded", *later, "parameters")
+    ]
+
+
 def test_scheduler_log_has_the_messages_of_the_scheduler(shell: Shell) -> None:
     lines = f"""{COMMAND} find_log() {{ log=$job/x.log; [ -s "$log" ]; }}; scheduler_report() {{ echo "report $1"; print_report failed false; print_report empty true; print_report both echo in; }}
     run scheduler_log a; echo 'slurm 5' >jobs/a/native_id; seq 200000 >jobs/a/x.log; run scheduler_log a >log

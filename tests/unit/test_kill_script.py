@@ -10,7 +10,7 @@ Shell = Callable[..., str]
 
 KILL = (
     functions(
-        "write_kill_fact begin_kill runs_here for_each begin_job load_requested"
+        "note_write_error write_kill_fact begin_kill runs_here for_each begin_job load_requested"
         " complete_kill find_remaining count_remaining print_killed find_again note_busy"
         " search_again wait_for_all pace check_pids send_sigterm send_sigkill"
         " continue_wrapper",
@@ -108,4 +108,28 @@ def test_processes_found_later_are_signalled_too(shell: Shell) -> None:
     assert shell(lines, "default").splitlines() == [
         *("search a b", "0", "search a b", "signal a", "signal b", "search a b"),
         *("1", "10", "0"),
+    ]
+
+
+def test_kill_spares_a_job_submitted_later_with_the_same_id(shell: Shell) -> None:
+    """A client archives the job for a retry while `kill` reads or writes its facts."""
+    lines = f"""{KILL} add_to_search() {{ echo "search $id"; }}
+    retry() {{ mkdir -p attempts/a/1; mv "$queue/jobs/a" "$queue/attempts/a/1/job"; echo '9 exit 1 own 0' >"$queue/attempts/a/1/job/finished"; mkdir "$queue/jobs/a"; echo 'token=new end' >"$queue/jobs/a/spec"; echo "$now $who" >"$queue/jobs/a/submitted"; }}
+    runs_here() {{ [ -e "$queue/attempts" ] || (cd "$queue"; retry); return 1; }}; new; begin_job; ls jobs/a attempts/a/1/job; rm -r attempts
+    unset -f runs_here; runs_here() {{ return 1; }}; load_job() {{ find_job "$1" && read_facts || return 1; [ -e attempts ] || retry; }}
+    new; begin_job; echo "$was_1 $spec_1"; ls jobs/a attempts/a/1/job; rm -r attempts
+    # The job is deleted, and another client uses its id.
+    load_job() {{ find_job "$1" && read_facts || return 1; [ -e attempts ] || {{ retry; rm -r attempts/a/1; }}; }}; new; begin_job; echo "$was_1 $spec_1"; ls jobs/a"""
+    assert shell(lines, "default").splitlines() == [
+        *("attempts/a/1/job:", "claim", "finished", "kill", "spec", "submitted", ""),
+        *(
+            "jobs/a:",
+            "spec",
+            "submitted",
+            "search a",
+            "created token=0123456789abcdef end",
+        ),
+        *("attempts/a/1/job:", "finished", "spec", "submitted", ""),
+        *("jobs/a:", "spec", "submitted", "created token=0123456789abcdef end"),
+        *("spec", "submitted"),
     ]

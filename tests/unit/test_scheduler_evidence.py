@@ -310,6 +310,18 @@ def test_repeated_kill_remembers_that_job_was_requeued(shell: Shell) -> None:
     ]
 
 
+def test_kill_writes_nothing_into_a_job_submitted_later(shell: Shell) -> None:
+    """A client has replaced the job for a retry since its facts were read."""
+    lines = """native='slurm 5' listing_number=1 listing_result=answer relisted=1 started=1 state=running q_5='1|running||'
+    scheduler_term() { echo 'token=later end' >"$job/spec"; }; scheduler_cancel() { scheduler_term; }
+    for kill in runtime_tell terminate_or_cancel cancel_job; do
+        spec='token=0123456789abcdef end'; echo "$spec" >"$job/spec"; "$kill"; ls "$job"; rm -f "$job/claim"
+    done; spec='token=0123456789abcdef end'; runtime_tell; ls "$job" """
+    assert shell(lines).splitlines() == [
+        *("claim", "spec", "stage", *("spec", "stage") * 3),
+    ]
+
+
 def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
     lines = """get_time; me; listing_result=answer listed_at=$((now + 1)) native='' started=''
     submitting() {

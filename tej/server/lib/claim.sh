@@ -13,6 +13,11 @@ take_claim() {
     return "$claim_status"
 }
 
+# give_up_claim: remove the file `claim` of $job, so that a wrapper can start the job.
+give_up_claim() {
+    rm -f "$job/claim"
+}
+
 # claim_is_stale: check whether `claim` is at least a minute old and the job still has
 # no native id. A wrapper writes the native id immediately after it creates `claim`, so
 # in this case the wrapper has died.

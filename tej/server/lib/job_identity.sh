@@ -30,8 +30,30 @@ is_same_job() {
 # job is marked as lost because of the fact files of another job.
 in_same_job() {
     (
-        cd "$job" 2>/dev/null || exit 1
+        # In some shells, `cd .` would enter the directory that now has the path of the working
+        # directory.
+        [ "$job" = . ] || cd "$job" 2>/dev/null || exit 1
         job=.
         is_same_job && "$@"
     )
+}
+
+# enter_same_job: like in_same_job, for several commands that also set variables: enter the
+# directory of the job, and set job=. (the working directory) and $job_path to the former $job.
+# leave_job must be called afterwards. If another job has the path of $job, or if the directory
+# cannot be entered, returns 1 and changes nothing.
+enter_same_job() {
+    job_path=$job earlier_directory=$PWD
+    cd "$job" 2>/dev/null || return 1
+    job=.
+    is_same_job && return 0
+    spec=$known_spec
+    leave_job
+    return 1
+}
+
+# leave_job: return to the directory and the $job of the last call of enter_same_job.
+leave_job() {
+    job=$job_path
+    cd "$earlier_directory" 2>/dev/null || cd /
 }

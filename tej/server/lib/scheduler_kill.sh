@@ -11,17 +11,17 @@ relisted='' # 1 if the listing was renewed for a kill
 runtime_tell() {
     nid=${native#* }
     [ ! -s "$job/finished" ] || return 0
-    if take_claim; then
+    if in_same_job take_claim; then
         if [ -z "$nid" ] || cancel_job; then
             now=''
             get_time
-            put_end "$now none 0 killed 0"
+            in_same_job put_end "$now none 0 killed 0"
             return 0
         fi
         # If the scheduler did not cancel the job, `claim` is removed, so that the job
         # can still start. The kill is then completed by the wrapper, which checks for
         # `kill` before it starts the script, or by a later request of a client.
-        rm -f "$job/claim"
+        in_same_job give_up_claim
     fi
     [ -n "$nid" ] || return 1
     set_key "$nid"
@@ -46,7 +46,7 @@ terminate_or_cancel() {
     if [ "$state" != lost ] && [ "$listed_state" != stopped ] && scheduler_term "$nid" >/dev/null 2>&1 </dev/null; then
         sigterm_sent=$(date +%s)
         note_requeued
-        put ending "$sigterm_sent term$requeued" 2>/dev/null || :
+        in_same_job put ending "$sigterm_sent term$requeued" 2>/dev/null || :
     else
         sigterm_sent=0
         cancel_job
@@ -64,7 +64,7 @@ cancel_job() {
         look_up "$nid" ''
         case $listed_state in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
     }
-    put ending "$(date +%s) cancel$requeued" 2>/dev/null || :
+    in_same_job put ending "$(date +%s) cancel$requeued" 2>/dev/null || :
 }
 
 # note_requeued: set $requeued to ` requeued` if the scheduler has requeued the job after the
