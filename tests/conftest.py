@@ -23,6 +23,7 @@ from jobs import Gate, job_directory
 from over_ssh import repeats_local
 from servers.sshd import Sshd, sshd_path
 from servers.users import Users
+from system_shell import replace_system_shell
 from temporary import process_directory
 
 Require = Callable[[str], None]
@@ -47,6 +48,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run only the tests that failed in the last run; --last-failed would miss "
         "tests of an xdist group",
     )
+
+
+def pytest_configure() -> None:
+    shell = os.environ.get("TEJ_TEST_SHELL")
+    if shell:
+        replace_system_shell(shell)
 
 
 def pytest_collection_modifyitems(

@@ -24,7 +24,10 @@ me
 
 # Signals that a scheduler or its user may send. The runner must survive all of these
 # signals.
-signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU'
+signals='HUP INT QUIT USR1 USR2 TERM XCPU'
+# The `kill` of ksh93 also sends SIGCONT. The SIGALRM of watch_session would otherwise continue a
+# stopped script at each heartbeat.
+case ${KSH_VERSION-} in *' 93'*) ;; *) signals="$signals CONT" ;; esac
 
 # search_failed: called if the processes cannot be listed. Does nothing, because the runner
 # must record the end of the job even then.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +23,17 @@ Shell = Callable[..., str]
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(
+    tmp_path: Path, request: pytest.FixtureRequest, require: Callable[[str], None]
+) -> Shell:
     """Return a function that runs lines of shell after loading a runtime's scripts.
 
-    The function passes keyword arguments on to `subprocess.run`.
+    The function passes keyword arguments on to `subprocess.run`.  The shell is /bin/sh,
+    or the parameter of the fixture (`in_all_shells`).
     """
+    name = getattr(request, "param", "/bin/sh")
+    require(name)
+    program = shutil.which(name)
     (tmp_path / "jobs/a/stage").mkdir(parents=True)
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "version").touch()
@@ -35,6 +42,7 @@ def shell(tmp_path: Path) -> Shell:
     def run(lines: str, runtime: str = "slurm", **options: Any) -> str:
         done = subprocess.run(
             ["/bin/sh", "-c", SETUP + lines, "sh", tmp_path, SERVER, runtime],
+            executable=program,
             capture_output=True,
             text=True,
             timeout=60,

@@ -57,13 +57,13 @@ def test_diagnosis_describes_the_queue(shell: Shell) -> None:
 
 
 def test_plan_shows_what_would_be_submitted(shell: Shell) -> None:
-    lines = r"""quit() { echo "quit $*"; exit 9; }; TMPDIR=$queue/tmp; mkdir tmp; umask 077; say() { (. "$here/plan_job.sh" 2>/dev/null) | tr '\0' '\n' | sed "s,$queue,Q,g; s/tej-plan-[0-9]*/PLAN/g"; ls tmp 2>&1 | grep tej; }
+    lines = r"""quit() { echo "quit $*"; exit 9; }; TMPDIR=$queue/tmp; mkdir tmp; umask 077; say() { (. "$here/plan_job.sh" 2>/dev/null) | tr '\0' '\n' | sed "s,$queue,Q,g; s/tej-plan-[0-9]*/PLAN/g; s/umask 0*/umask /"; ls tmp 2>&1 | grep tej; }
     say 'cpus=2
 script=script' '#SBATCH --time=5' job | sed 's,/[^ ]*/tej/server,H,g'; say 'option=-a' '' job; say 'nodes=x' '' job
     rmdir tmp; say '' '' job; unset -f scheduler_options; say '' '' job"""
     assert shell(lines).splitlines() == [
         *("runtime=slurm", "directives=#SBATCH --time=5", "options=--no-requeue"),
-        *("-c", "2", "", "batch=#!/bin/sh", "#SBATCH --time=5", "umask 0077"),
+        *("-c", "2", "", "batch=#!/bin/sh", "#SBATCH --time=5", "umask 77"),
         "exec /bin/sh 'H/run_in_scheduler.sh' 'Q' 'job' 'H' slurm TOKEN ''",
         "runtime=slurm",
         "why=it requests a job array (-a): submit the jobs one by one",

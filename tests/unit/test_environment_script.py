@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from server_functions import in_all_shells
+
 Shell = Callable[..., str]
 
 
+@in_all_shells
 def test_variables_of_the_user_are_hidden_and_restored(shell: Shell) -> None:
     lines = """. "$here/lib/user_environment.sh"; export tej=x queue2=q http_proxy=h POSIXLY_CORRECT=1 SQUEUE_FORMAT=f SBATCH_WAIT=1 PBS_QSTAT_EXECONLY=1 SLURM_CLUSTERS=c SLURM_CONF=keep GREP_OPTIONS=-v TMOUT=5 BLOCK_SIZE=1 a='1
 export fake=2' Upper=3 tej_other=4; PATH=$PATH:.:rel; path=$PATH; was="queue2 http_proxy POSIXLY_CORRECT SQUEUE_FORMAT SBATCH_WAIT PBS_QSTAT_EXECONLY SLURM_CLUSTERS SLURM_CONF GREP_OPTIONS TMOUT BLOCK_SIZE a Upper tej_other"

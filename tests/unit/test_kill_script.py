@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server_functions import functions
+from server_functions import functions, in_all_shells
 
 Shell = Callable[..., str]
 
@@ -111,6 +111,7 @@ def test_processes_found_later_are_signalled_too(shell: Shell) -> None:
     ]
 
 
+@in_all_shells
 def test_kill_spares_a_job_submitted_later_with_the_same_id(shell: Shell) -> None:
     """A client archives the job for a retry while `kill` reads or writes its facts."""
     lines = f"""{KILL} add_to_search() {{ echo "search $id"; }}

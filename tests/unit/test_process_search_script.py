@@ -12,10 +12,11 @@ Shell = Callable[..., str]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 SEARCH = r"""
+# `env` runs the program, and not the builtin of ksh93.
 # Another process of the tests must not have the same token.
 unique=$(printf '%031x' $$); A=${unique}a B=${unique}b C=${unique}c
 me; spec=''; where=''; native=''; has_job() { spec="token=$1 end" j_pid=$2 j_start=$3; add_to_search "$4"; }
-begin() { eval "TEJ_JOB_TOKEN=$2 sleep 50 & $1=\$!"; until tr '\0' '\n' </proc/$!/environ | grep -q "$2" && read -r name </proc/$!/comm && [ "$name" = sleep ]; do :; done; all="$all $!"; }
+begin() { eval "TEJ_JOB_TOKEN=$2 env sleep 50 & $1=\$!"; until tr '\0' '\n' </proc/$!/environ | grep -q "$2" && read -r name </proc/$!/comm && [ "$name" = sleep ]; do :; done; all="$all $!"; }
 trap 'kill $all' EXIT; all=''; begin a $A; begin b $B; begin c $C
 # The search ignores the environment of a process that is younger than the search.
 command sleep 0.02

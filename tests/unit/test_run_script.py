@@ -36,7 +36,12 @@ def test_shell_distinguishes_signals_from_exit_codes(shell: str) -> None:
     def run(script: str) -> bytes:
         done = subprocess.run(
             [shell, SERVER / "print_exit_status.sh", "TERM"],
-            env={"tej_run": script, "LD_PRELOAD": "/absent.so", "LC_ALL": "absent"},
+            env={
+                "PATH": os.defpath,
+                "tej_run": script,
+                "LD_PRELOAD": "/absent.so",
+                "LC_ALL": "absent",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=60,
@@ -48,8 +53,10 @@ def test_shell_distinguishes_signals_from_exit_codes(shell: str) -> None:
     for name, status in [("TERM", 143), ("KILL", 137), ("SEGV", 139)]:
         # The shell that waits survives a SIGTERM to the whole session.
         said = run(f"kill -s TERM $PPID; kill -s {name} $$")
-        assert said.endswith(b"=%d" % status)
-        assert said != b"=%d" % status
+        # yash and ksh93 add 384 or 256 to the number of the signal, and not 128.
+        message, _, reported = said.rpartition(b"=")
+        assert int(reported) % 128 == status % 128
+        assert message or int(reported) != status
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "mksh", "yash", "ksh"])

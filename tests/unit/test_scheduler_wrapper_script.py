@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server_functions import functions
+from server_functions import functions, in_all_shells
 
 Shell = Callable[..., str]
 
@@ -17,7 +17,8 @@ WRAPPER = (
     functions(NAMES, "run_in_scheduler.sh")
     + """
 . "$here/lib/run_script.sh"; . "$here/lib/memory_kill.sh"
-signals='HUP INT QUIT USR1 USR2 TERM CONT XCPU' own_id=5 own_native='slurm 5' heard='' sigterm_time='' listener='' array='' ended=''
+eval "$(sed -n '/^signals=/,/ esac$/p' "$here/run_in_scheduler.sh")"
+own_id=5 own_native='slurm 5' heard='' sigterm_time='' listener='' array='' ended=''
 eval "$(sed -n '/^start_next_jobs() (/,/^)/p' "$here/run_in_scheduler.sh")"
 kill() { case $* in *ALRM*) ;; -0*) command kill "$@" ;; *) echo "kill $*" | sed 's/^kill [0-9]*$/kill PID/' ;; esac; }
 nap() { echo nap; }
@@ -145,12 +146,13 @@ def test_scheduler_is_asked_for_the_cause(shell: Shell) -> None:
     ]
 
 
+@in_all_shells
 def test_runner_waits_for_the_script(shell: Shell) -> None:
     lines = f"""{WRAPPER} prepare_run() {{ echo "prepare ${{tej_session-none}}"; }}; await_directory() {{ :; }}; tej_session=x
     watch_session() {{ await ready; until [ -e "$queue/handled" ] || ! command kill -s ALRM $$; do command sleep 0.02; done; }}
     eval "$(sed -n 's/^script_has_ended/has_ended/; /^has_ended/,/^}}/p' "$here/lib/run_script.sh")"; script_has_ended() {{ : >"$queue/ready"; has_ended; }}
     await() {{ until [ -e "$queue/$1" ] || ! command kill -0 $$; do command sleep 0.01; done; }}
-    run_in_shell() {{ await ready; command kill -s "$which" $$; await handled; end='signal 15'; }}
+    run_in_shell() {{ await ready; env kill -s "$which" $$; await handled; end='signal 15'; }}
     handle_signals() {{ [ -z "$heard" ] || {{ echo "handle$heard"; : >"$queue/handled"; case $heard in *TERM*) sigterm_time=9 ;; esac; heard=''; }}; }}
     say() {{
         : >"$job/.end"; end='' which=$1 sigterm_time='' runner_start=''; rm -f "$queue/ready" "$queue/handled"

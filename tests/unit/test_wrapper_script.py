@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from server_functions import function, functions
+import pytest
+from server_functions import function, functions, in_all_shells
 
 Shell = Callable[..., str]
 
@@ -199,17 +200,18 @@ def test_only_usual_commands_are_started_directly(shell: Shell) -> None:
     assert shell(lines, "default") == "./run a.b -x=1\n" + "." * 23
 
 
+@in_all_shells
 def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
     lines = f"""{DIRECT} get_host; read_clock; printf '#!/bin/sh\\ntouch ran\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
     cd "$job"; top=$PWD; say() {{
-        (start_directly ./run); echo "$?"; [ ! -s "$top/started" ] || echo started
+        start_directly ./run & wait "$!"; echo "$(($? % 128))"; [ ! -s "$top/started" ] || echo started
         for item in stage/ran kill lost; do [ ! -e "$item" ] || echo "$item"; done
         rm -rf started kill lost stage/ran
     }}
     say; : >kill; say 2>/dev/null; : >lost; say; ln -s /dev/full started; say; ls"""
     assert shell(lines, "default").split() == [
         *("0", "started", "stage/ran"),
-        *("143", "started", "kill"),
+        *("15", "started", "kill"),
         *("125", "started", "lost"),
         *("125", "spec", "stage"),
     ]
@@ -228,11 +230,14 @@ def test_script_started_directly_has_the_locale_of_the_login(shell: Shell) -> No
 
 
 def test_signal_to_a_directly_started_script_needs_no_free_disk(shell: Shell) -> None:
-    lines = f"""{WRAPPER}{DIRECT} get_host; read_clock; jobs_reports_signals=1
+    lines = f"""{WRAPPER}{DIRECT} get_host; read_clock; check_job_list; [ -n "$jobs_reports_signals" ] || exit 0
     printf '#!/bin/sh\\nkill -s TERM $$\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
     echo 'tej_run ./run' >"$job/command"; cd "$job"; run_job; echo "$end"
     read -r _ _ pid _ <started; [ "$pid" != $$ ]; wc -c <.jobs"""
-    end, size = shell(lines, "default").splitlines()
+    said = shell(lines, "default").splitlines()
+    if not said:
+        pytest.skip("this shell starts no script directly")
+    end, size = said
     assert end == "signal 15"
     assert int(size) > 400
 

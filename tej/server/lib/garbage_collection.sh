@@ -19,8 +19,8 @@ make_room() {
 # than a day.
 is_abandoned() {
     o_host=''
-    read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.owner" ||
-        read -r o_host o_boot o_space o_pid o_start 2>/dev/null <"$1/.removal" || read_taker "$1"
+    { read -r o_host o_boot o_space o_pid o_start <"$1/.owner" ||
+        read -r o_host o_boot o_space o_pid o_start <"$1/.removal"; } 2>/dev/null || read_taker "$1"
     if [ -n "$o_host" ] && same_host "$o_host" "$o_boot" "$o_space"; then
         is_gone "$o_pid" "$o_start"
     else

@@ -112,14 +112,14 @@ hide_environment() {
 hide_relative_path() {
     [ -n "${tej_kept_PATH-}" ] || tej_kept="${tej_kept-} PATH" tej_kept_PATH=$PATH
     export tej_kept tej_kept_PATH
-    tej_rest=$PATH:
-    # shellcheck disable=SC2123 # sets the search path of programs
-    PATH=''
+    # PATH must not become empty meanwhile: yash finds `[` only in a directory of PATH.
+    tej_rest=$PATH: tej_path=''
     while [ -n "$tej_rest" ]; do
-        case $tej_rest in /*) PATH=$PATH${PATH:+:}${tej_rest%%:*} ;; esac
+        case $tej_rest in /*) tej_path=$tej_path${tej_path:+:}${tej_rest%%:*} ;; esac
         tej_rest=${tej_rest#*:}
     done
-    unset tej_rest
+    PATH=$tej_path
+    unset tej_rest tej_path
 }
 
 # restore_environment: restore the hidden variables and functions. Called just before
