@@ -147,6 +147,14 @@ def test_scheduler_is_asked_for_the_cause(shell: Shell) -> None:
 
 
 @in_all_shells
+def test_alarm_of_the_heartbeat_is_no_signal_for_the_script(shell: Shell) -> None:
+    """The `kill` of ksh93 also sends SIGCONT."""
+    lines = r"""eval "$(sed -n '/^signals=/,/ esac$/p' "$here/run_in_scheduler.sh")"
+    for signal in $signals; do trap "echo $signal" "$signal"; done; trap 'echo alarm' ALRM
+    kill -s ALRM $$; :"""
+    assert shell(lines) == "alarm\n"
+
+
 def test_runner_waits_for_the_script(shell: Shell) -> None:
     lines = f"""{WRAPPER} prepare_run() {{ echo "prepare ${{tej_session-none}}"; }}; await_directory() {{ :; }}; tej_session=x
     watch_session() {{ await ready; until [ -e "$queue/handled" ] || ! command kill -s ALRM $$; do command sleep 0.02; done; }}

@@ -24,27 +24,15 @@ is_same_job() {
     [ "$spec" = "$known_spec" ]
 }
 
-# in_same_job COMMAND...: run COMMAND, which writes a fact file, in the directory of the job
-# whose `spec` was read. If another job has the path of $job, returns 1 without running COMMAND.
-# A path could lead to another job after the check, but the working directory cannot, so that no
-# job is marked as lost because of the fact files of another job.
-in_same_job() {
-    (
-        # In some shells, `cd .` would enter the directory that now has the path of the working
-        # directory.
-        [ "$job" = . ] || cd "$job" 2>/dev/null || exit 1
-        job=.
-        is_same_job && "$@"
-    )
-}
-
-# enter_same_job: like in_same_job, for several commands that also set variables: enter the
-# directory of the job, and set job=. (the working directory) and $job_path to the former $job.
-# leave_job must be called afterwards. If another job has the path of $job, or if the directory
-# cannot be entered, returns 1 and changes nothing.
+# enter_same_job: enter the directory of the job whose `spec` was read, and set job=. (the working
+# directory) and $job_path to the former $job. A path could lead to another job after the check,
+# but the working directory cannot, so that nothing is written into another job. If another job
+# has the path of $job, or if the directory cannot be entered, returns 1 and changes nothing.
+# Otherwise the caller must call leave_job, or exit.
 enter_same_job() {
     job_path=$job earlier_directory=$PWD
-    cd "$job" 2>/dev/null || return 1
+    # If $job is the working directory, `cd` could enter the directory that now has its path.
+    [ "$job" = . ] || cd "$job" 2>/dev/null || return 1
     job=.
     is_same_job && return 0
     spec=$known_spec
@@ -56,4 +44,11 @@ enter_same_job() {
 leave_job() {
     job=$job_path
     cd "$earlier_directory" 2>/dev/null || cd /
+}
+
+# in_same_job COMMAND...: run COMMAND, which writes a file, in the directory of the job whose `spec`
+# was read, and in a subshell. If another job has the path of $job, returns 1 without running
+# COMMAND.
+in_same_job() {
+    (enter_same_job && "$@")
 }
