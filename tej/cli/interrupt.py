@@ -1,4 +1,7 @@
-"""Ctrl-C in `tej run`: kills the job, or prints how to follow and to kill the job."""
+"""Ctrl-C in `tej run`: kills the job, or prints how to follow and to kill the job.
+
+Ctrl-C in all other commands is handled in `main.py`.
+"""
 
 from __future__ import annotations
 

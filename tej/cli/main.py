@@ -1,4 +1,4 @@
-"""Main program of the command line: runs a command, and reports all errors."""
+"""Main program of the command line: runs a command, reports all errors and Ctrl-C."""
 
 from __future__ import annotations
 

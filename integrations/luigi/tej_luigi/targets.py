@@ -1,6 +1,7 @@
 """Targets of a task: `TejJobTarget` is a job, `TejResultTarget` is a result of a job.
 
-A result is fetched to this machine when its target is opened.
+A result is fetched to this machine when its target is opened. `TejTask.complete` in
+`task.py` decides whether a task is complete.
 """
 
 from __future__ import annotations

@@ -1,5 +1,9 @@
 """Job records and results: `JobRecord` identifies a job, `JobResult` describes its
-end."""
+end.
+
+`tej.JobFailed` is the error of a job that failed. `tej/queue/job_failure.py` makes its
+text, with the last lines of stderr.
+"""
 
 from __future__ import annotations
 

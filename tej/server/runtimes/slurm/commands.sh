@@ -1,7 +1,8 @@
-# Functions that call Slurm's commands. The PBS runtime uses this file, too, if
-# qsub is Slurm's wrapper, because Slurm's wrappers of qstat and qdel report less than
-# Slurm's own commands. Some versions of the wrappers fail: in Slurm 24.11, qstat aborts
-# at the first running job.
+# Slurm's commands except sbatch (runtime.sh) and the listing of jobs (job_states.sh): check
+# that Slurm responds, cancel a job, print a report on a job. The PBS runtime also uses this
+# file if qsub is Slurm's wrapper, because Slurm's wrappers of qstat and qdel report less than
+# Slurm's own commands. Some versions of the wrappers fail: in Slurm 24.11, qstat aborts at
+# the first running job.
 # shellcheck shell=sh
 
 # shellcheck source=clusters.sh
