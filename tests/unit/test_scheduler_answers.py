@@ -677,6 +677,7 @@ def test_arrays_obey_the_limit_of_the_site(shell: Shell) -> None:
         ("qsub: Maximum number of jobs for user me already in complex", True),
         ("qsub: Maximum number of jobs in 'Q' state already in queue a", True),
         ("qsub: Server connection table full", True),
+        ("qsub: Invalid credential", True),
         ("Batch job submission failed: MaxJobCount limit reached", True),
         ("Slurm job queue full, sleeping and retrying", True),
         ("Rate limit exceeded, please retry later", True),
@@ -704,12 +705,33 @@ def test_waiting_job_is_kept_if_the_controller_was_silent(shell: Shell) -> None:
     say; local_cluster=home said='Unable to contact slurm controller (connect failure)'; say
     local_cluster=home said='invalid partition'; say
     for why in 'qsub: cannot connect to server s (errno=15010)' \
-        'unable to send message to qmaster using port 6444 on host "h"'; do
+        'unable to send message to qmaster using port 6444 on host "h"' \
+        'Socket timed out on send/recv operation'; do
         runtime_may_retry && echo kept
     done"""
     kept = ["kept", "answer"]
     refused = ["refused", "answer"]
-    assert shell(lines).splitlines() == [*kept, *kept, *refused, "kept", "kept"]
+    assert shell(lines).splitlines() == [*kept, *kept, *refused, *["kept"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("message", "is_in_doubt"),
+    [
+        ("sbatch: error: Socket timed out on send/recv operation", True),
+        ("Unable to contact slurm controller (receive failure)", True),
+        ("Unable to contact slurm controller (connect failure)", False),
+        ("qsub: Premature end of message", True),
+        ("qsub: Failed to recv data from background qsub", True),
+        ("Connection timed out; qsub: cannot connect to server s", False),
+        ("error: failed receiving gdi request response for mid=1", True),
+        ("qsub: Unknown queue", False),
+    ],
+)
+def test_job_may_have_been_accepted_if_the_reply_was_lost(
+    shell: Shell, message: str, is_in_doubt: bool
+) -> None:
+    lines = f"""status=1 why='pbs: {message}'; if is_in_doubt; then echo doubt; fi"""
+    assert shell(lines, "pbs") == "doubt\n" * is_in_doubt
 
 
 def test_busy_controller_is_queried_again_later(shell: Shell) -> None:

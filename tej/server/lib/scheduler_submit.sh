@@ -43,7 +43,8 @@ runtime_check() {
 # scheduler can refuse submissions from compute nodes. Therefore a job that is refused
 # on a compute node waits for the next client.
 runtime_may_retry() {
-    [ -n "${in_scheduler_job-}" ] || is_busy || is_unreachable || [ "${listing_result:-answer}" != answer ]
+    [ -n "${in_scheduler_job-}" ] || is_busy || is_unreachable || is_reply_lost ||
+        [ "${listing_result:-answer}" != answer ]
 }
 
 # is_unreachable: check whether the error message in $why means that the scheduler's server did
@@ -179,6 +180,8 @@ is_overloaded() {
         *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
         *'job queue full'* | *'temporarily disabled'* | *'Rate limit exceeded'*) ;;
         *'connection table full'* | *'No free connections'*) ;;
+        # PBS could not check the user, because of many submissions at the same time.
+        *'nvalid credential'*) ;;
         *) return 1 ;;
     esac
 }
@@ -231,9 +234,17 @@ search_submitted() {
 
 # is_in_doubt: check whether the scheduler may have accepted the job although its reply
 # contained no id.
-is_in_doubt() {
-    case "$status $why" in
-        0\ * | 124* | *imed\ out*) ;;
+is_in_doubt() { [ "$status" = 0 ] || [ "$status" = 124 ] || is_reply_lost; }
+
+# is_reply_lost: check whether the error message in $why means that the scheduler has received
+# the submission, but its reply was lost.
+is_reply_lost() {
+    case $why in
+        # The server was not reached. The reason may be `Connection timed out`.
+        *'cannot connect to server'*) return 1 ;;
+        *imed\ out* | *'receive failure'*) ;;
+        *'remature end of message'* | *'from background qsub'*) ;;
+        *'failed receiving gdi request'*) ;;
         *) return 1 ;;
     esac
 }
