@@ -13,10 +13,12 @@ logger = logging.getLogger("tej")
 IO_TIMEOUT = 120.0
 """Default of `io_timeout`: seconds without any data after which a request fails."""
 IN_DOUBT = "the program may or may not have run"
-
-
+WARNING_PERIOD = 60.0
+"""Minimum number of seconds between two warnings about the same server."""
 SUSPENDED = 5
 """Number of ticks without a check after which a process counts as suspended."""
+_last_warnings: dict[str, float] = {}
+"""Time of the last warning about each server."""
 
 
 def cut_off(reason: str) -> ConnectionFailed:
@@ -73,11 +75,7 @@ class IdleTimer:
         silent = not self._start.ready
         if silent and waited > NOTICE and not self._noticed:
             self._noticed = True
-            logger.warning(
-                "%s accepted the login but has not answered for %d s: %s. "
-                "Giving up %g s after the login.",
-                *(self.where, waited, HINT, self.io_timeout),
-            )
+            self._warn(waited)
         if silent and waited >= self.io_timeout:
             output = self._start.startup_output
             printed = f", but printed: {output}" if output else ""
@@ -92,3 +90,19 @@ class IdleTimer:
             raise error
         if self.idle >= self.io_timeout:
             raise cut_off(f"{self.where} was silent for {self.io_timeout:g} s")
+
+    def _warn(self, waited: float) -> None:
+        """Log a warning, unless another program has logged it a short time ago.
+
+        Many threads may start programs on the same slow server at the same time.
+        """
+        now = time.monotonic()
+        last = _last_warnings.get(self.where)
+        if last is not None and now - last < WARNING_PERIOD:
+            return
+        _last_warnings[self.where] = now
+        logger.warning(
+            "%s accepted the login but has not answered for %d s: %s. "
+            "Giving up %g s after the login.",
+            *(self.where, waited, HINT, self.io_timeout),
+        )
