@@ -49,7 +49,11 @@ class Files:
 
     def signature(self, parameters: JobParameters) -> str:
         """Return the signature of a job with these files."""
-        command = find_command(Path(self.directory), parameters.script)
+        command = find_command(
+            Path(self.directory),
+            parameters.script,
+            advice="name the directory of the job with --from DIR",
+        )
         needs = parameters.needs
         return compute(command, self.entries, parameters.environment, needs)
 

@@ -45,14 +45,19 @@ class Command:
 
 
 def find_command(
-    directory: Path, script: str | None, *, windows: bool = os.name == "nt"
+    directory: Path,
+    script: str | None,
+    *,
+    windows: bool = os.name == "nt",
+    advice: str | None = None,
 ) -> Command:
     """Return the command that starts `script`.
 
     `script` is a file in the directory, with or without arguments, or a command for the
     server's shell.  Raises InvalidJobDirectory if the file is missing, is not a regular
     file, has Windows line endings, or begins with a byte order mark.  If `windows` is
-    true, the path of the file may also contain backslashes.
+    true, the path of the file may also contain backslashes.  `advice` replaces the end
+    of the error message for a missing file.
     """
     check_directory(directory)
     text = DEFAULT_SCRIPT if script is None else script
@@ -77,9 +82,10 @@ def find_command(
         script_file = _file_sent(directory, word)
         return Command(f"{run}./{name}{rest}", script_file, name + rest)
     if _looks_like_file(text, word):
-        way_out = "" if script is not None else ", or give --script or `-- COMMAND`"
+        more = "" if script is not None else ", or give --script or `-- COMMAND`"
         raise InvalidJobDirectory(
-            f"There is no script '{word}' in '{directory}': add the file{way_out}"
+            f"There is no script '{word}' in '{directory}': "
+            f"{advice or f'add the file{more}'}"
         )
     return Command(text, None, text.strip())
 

@@ -151,6 +151,11 @@ def test_retry_without_from_refuses_changed_files(
     done = here("retry", job_id)
     assert (done.status, done.stdout) == (1, "")
     assert "its files differ from those in '.'" in done.stderr
+    (client.place / "start.sh").unlink()
+    done = here("retry", job_id)
+    assert (done.status, done.stdout) == (1, "")
+    assert "no script 'start.sh' in '.': name the directory of the job" in done.stderr
+    assert "--from DIR" in done.stderr
     assert library.status(job_id).attempt == 2
 
 
