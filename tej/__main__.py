@@ -35,8 +35,8 @@ def main() -> None:
         return
     if hasattr(gc, "set_threshold"):  # PyPy has no gc.set_threshold
         gc.set_threshold(COLLECTION_THRESHOLD)
-    # The parent process may have set SIGCHLD to be ignored. The exit statuses of child
-    # processes, such as the program on `local:`, would then be lost.
+    # Reset SIGCHLD, which the parent process may have set to be ignored. The exit
+    # statuses of child processes, such as the program on `local:`, would then be lost.
     if sys.platform != "win32" and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
@@ -97,7 +97,7 @@ def print_help() -> None:
     try:
         print(help_page(), flush=True)
     except OSError as error:
-        # If stdout were not redirected to /dev/null, Python would report the error a
+        # Redirect stdout to /dev/null. Otherwise, Python would report the error a
         # second time when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         is_pipe = isinstance(error, BrokenPipeError)

@@ -64,8 +64,7 @@ def _async_version(
         *arguments: P.args,
         **options: P.kwargs,
     ) -> R:
-        # The method is looked up by its name, because a subclass may override the
-        # method.
+        # Look up the method by its name, because a subclass may override the method.
         call: Callable[P, R] = getattr(self.sync, method.__name__)
         if "progress" in method.__annotations__:
             return await _transfer(call, arguments, options)
@@ -112,7 +111,8 @@ class _ThreadSafeEvent:
 
     def set(self) -> None:
         """Wake the task; may be called in any thread, and returns immediately."""
-        # The event loop may already be closed, without a cancellation of its tasks.
+        # Ignore the error of an event loop that was closed without a cancellation of
+        # its tasks.
         with contextlib.suppress(RuntimeError):
             self._schedule(lambda: self._event.set())
 
@@ -210,7 +210,7 @@ class AsyncQueue(_Async):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # The connection is also closed if the task was cancelled.
+        # The shield lets the connection be closed even if the task was cancelled.
         with anyio.CancelScope(shield=True):
             await self.close()
 
@@ -227,8 +227,8 @@ class AsyncQueue(_Async):
     ) -> dict[str, JobStatus]:
         """Wait until all jobs have ended; return their final statuses.
 
-        Lost connections and errors are handled as by `RemoteQueue.wait`.  Many tasks
-        may wait at the same time, without a thread for each of them.
+        Lost connections and errors are handled as by `RemoteQueue.wait`.  Any number of
+        tasks may wait at the same time; one thread per queue serves all tasks.
         """
         ids = list(job_ids)
         async with contextlib.aclosing(self.as_completed(ids, timeout)) as ends:

@@ -58,7 +58,7 @@ class Destination:
         if self.port is not None and not 0 < self.port < 65536:
             raise InvalidDestination(
                 f"Invalid port for host {self.host!r}: {self.port}; "
-                "ports go from 1 to 65535"
+                "a port is a number from 1 to 65535"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""Diagnosis of a connection (`tej doctor`): check each step from here to the server.
+"""Diagnosis of a connection (`tej doctor`): check each step on the way to the server.
 
 The diagnosis changes nothing on the server.  The output contains no secrets and can be
 pasted into bug reports.
@@ -122,8 +122,7 @@ def _configuration(config: HostConfig) -> Step:
     if config.proxy_jump:
         parts.append(f"ProxyJump {config.proxy_jump}")
     if config.proxy_command:
-        # Only the name of the program is shown, because its arguments may contain a
-        # secret.
+        # Show only the name of the program, because its arguments may contain a secret.
         parts.append(f"ProxyCommand {config.proxy_command.split()[0]} ...")
     keys = [path.name for path in config.identity_files if path.exists()]
     parts.append(f"key files: {', '.join(keys) or 'none'}")
@@ -190,7 +189,9 @@ def _server(queue: RemoteQueue) -> Iterator[Step]:
     if done.status != 7:
         text = (done.stdout + done.stderr).decode("utf-8", "replace").strip()[-200:]
         yield Step(
-            "shell", State.TROUBLE, f"the server runs no programs, but says: {text}"
+            "shell",
+            State.TROUBLE,
+            f"the server did not run the program, but replied: {text}",
         )
         return
     try:
@@ -208,7 +209,7 @@ def _round_trips(transport: Transport, noise: bytes) -> Iterator[Step]:
         begun = time.monotonic()
         transport.run(":")
         times.append(time.monotonic() - begun)
-    text = f"{min(times) * 1000:.0f} ms for a program"
+    text = f"{min(times) * 1000:.0f} ms to run a program"
     way_out = "make .bashrc, .zshenv or .cshrc fast for shells that are not interactive"
     slow = min(times) > SLOW_LOGIN
     state = State.WARNING if slow else State.OK
@@ -234,7 +235,7 @@ def _parse(line: str) -> Step:
     if name == "clock" and text.isdigit():
         difference = int(text) - round(time.time())
         late = abs(difference) > SLOW_CLOCK
-        words = f"differs by {difference} s from this machine's"
+        words = f"differs by {difference} s from the clock of this machine"
         return Step("clock", State.WARNING if late else State.OK, words)
     known = {one.value for one in State}
     return Step(name, State(state) if state in known else State.WARNING, text)

@@ -17,7 +17,7 @@
     ├── JobFailed                 the job ended, but did not succeed
     ├── WaitTimeout               the job has not ended in time
     ├── DownloadFailed            a file is missing, or its path is not allowed
-    ├── ConnectionFailed          the network, or the login
+    ├── ConnectionFailed          the network or the login failed
     │   ├── AuthenticationFailed  the server accepts no offered key or password
     │   └── HostKeyRejected       the server's host key is unknown or has changed
     └── RemoteCommandFailure      a command failed on the server
@@ -84,7 +84,7 @@ class InvalidJobId(Error, ValueError):
 
 
 class InvalidJobDirectory(Error, ValueError):
-    """The directory or its script cannot be submitted; nothing was sent."""
+    """The directory or its script cannot be submitted; the job was not started."""
 
     default = "Invalid job directory"
 
@@ -92,9 +92,9 @@ class InvalidJobDirectory(Error, ValueError):
 class QueueDoesntExist(Error):
     """The queue was not found: either `QueueNotFound` or `QueueLinkBroken`.
 
-    Catch this class only to report the error or to retry.  It does not prove that a job
-    does not exist: at the end of a broken link, a queue with running jobs may be on a
-    file system that is not mounted.
+    Catch this class only to report the error or to retry.  The error does not prove
+    that a job does not exist: a broken link may lead to a queue with running jobs, on a
+    file system that is not mounted at the moment.
     """
 
     default = "Queue doesn't exist on the server"
@@ -162,7 +162,8 @@ class JobStillRunning(Error):
 class JobFailed(Error):
     """The job did not succeed.
 
-    It exited with a non-zero code, was terminated by a signal, was killed, or is lost.
+    The job exited with a non-zero code, was terminated by a signal, was killed, was cut
+    off (see `JobStatus.cut_off`), or is lost.
     `job_id`, `state`, `exit_code`, `signal` and `host` are the values in the job's
     status.  `stderr` is the end of the job's stderr, at most 20 lines and 4 KiB.
     """
@@ -219,8 +220,8 @@ class ConnectionFailed(Error):
     """Whether the failure came after the login: the connection was lost, or no data
     arrived."""
     permanent = False
-    """Whether a retry is useless, because the host or port is wrong, or because the
-    server accepts the login but never replies."""
+    """Whether a retry is useless, for example because the host or port is wrong, or
+    because the server accepts the login but never replies."""
 
 
 class AuthenticationFailed(ConnectionFailed):

@@ -95,14 +95,14 @@ def add_profile(path: Path, name: str, section: str) -> None:
     if "default" not in content:
         import json
 
-        # In TOML, a key after a table would belong to the table.
+        # Write the key at the beginning, because in TOML a key after a table belongs
+        # to the table.
         before = f"default = {json.dumps(name, ensure_ascii=False)}\n{before}"
     text = f"{before.rstrip()}\n\n{section}"
     table = _parse(path, text)["profile"][name]
     _read_profile(path, name, table, is_project=path != user_file().resolve())
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The new text replaces the file atomically, so that a full disk does not leave half
-    # of the file.
+    # Replace the file atomically, so that a full disk does not leave half of the file.
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, "utf-8")
@@ -128,7 +128,9 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise InvalidConfiguration(f"{path} is not valid TOML: {error}") from error
     check_keys(path, "", content, ("default", "profile"))
     if not isinstance(content.get("default", ""), str):
-        raise InvalidConfiguration(f"{path}: 'default' is the name of a profile")
+        raise InvalidConfiguration(
+            f"{path}: 'default' must be the name of a profile in quotes"
+        )
     profiles = content.get("profile", {})
     if not isinstance(profiles, dict):
         raise InvalidConfiguration(f"{path}: write a profile as [profile.NAME]")
@@ -163,7 +165,7 @@ def _read_profile(
 
 
 def _beside(path: Path, key: str, value: Any) -> Any:  # noqa: ANN401 (any setting)
-    """Return the value; a runtime's relative path starts at the file's folder."""
+    """Return the value; a relative path of a runtime is joined to the file's folder."""
     if key == "runtime" and re.match(r"\.{1,2}/", value):
         return str(path.parent / value)
     return value

@@ -52,7 +52,7 @@ def _resources(key: str, value: object) -> Pairs:
     for name, one in table.items():
         if not isinstance(one, str | int | list | datetime):
             raise TypeError(f"'{key}.{name}' cannot be {one!r}")
-    # Only single values are checked here. Resources that depend on each other, such as
+    # Check each value alone here. Resources that depend on each other, such as
     # `mail_on` and `mail`, may be in different files, and are checked together when a
     # job is submitted.
     for name, one in table.items():
@@ -73,7 +73,7 @@ def _table(
     key: str, value: object, names: Iterable[str] | None = None
 ) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"'{key}' is a table, not {value!r}")
+        raise TypeError(f"'{key}' must be a table, not {value!r}")
     for name in value:
         if names is not None and name not in names:
             raise ValueError(f"unknown key '{key}.{name}'{nearest(name, names)}")
@@ -106,7 +106,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(word, names, n=1)
     if found:
         return f"; did you mean '{found[0]}'?"
-    return f"; known are {', '.join(names)}" if names else ""
+    return f"; the known names are {', '.join(names)}" if names else ""
 
 
 def check_keys(

@@ -20,14 +20,14 @@ VARIABLES: Mapping[str, str] = {
     "transport": "TEJ_TRANSPORT",
     "persist": "TEJ_PERSIST",
 }
-"""The environment variables that set a setting, by the key of the setting."""
+"""The environment variable for each setting that has one, by the key of the setting."""
 PROFILE_VARIABLE = "TEJ_PROFILE"
 
 JOB_KEYS = ("environment", "ignore", "on_end", "shared")
 """Keys that describe the job and not the server.
 
-The default profile sets the keys in JOB_KEYS for every destination, so that the id of a
-job does not depend on how the destination is written."""
+The default profile sets these keys for every destination, so that the id of a job does
+not depend on whether the destination is named on the command line."""
 
 
 class Setting(NamedTuple):
@@ -38,7 +38,8 @@ class Setting(NamedTuple):
 
 
 class Profile(NamedTuple):
-    """The settings of a profile, or of the command line if `name` is None."""
+    """The settings in effect, from the profile `name` (None if no profile is used), the
+    environment and the command line."""
 
     name: Setting | None
     settings: Mapping[str, Setting]

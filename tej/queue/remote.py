@@ -412,9 +412,10 @@ class RemoteQueue:
         `progress` is called with the number of bytes of each piece that is sent.
 
         A job is submitted completely or not at all.  If the server's reply is lost, the
-        request is repeated, but the job is never started twice.  InvalidJobDirectory
-        and InvalidJobId are raised before any data is sent.  JobAlreadyExists is raised
-        if the queue already has a job with this id.
+        request is repeated, but the job is never started twice.  InvalidJobId is raised
+        before any data is sent.  InvalidJobDirectory is raised before any data is sent,
+        or during the upload if a file changes.  JobAlreadyExists is raised if the queue
+        already has a job with this id.
         """
         spec = job_spec.JobSpec(
             *(directory, script, job_id, name, labels or {}, environment or {}),

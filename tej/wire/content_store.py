@@ -1,4 +1,4 @@
-"""Content store (cache) for uploads: objects named by their content, sent only once.
+"""Content store (cache) for uploads: objects named by a hash, each sent only once.
 
 A large file is one object, whose name is its SHA-256.  Small files are sorted by path
 and bundled.  A bundle is a tar archive, whose name is its SHA-256 and `.tar`.  The hash
@@ -27,17 +27,16 @@ WORTH_ASKING = 3 * 1024 * 1024
 
 For a smaller upload, the additional round trip would cost more time than it saves."""
 SHARED = ".r"
-"""Suffix of the name of an object that jobs share instead of a copy.
+"""Suffix of the name of an object to which jobs get hard links, instead of copies.
 
-The object is never changed, and has a mode and a time of its own."""
+The object is never changed.  All links have the mode and the time of the object."""
 LARGE = 64 * 1024
-"""Minimum size in bytes of a file that is an object of its own."""
+"""Minimum size in bytes of a file that becomes an object; smaller files are bundled."""
 
 HUGE = 64 * 1024 * 1024
-"""Minimum size in bytes of a file that `submit` of one job sends without an object.
+"""Minimum size in bytes of a file that is not made an object if one job is submitted.
 
-If the file were an object, it would be read twice on the client, and copied on the
-server."""
+An object would be read twice on the client, and copied on the server."""
 
 _BUNDLED = 64
 """Average number of files per bundle; the maximum is sixteen times as many."""
@@ -79,7 +78,8 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Plan:
-    """The division of a job's files into objects, and the commands that join them."""
+    """The objects that contain a job's files, and the commands that copy the files back
+    into the job."""
 
     inline: list[Entry]
     """Entries that are sent with the job: directories, links, and large files that have
@@ -112,8 +112,8 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
         if entry.is_file and entry.size < LARGE:
             small.append(entry)
         elif entry.is_file and entry.digest is not None:
-            # Hard links share one mode, and shared files are not executable, so an
-            # executable file is copied instead of linked.
+            # Copy an executable file instead of linking it, because all hard links to
+            # an object have the same mode, which is not executable.
             executable = entry.is_executable or entry.path == script
             is_link = entry.is_shared and not executable
             (linked if is_link else large).append(entry)
@@ -128,7 +128,8 @@ def plan(entries: Iterable[Entry], script: str | None) -> Plan:
         stored += bundle.entries
         lines.append(f"bundle {bundle.name}")
     lines += _mode_lines(large, script)
-    # The time of a directory is set last, since adding a file to it changes its time.
+    # Set the times of directories last, because adding a file changes the time of its
+    # directory.
     lines += _time_lines([*large, *(entry for entry in inline if entry.is_directory)])
     return Plan(inline, stored, objects, "".join(f"{line}\n" for line in lines))
 
@@ -196,7 +197,7 @@ def _mode_lines(entries: Iterable[Entry], script: str | None) -> Iterator[str]:
 def _symbolic(mode: int) -> str:
     """Return a mode as a symbolic mode for chmod, such as `=rwx,g-w`.
 
-    chmod applies the umask to `=rwx`, because this word names no class of users.
+    The clause `=rwx` names no class of users, so that chmod restricts it by the umask.
     """
     words = ["=rwx"]
     for who, shift in (("u", 6), ("g", 3), ("o", 0)):
@@ -224,7 +225,7 @@ def _time_lines(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _grouped_lines(verb: str, groups: Mapping[str, Sequence[Entry]]) -> Iterator[str]:
-    """Yield lines with many paths, because the server starts a process per line."""
+    """Yield lines with several paths each: the server starts a process per line."""
     for words, entries in groups.items():
         for start in range(0, len(entries), _PATHS_PER_LINE):
             paths = map(_quoted, entries[start : start + _PATHS_PER_LINE])

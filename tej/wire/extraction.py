@@ -32,7 +32,7 @@ class _LeftOut(Exception):
 
 
 class _NotWritten(Exception):
-    """Raised if a file's name cannot be stored; other files are still written."""
+    """Raised to skip a file that cannot be stored under its name."""
 
 
 class Unpacker:
@@ -45,8 +45,8 @@ class Unpacker:
     Raises DownloadFailed if the archive is malformed, or if a path is outside
     `root`.  Also raises DownloadFailed if this machine cannot store the name of a file,
     but only after all other files have been written.  Links that point outside
-    `root`, pipes and devices are skipped, and `left_out` contains a message about each
-    of them.
+    `root`, pipes and devices are skipped; for each of these members, `left_out`
+    contains a message.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Unpacker:
             _check_room(target, member.size)
             reader.copy_content(member, fresh)
             fresh.chmod(member.mode & 0o755 | 0o600)
-            # The server may send a time that this file system cannot store.
+            # Ignore a time that the local file system cannot store.
             with contextlib.suppress(OverflowError, ValueError, OSError):
                 if math.isfinite(member.mtime):
                     os.utime(fresh, (member.mtime, member.mtime))
@@ -143,11 +143,15 @@ class Unpacker:
         """
         first_name = str(PurePosixPath(member.linkname))
         if first_name in self._not_written:
-            raise _NotWritten(f"'{printable(member.name)}' is a link to '{first_name}'")
+            raise _NotWritten(
+                f"'{printable(member.name)}' is a hard link to '{first_name}', which "
+                "was not written"
+            )
         first = self.written.get(first_name)
         if first is None:
             raise DownloadFailed(
-                f"'{printable(member.name)}' belongs to a file that was not sent"
+                f"'{printable(member.name)}' is a hard link to a file that the server "
+                "did not send"
             )
         if first.is_symlink():
             self._make_link(member.name, str(first.readlink()), fresh, target)
@@ -171,7 +175,8 @@ class Unpacker:
         ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
         local = to_local(aim)
         end = Path(os.path.normpath(target.parent.resolve() / local))
-        # A ".." after a name may lead anywhere, because the name may itself be a link.
+        # Refuse a ".." after a name: the name may itself be a link, so that the ".."
+        # may lead outside `root`.
         if ".." in parts[ups:] or not end.is_relative_to(self.root.resolve()):
             raise _LeftOut(
                 f"'{printable(name)}' is a link to '{printable(aim)}', which is "
@@ -189,7 +194,8 @@ class Unpacker:
 
 
 class _Targets:
-    """Files written so far; used to prevent two members from becoming the same file.
+    """Files written so far, by which the extraction detects that two members would
+    become the same file.
 
     On some file systems, two names refer to the same file if they differ only in case,
     like `Result.txt` and `result.txt`, or in composed and decomposed letters.

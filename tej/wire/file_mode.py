@@ -11,8 +11,8 @@ from tej.job.directory_entry import Entry
 def permissions(entry: Entry, *, executable: bool) -> int:
     """Return the mode of an entry on the server, before the umask is applied.
 
-    The owner may read every file and write to every directory, because tej has to
-    create files in the job and to remove the job.
+    The owner always has the permission to read files and to write to directories,
+    because tej has to create files in the job and to remove the job.
     """
     if os.name != "posix":
         known = entry.is_directory or executable or entry.is_executable

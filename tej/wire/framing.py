@@ -1,4 +1,4 @@
-"""Framing of replies: words that end with a NUL, and data after random markers."""
+"""Framing of replies: words, each ended by a NUL, and data, each after a marker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WordSplitter:
 
 
 class RecordSplitter:
-    """Splits a stream of words into complete records, while a reply arrives.
+    """Splits a reply into complete records (one per job) while the reply arrives.
 
     The word `id=...` begins a record.  A record is complete as soon as the next record
     begins or an empty word follows.  A piece of the stream may end inside a record.
@@ -109,9 +109,8 @@ class MarkerSplitter:
             self._on_content(data)
 
     def _safe_length(self, data: bytes) -> int:
-        """Return the length of `data` without its last bytes if they may be the
-        beginning of a marker.
-        """
+        """Return the length of `data` without a possible beginning of a marker at the
+        end of `data`."""
         for length in range(min(len(self._marker) - 1, len(data)), 0, -1):
             if data.endswith(self._marker[:length]):
                 return len(data) - length

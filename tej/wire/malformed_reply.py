@@ -1,4 +1,4 @@
-"""Error for a malformed reply, and shortened messages of the server."""
+"""Error for a malformed reply, and shortening of the server's messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MESSAGE_LIMIT = 8 * 1024
 
 
 def malformed_reply(verb: str, why: str) -> errors.RemoteCommandFailure:
-    """Return the error for a malformed reply."""
+    """Return the error for a malformed reply to `verb`; `why` describes the fault."""
     return errors.RemoteCommandFailure(
         f"The server's reply to '{verb}' cannot be understood: {why}", verb
     )

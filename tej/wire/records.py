@@ -1,4 +1,7 @@
-"""Records of jobs: parse the server's status records, and write job descriptions."""
+"""Status records of jobs, which the server sends, and the job's description (`spec`).
+
+A job's description is one line of words KEY=VALUE in the job's file `spec`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
     `head` contains the values of the reply that apply to all jobs.  Unknown keys are
     ignored.  Raises RemoteCommandFailure if the record is malformed.
     """
-    # A list of 100,000 jobs must take only seconds, so needless copies are avoided.
+    # Avoid needless copies, because a list of 100,000 jobs must take only seconds.
     record = record if isinstance(record, Record) else Record(record)
     head = head if isinstance(head, Record) else Record(head)
     description = record.get("spec", "")
@@ -136,7 +139,8 @@ def _parse_native(native: str) -> tuple[str | None, int | None]:
     schedulers write `NAME ID`.  For the default runtime, the sequence is made of the
     start time of the job's wrapper, in clock ticks (proc(5)), and its process id.  A
     process id alone does not determine the order, because Linux starts again from small
-    process ids after 32,768 processes.  The ids of schedulers begin with a number.
+    process ids after 32,768 processes.  For a scheduler, the sequence is the number
+    with which the scheduler's job id begins.
     """
     words = native.split()
     if len(words) < 2:
@@ -172,14 +176,14 @@ def make_spec(token: str, facts: Mapping[str, str], labels: Mapping[str, str]) -
 
 
 def parameter_words(parameters: Mapping[str, str]) -> str:
-    """Return the words of a job's description that are parameters of a sweep."""
+    """Return the parameters of a sweep as words of a job's description."""
     return " ".join(
         f"{PARAMETER}{name}={_encode(value)}" for name, value in parameters.items()
     )
 
 
 def parse_spec(spec: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the facts and the labels of a job from its description.
+    """Return the values by key, and the labels, in a job's description.
 
     Words without an equals sign are skipped.
     """
@@ -199,5 +203,5 @@ def _encode(value: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _decode(word: str) -> str:
-    """Decode a word; many jobs of a list have the same names, scripts and labels."""
+    """Decode a word; cached, because many jobs have the same names and labels."""
     return unquote(word, errors="surrogateescape") if "%" in word else word

@@ -120,9 +120,9 @@ class Reply:
         return b"".join(self._parts)
 
     def went_to_stderr(self, done: Completed) -> bool:
-        """Return whether the reply is missing because of a redirection of stdout.
+        """Return whether a start-up file has redirected the reply to stderr.
 
-        The marker of the reply has then arrived on stderr.
+        The marker of the reply has then arrived on stderr instead of stdout.
         """
         return not self.begun and self._marker in done.stderr
 
@@ -177,7 +177,8 @@ def error_of(status: int, words: str, verb: str) -> errors.Error:
 
 
 class Record(dict[str, str]):
-    """Values of a reply by key; a missing key raises RemoteCommandFailure."""
+    """Values of one job, or of the whole reply; a missing key raises
+    RemoteCommandFailure."""
 
     verb = "status"
     """Request of the reply, for the error message."""

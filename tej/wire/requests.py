@@ -1,4 +1,4 @@
-"""Requests to the server: build one quoted, encoded shell command line for each.
+"""Requests to the server: encode each request as one line for the server's shell.
 
 A request consists of the bootstrap script, a verb and the arguments of the verb.  Since
 start-up files may print text before the request runs, the reply begins after a random
@@ -60,8 +60,8 @@ def verb(
     script = f'"$here/commands/{name}"'
     # Most shells keep a sourced file open.  On NFS, the directory of an open file
     # cannot be removed, and `cleanup` removes the directory of its own script.
-    # Therefore the script of `cleanup` is read as a whole, and not sourced.  If another
-    # client has just removed the script, the request must not succeed.
+    # Therefore the script of `cleanup` is read as a whole, and not sourced.  `quit 20`
+    # makes the request fail if another client has just removed the script.
     run = (
         f'eval "$(cat {script} || echo quit 20)"'
         if name == "cleanup"
@@ -91,8 +91,8 @@ def submission(
     """Return the request `submit` for jobs, given as pairs of an id and a token.
 
     The request creates the queue if it does not exist.  If `ask_sparse` is true, the
-    reply contains `sparse=1` if the server's tar can extract GNU sparse files.  Older
-    scripts on the server that would ignore one of `features` are refused.
+    reply contains `sparse=1` if the server's tar can extract GNU sparse files.  The
+    request fails if older scripts on the server do not support one of `features`.
     """
     words = [word for job in jobs for word in job]
     return program(
@@ -154,7 +154,7 @@ def setup(
         else f"setup {command(queue, wanted, scripts.digest, version, str(force))}"
     )
     text = [_installer_functions(scripts), sent_script("setup_command.sh")]
-    # All links are checked first, so that nothing is created if a link is impossible.
+    # Check all links first, so that nothing is created if one of them is impossible.
     text += [f"check_link {command(link)}" for link in links if link != queue]
     text.append(action)
     text += [f"link {command(link)}" for link in links]
@@ -182,7 +182,7 @@ def renewal(
         "setup",
         f"{_installer_functions(scripts)}\n"
         f"find_queue {command(queue)} && read_version || quit 10\n"
-        # Another client may have replaced the scripts in the meantime.
+        # Install the scripts only if no other client has installed them meanwhile.
         f"load_queue {command(scripts.digest)} || "
         f"install {command('auto', scripts.digest, version)}",
         trusted=trusted,

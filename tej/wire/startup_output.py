@@ -1,7 +1,7 @@
 """Output of start-up files, such as `.bashrc`, before the reply of the server.
 
-The output is dropped, and its size is limited.  The transport drops the output before
-the start of tej's program (`transport/program_start.py`).
+This output is dropped, and its size is limited.  The transport has already dropped the
+output before the start of tej's program (`transport/program_start.py`).
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class StartupOutput:
         self._kept = bytearray()
         self._size = 0
         self.ended = False
-        """Whether the marker has come."""
+        """Whether the marker has arrived."""
 
     @property
     def kept(self) -> bytes:
-        """The last part of the output; b"" if the marker has come."""
+        """The last part of the output; b"" if the marker has arrived."""
         return bytes(self._kept)
 
     def after_marker(self, data: bytes) -> bytes:
-        """Return the data after the marker, or b"" if the marker has not come yet.
+        """Return the data after the marker, or b"" if it has not arrived yet.
 
         Only the new bytes and a few bytes before them are searched, because searching
         all earlier output for each piece would take quadratic time.

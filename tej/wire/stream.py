@@ -1,4 +1,4 @@
-"""Stream adapters: pass data that a transport pushes to code that reads from a file."""
+"""Adapters for streams: a pipe between two threads, and a dialogue with a program."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Feed(io.RawIOBase):
 
 
 class LastReply:
-    """A reply after which the program's input ends."""
+    """The last reply in a `Dialogue`, after which the program's input ends."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
@@ -67,7 +67,7 @@ class LastReply:
 
 
 class Dialogue:
-    """Replies to the questions that a program prints while it runs.
+    """Dialogue with a program that prints questions, and reads the replies, as it runs.
 
     The program's output consists of words that end with a NUL.  For each word
     "ask=QUESTION", `answer(question, words)` is called with the question and all words

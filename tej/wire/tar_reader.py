@@ -1,7 +1,7 @@
 """Reader of a tar stream from a server that is not trusted.
 
-Whatever a header claims, the client uses not much more memory or disk space than the
-number of bytes that the server has sent.
+The memory and disk space that the client uses are limited by the number of bytes that
+the server has sent, and not by the sizes that the headers contain.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class _Member(tarfile.TarInfo):
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.TarError as error:
-            # tarfile skips a block for which frombuf raises TarError, and would accept
-            # a stream of random bytes as an empty archive.
+            # Raise DownloadFailed, because tarfile skips a block for which frombuf
+            # raises TarError, and would accept random bytes as an empty archive.
             raise _invalid(error) from error
         if member.size < 0:
             raise _invalid("a size is negative")
@@ -134,8 +134,8 @@ class TarReader:
         segments = [(0, member.size)]
         if member.sparse is not None:
             segments = _check_sparse(member)
-        # `extractfile` is not used, because it returns holes as zeros: writing a hole
-        # of a terabyte as zeros would take hours.
+        # Do not use `extractfile`, which returns holes as zeros: to write a hole of a
+        # terabyte as zeros would take hours.
         content = cast("IO[bytes]", self._archive.fileobj)
         content.seek(member.offset_data)
         with fresh.open("xb", buffering=0) as file:
@@ -157,7 +157,7 @@ class TarReader:
 
 
 def _check_sparse(member: tarfile.TarInfo) -> list[tuple[int, int]]:
-    """Return the segments of a sparse file that are not empty.
+    """Return the segments of a sparse file, without the empty segments.
 
     Raises DownloadFailed if segments overlap or lie outside the file.
     """

@@ -143,7 +143,8 @@ class Writer:
         executable: bool = False,
         mode: int | None = None,
     ) -> Generator[bytes, None, Entry]:
-        """Add a file of a job; yields full pieces, returns the entry with a digest."""
+        """Add a file of a job; yields full pieces, and returns the entry with its
+        digest."""
         with Content(entry) as content:
             member = _describe(content.entry, name, executable=executable)
             if mode is not None:
@@ -163,7 +164,7 @@ class Writer:
 
 
 def header(entry: Entry, name: str, *, executable: bool = False) -> bytes:
-    """Return the tar header of an entry; the content of the entry has to follow."""
+    """Return the tar header of an entry; the caller adds the entry's content."""
     return to_bytes(_describe(entry, name, executable=executable))
 
 

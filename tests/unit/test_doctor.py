@@ -19,7 +19,7 @@ from tej.transport import openssh_config
 from tej.transport.base import Completed
 from tej.transport.ssh_config import HostConfig, look_up
 
-CLOCKS = "differs by {} s from this machine's"
+CLOCKS = "differs by {} s from the clock of this machine"
 REPORT = b"home\tok\t/home/me\n"
 
 
@@ -80,7 +80,7 @@ def test_times_of_the_server_are_measured(
     server = OpensshTransport(waits=[1.5, 9, seconds, 9, 2, 0.5])
     login, round_trip, throughput, home = server_steps(monkeypatch, server)
     assert login.text == "logged in after 1.5 s"
-    assert round_trip.text == f"{seconds * 1000:.0f} ms for a program"
+    assert round_trip.text == f"{seconds * 1000:.0f} ms to run a program"
     assert round_trip.state is (State.WARNING if slow else State.OK)
     assert bool(round_trip.way_out) is slow
     assert throughput.text == "2 MB/s up, 8 MB/s down"
@@ -108,7 +108,7 @@ def test_diagnosis_stops_at_the_failed_step(monkeypatch: pytest.MonkeyPatch) -> 
         assert steps[0].text == "no"
     steps = server_steps(monkeypatch, OpensshTransport((0, b" git", b" only\n")))
     assert names(steps) == ["login ok", "shell trouble"]
-    assert steps[1].text.endswith("says: git only")
+    assert steps[1].text.endswith("replied: git only")
     steps = server_steps(monkeypatch, OpensshTransport(), errors.Error("full"))
     assert names(steps)[-1:] == ["server trouble"]
 
