@@ -73,7 +73,7 @@ def test_job_outside_the_graph_must_exist(monkeypatch: pytest.MonkeyPatch) -> No
     connection: Any = SimpleNamespace(job_not_found=tej.JobNotFound)
     _check_existence(connection, set())
     assert asked == []
-    replies[:] = [{"a": 1, "b": 2}, {"b": 2}, tej.QueueDoesntExist("no")]
+    replies[:] = [{"a": 1, "b": 2}, {"b": 2}, tej.QueueNotFound("no")]
     _check_existence(connection, {"b", "a"})
     assert asked == [["a", "b"]]
     for _ in range(2):
