@@ -30,7 +30,7 @@ class OpensshTransport:
         self.first = first
         self.waits = [*waits]
         self.programs: list[str] = []
-        self.now = 0.0
+        self.now = 100.0
 
     def run(self, program: str, stdin: Any = (), stdout: Any = None) -> Completed:
         self.programs.append(program)
@@ -157,9 +157,14 @@ def test_port_must_answer_as_an_ssh_server(
     theirs.sendall(banner)
     theirs.close()
     monkeypatch.setattr(socket, "create_connection", lambda *_: ours)
+    times = iter([100.0, 100.25])
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    monkeypatch.setattr(doctor, "time", clock)
     name, step = doctor._network(config)
     assert name.text == "127.0.0.1 is 127.0.0.1"
     assert step.state.value == port
+    if port == "ok":
+        assert step.text == "SSH-2.0-x after 250 ms"
     assert banner.decode().strip() in step.text
 
 

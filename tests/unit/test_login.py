@@ -32,6 +32,7 @@ class Server:
         self.replies = [*replies]
         self.prompts = prompts
         self.lost = lost
+        self.prompt = [("Code:", False)]
         self.methods: list[str] = []
         self.secrets: list[str] = []
         self.time_limits: list[float] = []
@@ -61,7 +62,7 @@ class Server:
 
     def auth_interactive(self, user: str, answers: Any) -> Sequence[str]:
         if self.prompts:
-            self.secrets += answers("", "", [("Code:", False)])
+            self.secrets += answers("", "", self.prompt)
         return self._reply("keyboard-interactive")
 
 
@@ -248,3 +249,28 @@ def test_refused_signature_is_a_remark(run: Run, monkeypatch: Any) -> None:
     monkeypatch.setattr(login, "agent_keys", lambda _: keys)
     with pytest.raises(AuthenticationFailed, match=r"refused to sign .* rsa me\."):
         run(Server(REFUSED, REFUSED))
+
+
+def test_prompt_that_cannot_be_answered_is_a_remark(run: Run) -> None:
+    run.keys = 0
+    server = Server(REFUSED, REFUSED, REFUSED)
+    words = r"The server asked 'Code:', and tej cannot prompt here\."
+    # The second prompt follows the prompt that the given password answers.
+    server.prompt = [("Password:", False), ("Code:", False)]
+    with pytest.raises(AuthenticationFailed, match=words):
+        run(server, password="s")
+    assert server.secrets == ["s", "s", ""]
+
+
+def test_interrupted_prompt_ends_the_login(run: Run) -> None:
+    run.keys = 0
+    server = Server(REFUSED)
+
+    def interrupt(_: str) -> str:
+        raise KeyboardInterrupt
+
+    settings = Settings(ask=interrupt)
+    transport: Any = server
+    with pytest.raises(KeyboardInterrupt):
+        login.log_in(transport, run.config, settings, None)
+    assert server.methods == ["keyboard-interactive"]
