@@ -17,8 +17,8 @@ import click
 import pytest
 from statuses import NOW, job
 
-from tej import errors
-from tej.cli import output, progress_bar, prune, results, sweep, wait
+from tej import RemoteQueue, errors
+from tej.cli import dry_run, output, progress_bar, prune, results, sweep, wait
 from tej.cli.confirm_deletion import describe_loss
 from tej.cli.connect import clock_time, print_login
 from tej.cli.download import print_skipped, print_written
@@ -109,6 +109,24 @@ def test_plan_of_the_server_is_printed(capsys: pytest.CaptureFixture[str]) -> No
         "Refused:      no account",
         "Sent:         0 files, 1.5 kB",
     ]
+
+
+def test_plan_of_an_unreachable_server_is_incomplete(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise errors.ConnectionFailed("no network")
+
+    monkeypatch.setattr(dry_run, "plan_on_server", fail)
+    queue = RemoteQueue("lab", "/q")
+    spec = JobSpec(files={"start.sh": "true"})
+    dry_run.print_plan(queue, spec, is_signed=True, as_json=False)
+    said = capsys.readouterr()
+    assert "/q on " in said.out
+    assert said.err == "The server cannot be reached: no network\n"
+    dry_run.print_plan(queue, spec, is_signed=True, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["server_error"]["message"] == "no network"
 
 
 def test_tree_is_drawn_in_the_encoding_of_stdout() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
 from tej.job.file_names import (
+    from_local,
     is_allowed_on_windows,
     normalize,
     other_forms,
     printable,
     shorten_path,
+    to_local,
 )
 
 
@@ -47,3 +52,22 @@ def test_long_path_is_shortened_in_the_middle() -> None:
     path = "a" * 200 + "b" * 200
     assert shorten_path(path) == "a" * 140 + "..." + "b" * 140
     assert shorten_path("short") == "short"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "local"),
+    [("utf-8", "caf\u00e9\udcff"), ("latin-1", "caf\u00c3\u00a9\u00ff")],
+)
+def test_names_are_sent_as_utf_8(
+    encoding: str, local: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of the name are the same on both sides, whatever the locale is."""
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+    for name in ("fsencode", "fsdecode"):
+        # In UTF-8, names need no conversion.
+        monkeypatch.setattr(os, name, None)
+    if encoding != "utf-8":
+        monkeypatch.setattr(os, "fsencode", lambda name: name.encode(encoding))
+        monkeypatch.setattr(os, "fsdecode", lambda data: data.decode(encoding))
+    assert from_local(local) == "caf\u00e9\udcff"
+    assert to_local("caf\u00e9\udcff") == local

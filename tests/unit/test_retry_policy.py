@@ -67,15 +67,23 @@ def test_attempt_gets_the_number_of_failures(pauses: list[float]) -> None:
     assert seen == [0, 1, 2]
 
 
-def test_long_traffic_restarts_the_count(pauses: list[float]) -> None:
-    assert retry_policy.with_retries(POLICY, broken(61, 20)) == "answer"
+def test_long_traffic_restarts_the_count(
+    pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert retry_policy.with_retries(POLICY, broken(60.01, 20)) == "answer"
     assert pauses == [0.5] * 20
+    assert caplog.messages == ["lost; trying again"] * 20
 
 
-def test_silent_server_does_not_restart_the_count(pauses: list[float]) -> None:
-    # Each attempt may last for minutes, but no byte arrived after the first second.
+@pytest.mark.parametrize("lasted", [1, 60])
+def test_silent_server_does_not_restart_the_count(
+    lasted: float, pauses: list[float]
+) -> None:
+    # Each attempt may last for minutes, but no byte arrived after `lasted` seconds.
     with pytest.raises(ConnectionFailed):
-        retry_policy.with_retries(POLICY, broken(1, 20))
+        retry_policy.with_retries(POLICY, broken(lasted, 20))
+    assert len(pauses) == 3
 
 
 def test_patient_request_is_repeated_beyond_the_limit(pauses: list[float]) -> None:
