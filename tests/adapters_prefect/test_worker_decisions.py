@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -342,6 +342,51 @@ def test_job_of_the_current_state_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert submit((0, KILLED), only_find=True) == ("1", [])
     assert submit((1, KILLED), only_find=True) == ("2", [])
     assert submit((5, RUNNING), (1, KILLED), labels=mine, only_find=True) == ("1", [])
+
+
+def test_job_has_the_name_and_labels_of_its_flow_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, calls = flow_run(Pending()), list[Any]()
+    monkeypatch.setattr(worker_job, "related_to", lambda _: ())
+    monkeypatch.setattr(
+        worker_job, "emit_start", lambda record, _: calls.append(record.name)
+    )
+    queue = SimpleNamespace(
+        submit=lambda *words, **facts: calls.append((words, facts)),
+        transport=SimpleNamespace(tunnel=lambda *ends: calls.append(ends)),
+    )
+    destination: Any = SimpleNamespace(get_client=lambda: queue)
+
+    def start(**facts: Any) -> dict[str, Any]:
+        known = {"tunnel": None, "labels": {"a": "b"}, "delete_after": None}
+        known |= {"name": None, "resources": None, "login": False}
+        known["directory"] = lambda: contextlib.nullcontext(tmp_path)
+        calls.clear()
+        worker_job._start(destination, one, SimpleNamespace(**known | facts), "j")  # type: ignore[arg-type]
+        assert calls.pop() == "test"
+        words, options = calls.pop()
+        assert words == ("j", tmp_path)
+        return dict(options)
+
+    labels = {"a": "b", "prefect-flow-run": str(one.id)}
+    labels[worker_job.STATE_LABEL] = str(one.state_id)
+    plain = {"name": "test", "labels": labels, "resources": None, "login": False}
+    assert start() == plain
+    assert calls == []
+    resources = tej.Resources(cpus=2)
+    ends = (("", 1), ("host", 2))
+    found = start(
+        name="own", delete_after=1.5, resources=resources, login=True, tunnel=ends
+    )
+    labels |= {worker_job.DELETE_LABEL: "1.5"}
+    assert found == {
+        "name": "own",
+        "labels": labels,
+        "resources": resources,
+        "login": True,
+    }
+    assert calls == [ends]
 
 
 def test_newer_job_decides_the_state() -> None:
