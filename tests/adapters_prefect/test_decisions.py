@@ -188,9 +188,12 @@ def test_started_jobs_are_claimed_before_the_next_submission(queue: Queue) -> No
     assert [one.found for one in (kept, killed)] == [False, True]
     assert guard.names() == ["check", "check", "error", "error", "add", "add", "add"]
     assert guard.calls[4] == ("add", {kept: status("a"), killed: None})
+    guard.calls.clear()
+    made._on_tick()
+    assert guard.names() == ["check", "update", "read"]
     made._log_output = False
     made._on_start([])
-    assert guard.names()[7:] == ["add", "add"]
+    assert guard.names()[3:] == ["add", "add"]
     guard.calls.clear()
     made.log_starts()
     assert guard.calls == [("info", "%d jobs started, %d existing jobs found", 1, 1)]

@@ -61,6 +61,7 @@ def terminal(
         (("run", "demo.yaml", "--set", "steps=x"), 1, "'steps': 'x' is not int"),
         (("ids", "demo.yaml", "--explore", "step=1"), 1, "no module has such a port"),
         (("fetch", "demo.yaml", "-m", "no"), 1, "has no job module 'no'"),
+        (("fetch", "demo.yaml", "-d", "demo.yaml"), 2, "'demo.yaml' is a file"),
     ],
 )
 def test_wrong_usage_is_named(
