@@ -228,6 +228,9 @@ class AuthenticationFailed(ConnectionFailed):
     """The server accepts none of the offered keys and passwords."""
 
     default = "Authentication failed"
+    sent_secret = True
+    """Whether a password or code may have been sent.  Some servers lock an account
+    after several wrong passwords, so such a login is not repeated."""
 
 
 class HostKeyRejected(ConnectionFailed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
@@ -17,6 +17,10 @@ Result = TypeVar("Result")
 STABLE = 60.0
 """Seconds for which a connection must carry data to count as stable.  The loss of a
 stable connection resets the number of failures."""
+
+OUTAGE_TIMEOUT = 600.0
+"""Number of seconds for which a wait that has begun is continued although requests fail
+on the server, or although the server refuses logins."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,38 @@ class Retries:
         time.sleep(self.delay(tries) * random.uniform(0.5, 1))
 
 
+class RefusedLogins:
+    """Logins that the server has refused in succession, after a login had succeeded.
+
+    After a reboot, a server may refuse all logins for a while, for example until the
+    home directories are mounted.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._count = 0
+
+    def reset(self) -> None:
+        """Forget the refused logins, because a login failed in another way."""
+        self._since, self._count = None, 0
+
+    def pause(self, retries: Retries, error: AuthenticationFailed) -> None:
+        """Sleep before the next login; raise `error` if a login may not be repeated.
+
+        The pauses double without a maximum, because a server may block an address after
+        many refused logins.
+        """
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        if error.sent_secret or now - self._since > OUTAGE_TIMEOUT:
+            raise error
+        if not self._count:
+            logger.warning("%s; trying again for %g s", error, OUTAGE_TIMEOUT)
+        self._count += 1
+        replace(retries, longest=OUTAGE_TIMEOUT).pause(self._count)
+
+
 def with_retries(
     retries: Retries,
     attempt: Callable[[int], Result],
@@ -61,15 +97,22 @@ def with_retries(
     Raises ConnectionFailed after `retries.limit` failures in succession, unless
     `patient()` returns true.  Some errors, such as an unknown host, are permanent.  A
     permanent error is raised without a retry if neither `patient()` nor `reached()`
-    returns true.  `reached()` returns whether the server has ever replied.
+    returns true.  `reached()` returns whether the server has ever replied.  A refused
+    login is repeated only if `patient()` returns true, see `RefusedLogins`.
     """
     failures = 0
+    refused = RefusedLogins()
     while True:
         try:
             return attempt(failures)
-        except (AuthenticationFailed, HostKeyRejected):
+        except HostKeyRejected:
             raise
+        except AuthenticationFailed as error:
+            if not patient():
+                raise
+            refused.pause(retries, error)
         except ConnectionFailed as error:
+            refused.reset()
             if error.permanent and not (reached() or patient()):
                 raise
             # Reset the failure count if the connection carried data for longer than

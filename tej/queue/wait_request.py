@@ -25,7 +25,7 @@ from tej.errors import (
 )
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids
-from tej.queue.retry_policy import STABLE
+from tej.queue.retry_policy import OUTAGE_TIMEOUT, STABLE, RefusedLogins
 from tej.queue.status_requests import get_statuses
 from tej.queue.tick import TICK
 from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
@@ -38,10 +38,6 @@ logger = logging.getLogger("tej")
 
 GATHER = 0.05
 """Seconds for which a request is delayed, to collect the job ids of several threads."""
-
-OUTAGE_TIMEOUT = 600.0
-"""Number of seconds for which a wait that has begun is continued although requests fail
-on the server."""
 
 
 class Waiter:
@@ -214,6 +210,7 @@ class Watcher:
         """
         tries = 0
         failed_since: float | None = None
+        refused = RefusedLogins()
         while True:
             time.sleep(GATHER)
             with self._changed:
@@ -227,8 +224,17 @@ class Watcher:
             try:
                 self._send_request(sorted(self._requested))
                 tries, failed_since = 0, None
-            except (AuthenticationFailed, HostKeyRejected, Outdated) as error:
+                refused.reset()
+            except (HostKeyRejected, Outdated) as error:
                 self._fail(error)
+            except AuthenticationFailed as error:
+                failed_since = None
+                try:
+                    if not self._has_begun:
+                        raise
+                    refused.pause(self._connection.retries, error)
+                except AuthenticationFailed:
+                    self._fail(error)
             except ConnectionFailed as error:
                 if self._is_outdated:
                     # This client ended the request itself, for a new list of jobs.
@@ -238,6 +244,7 @@ class Watcher:
                     continue
                 logger.info("%s; still waiting", error)
                 failed_since = None
+                refused.reset()
                 tries += 1
                 retries = self._connection.retries
                 hopeless = error.permanent or tries >= retries.limit

@@ -20,6 +20,8 @@ UNREACHED = re.compile(r"connect to host (\S+) port (\d+):")
 UNRESOLVED = re.compile(r"Could not resolve hostname (\S+): ")
 UNLOADED = re.compile(r'^Load key "(.*)": ', re.M)
 OFFENDING = re.compile(r"Offending .*key in (.*)")
+PROMPTS = {"password", "keyboard-interactive"}
+"""Login methods for which `ssh` prompts the user."""
 
 
 def connection_error(
@@ -40,6 +42,11 @@ def connection_error(
     text = stderr.decode("utf-8", "replace").replace("\r", "")
     error = _error(config, timeout, status, text, quoted)
     error.__cause__ = OSError(words)
+    if isinstance(error, AuthenticationFailed):
+        denied = DENIED.search(text)
+        methods = set(denied[1].split(",")) if denied else PROMPTS
+        # Without a terminal, ssh cannot prompt for a password or code.
+        error.sent_secret = is_shown and bool(PROMPTS & methods)
     return error
 
 
@@ -175,7 +182,7 @@ def _login(config: SshConfig, text: str) -> str:
     for path in dict.fromkeys(UNLOADED.findall(text)):
         if problem := putty_key_problem(Path(path)):
             parts.append(f"{path} cannot be used: {problem}.")
-    if {"password", "keyboard-interactive"} & set(methods):
+    if PROMPTS & set(methods):
         parts.append(
             f"To type a password or a code, run `tej connect {_address(config)}` at a "
             "terminal, then repeat the command."

@@ -157,6 +157,7 @@ def test_empty_password_is_not_sent(run: Run) -> None:
     with pytest.raises(AuthenticationFailed, match="no password was given") as caught:
         run(server, "", "x", "")
     assert server.methods == ["publickey", "password"]
+    assert caught.value.sent_secret
     assert "Tried: a typed password. The server accepts: password." in str(caught.value)
 
 
@@ -237,6 +238,7 @@ def test_error_names_the_command_to_find_the_cause(run: Run) -> None:
     run.keys = 0
     with pytest.raises(AuthenticationFailed) as caught:
         run(Server(REFUSED), port=23)
+    assert not caught.value.sent_secret
     assert str(caught.value) == (
         "me@lab:23 did not accept the login. Tried: nothing. "
         "To see the cause, run: ssh -v -p 23 me@lab true"

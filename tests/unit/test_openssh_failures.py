@@ -126,6 +126,23 @@ def test_host_name_in_capitals_is_no_jump_host() -> None:
     assert "--accept-new-host-key" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("methods", "is_shown", "sent_secret"),
+    [
+        ("publickey,password", False, False),
+        ("publickey,keyboard-interactive", True, True),
+        ("publickey,hostbased", True, False),
+    ],
+)
+def test_secret_is_sent_only_at_a_prompt(
+    methods: str, is_shown: bool, sent_secret: bool
+) -> None:
+    said = f"me@lab: Permission denied ({methods}).".encode()
+    error = connection_error(CONFIG, 30, 255, said, is_shown=is_shown)
+    assert isinstance(error, AuthenticationFailed)
+    assert error.sent_secret is sent_secret
+
+
 def test_message_that_ssh_has_shown_is_not_repeated() -> None:
     stderr = b"me@lab: Permission denied (publickey)."
     error = connection_error(CONFIG, 30, 255, stderr, is_shown=True)

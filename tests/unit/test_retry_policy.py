@@ -97,7 +97,37 @@ def test_login_error_is_not_repeated(pauses: list[float]) -> None:
 
     with pytest.raises(AuthenticationFailed):
         retry_policy.with_retries(POLICY, attempt)
+    # A repeated wrong password might lock the account.
+    with pytest.raises(AuthenticationFailed):
+        retry_policy.with_retries(POLICY, attempt, patient=lambda: True)
     assert pauses == []
+
+
+def test_refused_keys_are_retried_for_ten_minutes(
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def attempt(_: int) -> str:
+        if len(pauses) in reached:
+            return "answer"
+        if len(pauses) in down:
+            raise ConnectionFailed("rebooting")
+        error = AuthenticationFailed("no home directory")
+        error.sent_secret = False
+        raise error
+
+    reached, down = [5], [2]
+    monkeypatch.setattr(retry_policy.time, "monotonic", lambda: sum(pauses))
+    patient = {"patient": lambda: True}
+    assert retry_policy.with_retries(POLICY, attempt, **patient) == "answer"
+    assert pauses == [0.5, 1, 0.5, 0.5, 1]
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    reached.clear()
+    with pytest.raises(AuthenticationFailed):
+        retry_policy.with_retries(POLICY, attempt, **patient)
+    assert sum(pauses[5:]) > 600
+    assert len(pauses[5:]) == 11
 
 
 class Unreachable(Transport):

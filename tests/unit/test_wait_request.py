@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tej import (
+    AuthenticationFailed,
     ConnectionFailed,
     JobNotFound,
     JobState,
@@ -195,7 +196,13 @@ def test_outage_of_the_server_is_survived_for_a_while(
 
     server.end("a")
     assert wait(outage) == [outage]
+    refused = AuthenticationFailed("did not accept the login")
+    refused.sent_secret = False
+    assert wait(refused) == [refused]
     assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
+    assert wait(*[refused] * 3) == [("a", JobState.FINISHED), None]
+    refused.sent_secret = True
+    assert wait(refused) == [refused]
     malformed = RemoteCommandFailure("No state", "wait")
     assert wait(malformed) == [malformed]
     unmounted = QueueNotFound("There is no queue at '/q'")

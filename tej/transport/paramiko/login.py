@@ -297,4 +297,6 @@ class _Login:
             f"To see the cause, run: ssh -v -p {self.config.port} "
             f"{self.config.user}@{self.config.host} true"
         )
-        return AuthenticationFailed(" ".join(words))
+        error = AuthenticationFailed(" ".join(words))
+        error.sent_secret = self.password is not None or self.settings.ask is not None
+        return error
