@@ -10,8 +10,8 @@ from pathlib import Path
 class SimulatedTime:
     """Replacement for the module `time`: `sleep` returns at once, and advances `now`."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
 
     def monotonic(self) -> float:
         return self.now

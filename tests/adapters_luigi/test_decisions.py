@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+from clocks import SimulatedTime
 
 import tej
 from tej_luigi import files, run, status_cache
@@ -166,24 +167,25 @@ def job_run(**facts: Any) -> Any:
 
 
 def test_message_is_updated_every_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, shown, said, received = [10.0], [], [], []
+    time = SimulatedTime()
+    shown, said, received = [], [], []
     error: list[tej.Error] = []
 
     def show(*_: object) -> None:
-        shown.append(clock[0])
+        shown.append(time.now)
         if error:
             raise error[0]
 
     display = SimpleNamespace(
-        message=said.append, receive_messages=lambda kill: received.append(clock[0])
+        message=said.append, receive_messages=lambda kill: received.append(time.now)
     )
-    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(run, "time", time)
     made = job_run(_display=display, _show=show, _batch=None)
-    for clock[0] in (10.0, 14.9, 15.0, 19.0):
+    for time.now in (10.0, 14.9, 15.0, 19.0):
         made._tick()
     assert (shown, received) == ([10, 15], [10, 14.9, 15, 19])
     error.append(tej.ConnectionFailed("silent"))
-    for clock[0] in (20.0, 24.0, 25.0):
+    for time.now in (20.0, 24.0, 25.0):
         made._tick()
     assert shown == [10, 15, 20, 25]
     assert said == ["Still waiting, but the state is unknown: silent"] * 2
@@ -247,14 +249,14 @@ class Server:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [100.0]
-    monkeypatch.setattr(status_cache, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    return now
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
+    time = SimulatedTime(100.0)
+    monkeypatch.setattr(status_cache, "time", time)
+    return time
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> Iterator[Any]:
+def opened(monkeypatch: pytest.MonkeyPatch, clock: SimulatedTime) -> Iterator[Any]:
     """Yield an open queue whose statuses are cached for 5 seconds."""
     made: Any = OpenQueue.__new__(OpenQueue)
     made.queue, made._key, made._fresh = Server(), "key", 5.0
@@ -264,18 +266,18 @@ def opened(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> Iterator[Any]
     assert status_cache._thread.since is None
 
 
-def test_success_is_cached_for_a_while(opened: Any, clock: list[float]) -> None:
+def test_success_is_cached_for_a_while(opened: Any, clock: SimulatedTime) -> None:
     server = opened.queue
     server.replies = {"a": status(), "b": status("b"), "c": FAILED}
     assert opened.status("a") == status()
     assert server.asked == [["a", "b", "c"]]
-    clock[0] = 105.0
+    clock.now = 105.0
     assert opened.status("b") == status("b")
     assert len(server.asked) == 1
     # A failed job may have been restarted since, so its status is requested again.
     assert opened.status("c") is FAILED
     assert server.asked[1][0] == "c"
-    clock[0] = 105.1
+    clock.now = 105.1
     assert opened.status("a") == status()
     assert server.asked[2][0] == "a"
     opened.forget("a")
@@ -284,7 +286,7 @@ def test_success_is_cached_for_a_while(opened: Any, clock: list[float]) -> None:
 
 
 def test_first_question_of_a_task_uses_all_statuses(
-    opened: Any, clock: list[float]
+    opened: Any, clock: SimulatedTime
 ) -> None:
     server, task, other = opened.queue, SimpleNamespace(), SimpleNamespace()
     with cached_statuses(task):
@@ -294,7 +296,7 @@ def test_first_question_of_a_task_uses_all_statuses(
     with cached_statuses(other), cached_statuses(task):
         assert opened.status("c") is None
     assert len(server.asked) == 1
-    clock[0] += 1
+    clock.now += 1
     with cached_statuses(task):
         opened.status("b")
         assert len(server.asked) == 2
@@ -302,7 +304,7 @@ def test_first_question_of_a_task_uses_all_statuses(
         opened.status("b")
     assert len(server.asked) == 2
     with cached_statuses():
-        clock[0] += 1
+        clock.now += 1
         opened.status("b")
     assert len(server.asked) == 2
 

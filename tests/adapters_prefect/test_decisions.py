@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
+from clocks import SimulatedTime
 from prefect.exceptions import ObjectNotFound, TerminationSignal
 from prefect.states import Cancelled, Cancelling, Completed, Failed, Running
 
@@ -244,20 +245,19 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> Calls:
 def test_unreachable_job_is_claimed_later(
     queue: Queue, reports: Calls, monkeypatch: pytest.MonkeyPatch, in_flow: bool
 ) -> None:
-    guard, clock = Calls(), [0.0]
+    guard, time = Calls(), SimulatedTime()
     guard.run = SimpleNamespace(flow_run_id=uuid4() if in_flow else None)  # type: ignore[attr-defined]
     guard.logger = None  # type: ignore[attr-defined]
     monkeypatch.setattr(
         batch, "CancellationGuard", lambda _: contextlib.nullcontext(guard)
     )
-    time = SimpleNamespace(monotonic=lambda: clock[0])
     monkeypatch.setattr(batch, "time", time)
     queue.error = tej.ConnectionFailed("silent")
     seen: list[list[str]] = []
 
     def as_completed(ids: list[str], timeout: object, on_tick: Any) -> Iterator[Any]:
-        for clock[0] in (0.0, batch.PERIOD - 1, batch.PERIOD, 1e9):
-            queue.error = None if clock[0] == 1e9 else queue.error
+        for time.now in (0.0, batch.PERIOD - 1, batch.PERIOD, 1e9):
+            queue.error = None if time.now == 1e9 else queue.error
             queue.states["a"] = status("a")
             on_tick()
             on_tick()

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from clocks import SimulatedTime
 
 import tej
 from tej_prefect import reports
@@ -140,8 +141,8 @@ def test_equal_ends_are_one_event(events: list[tuple[str, Any]]) -> None:
 def test_progress_is_the_share_of_ended_jobs(
     events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(reports, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    time = SimulatedTime(100.0)
+    monkeypatch.setattr(reports, "time", time)
     destination: Any = Destination()
     jobs = [JobRecord(destination, one) for one in "abcd"]
     made, sent = artifacts_of(uuid4())
@@ -157,10 +158,10 @@ def test_progress_is_the_share_of_ended_jobs(
     del sent[:]
     made.set_end(jobs[0], status("a", tej.JobState.KILLED))
     made.set_end(jobs[1], None)
-    clock[0] = 129.9
+    time.now = 129.9
     made.update()
     assert (sent, destination.asked) == ([], [])
-    clock[0] = 130.0
+    time.now = 130.0
     made.update()
     assert [(kind, change.data) for kind, change in sent[:1]] == [("progress", 50.0)]
     rows = json.loads(sent[1][1].data)
@@ -168,7 +169,7 @@ def test_progress_is_the_share_of_ended_jobs(
     assert destination.asked == [["c", "d"]]
     assert rows[0]["block"] == "block"
     del sent[:]
-    clock[0] = 160.0
+    time.now = 160.0
     made.update()
     # The table has not changed, and running jobs are not requested again.
     assert [kind for kind, _ in sent] == ["progress"]
@@ -214,18 +215,18 @@ def output_of(logs: Logs, prefix: str = "") -> Any:
 
 
 def test_output_is_logged_in_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [10.0]
-    monkeypatch.setattr(reports, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    time = SimulatedTime(10.0)
+    monkeypatch.setattr(reports, "time", time)
     monkeypatch.setattr(reports, "OUTPUT_PERIOD", 2.0)
     logs = Logs(b"one\ntw")
     made = output_of(logs, "x: ")
     made.read()
     assert made.lines == ["x: one"]
     logs.pieces = [b"o\n", b"three"]
-    clock[0] = 11.9
+    time.now = 11.9
     made.read()
     assert len(made.lines) == 1
-    clock[0] = 12.0
+    time.now = 12.0
     # Two other outputs of the queue are being read.
     assert made._turn.acquire(blocking=False)
     assert made._turn.acquire(blocking=False)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import anyio
 import httpx
 import pytest
+from clocks import SimulatedTime
 from jobs import Gate, wait_until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import (
@@ -87,23 +88,11 @@ def test_states_that_need_their_process(
     assert needs_process(flow_run(state, empirical_policy=policy)) == expected
 
 
-class Clock:
-    """Replaces the module `time` of the follower; sleeping takes no time."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        patch.setattr(job_follower, "time", self)
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedTime:
+    time = SimulatedTime(1000.0)
+    monkeypatch.setattr(job_follower, "time", time)
+    return time
 
 
 class Client:
@@ -181,7 +170,7 @@ Wait = Callable[[tej.Job, FlowRun], tej.JobStatus | None]
 def test_cancelled_flow_has_time_to_end_itself(
     local: TejDestination,
     gate: Gate,
-    clock: Clock,
+    clock: SimulatedTime,
     wait: Wait,
     monkeypatch: pytest.MonkeyPatch,
     is_queued: bool,
@@ -219,7 +208,10 @@ def test_cancelled_flow_has_time_to_end_itself(
 
 
 def test_missing_queue_is_awaited_for_minutes(
-    local: TejDestination, clock: Clock, wait: Wait, monkeypatch: pytest.MonkeyPatch
+    local: TejDestination,
+    clock: SimulatedTime,
+    wait: Wait,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert job_follower.MISSING_TIMEOUT >= 600
     retry = job_follower.RETRY
@@ -249,7 +241,10 @@ def test_broken_link_does_not_mean_no_job(local: TejDestination) -> None:
 
 
 def test_wait_that_has_tried_for_minutes_is_not_repeated(
-    local: TejDestination, clock: Clock, wait: Wait, monkeypatch: pytest.MonkeyPatch
+    local: TejDestination,
+    clock: SimulatedTime,
+    wait: Wait,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     queue = local.get_client()
     attempts: list[float] = []
@@ -269,7 +264,7 @@ def test_wait_that_has_tried_for_minutes_is_not_repeated(
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_each_absence_of_queue_has_its_own_patience(
     local: TejDestination,
-    clock: Clock,
+    clock: SimulatedTime,
     wait: Wait,
     monkeypatch: pytest.MonkeyPatch,
     is_lost: bool,

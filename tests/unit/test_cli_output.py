@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+from clocks import SimulatedTime
 from statuses import NOW, job
 
 from tej import RemoteQueue, errors
@@ -441,28 +442,28 @@ def test_wait_requests_the_states_of_pending_jobs(
 ) -> None:
     asked: list[list[str]] = []
     replies = {"b": job("b", "running"), "c": job("c")}
-    now = 0.0
+    time = SimulatedTime()
 
     def statuses(ids: list[str]) -> dict[str, Any]:
         asked.append(ids)
-        if now > 10:
+        if time.now > 10:
             raise errors.ConnectionFailed
         return {one: replies[one] for one in ids}
 
     queue: Any = SimpleNamespace(statuses=statuses)
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(wait, "time", time)
     known: dict[str, Any] = {"a": job("a"), "b": job("b", "queued"), "c": None}
     with terminal() as screen:
         progress = wait.Progress(queue, known)
         progress.update()
         first = screen.getvalue()
         progress.update()
-        now = wait.POLL - 0.1
+        time.now = wait.POLL - 0.1
         progress.update()
         assert (asked, screen.getvalue()) == ([], first)
-        now = wait.POLL
+        time.now = wait.POLL
         progress.update()
-        now = 2 * wait.POLL + 1
+        time.now = 2 * wait.POLL + 1
         progress.update()
         progress.finish()
     assert first.decode() == summarize([job("a"), job("b", "queued"), None])
@@ -489,7 +490,7 @@ def test_progress_of_one_job_is_not_shown() -> None:
 
 
 def test_transfer_bar_appears_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
+    time = SimulatedTime(100.0)
     updates: list[tuple[int, int | None]] = []
 
     class Bar:
@@ -501,25 +502,25 @@ def test_transfer_bar_appears_after_a_second(monkeypatch: pytest.MonkeyPatch) ->
         def stop(self) -> None:
             updates.append((-1, None))
 
-    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(progress_bar, "time", time)
     monkeypatch.setattr(TransferBar, "_start", lambda _: Bar())
     with terminal():
         with TransferBar("x", 100) as bar:
             bar(10)
-            now += progress_bar.SHOW_DELAY - 0.1
+            time.now += progress_bar.SHOW_DELAY - 0.1
             bar(20)
             assert updates == []
-            now += 0.1
+            time.now += 0.1
             bar(30)
             bar(50)
         with TransferBar("x") as bar:
             bar(1)
-            now += 2
+            time.now += 2
             bar(1)
     assert updates == [(60, 100), (110, 110), (-1, None), (2, None), (-1, None)]
     with TransferBar("no terminal") as bar:
         bar(1)
-        now += 2
+        time.now += 2
         bar(1)
     assert (bar.done, len(updates)) == (2, 5)
 

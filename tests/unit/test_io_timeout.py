@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from clocks import SimulatedTime
 
@@ -17,8 +15,7 @@ from tej.transport.program_start import Start
 def test_suspended_process_does_not_count_as_idle(
     monkeypatch: pytest.MonkeyPatch, ready: bool
 ) -> None:
-    clock = SimpleNamespace(now=1000.0)
-    clock.monotonic = lambda: clock.now
+    clock = SimulatedTime(1000.0)
     start = Start("true")
     start.running = ready
     if ready:
