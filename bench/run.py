@@ -42,10 +42,12 @@ MEASUREMENTS: dict[str, Callable[[TestBed], list[Row]]] = {
 HEAD = """\
 # Benchmarks
 
-Results of one complete run of `python bench/run.py`: {cpus} cores, {system}, Python
-{python}, {date}, with queues and temporary files on {file_system}. Each time is the
-best of several runs, except in slow measurements. Times differ between machines, so
-compare the ratios.
+The first table shows the results of one complete run of `python bench/run.py` on {date},
+on a machine with {cpus} cores, {system} and Python {python}. Queues and temporary files
+were on {file_system}. Except in slow measurements, each time is the shortest of several
+runs. "50 ms" is the round-trip time of a delayed connection, and "warm" means that the
+connection is already open. The peer is another program that does the same work. Times
+differ between machines, so compare the ratios.
 
 | what | tej | peer | ratio |
 | --- | --- | --- | --- |
