@@ -49,7 +49,7 @@ def shell(
             check=False,
             **options,
         )
-        assert done.stderr == ""
+        assert done.stderr == "", done.stdout
         return done.stdout
 
     return run

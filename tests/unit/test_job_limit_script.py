@@ -83,13 +83,14 @@ def test_ended_jobs_free_their_slots(shell: Shell) -> None:
     # The limit cannot be opened.
     rm running/*; waits w 1; has_free_slot && echo one; cat() {{ [ "$1" != "$queue/max_running" ]; }}
     read() {{ [ "$2" != max ] || return 1; command read "$@"; }}; has_free_slot && echo unlimited
-    rm max_running; has_free_slot && echo removed"""
+    rm max_running; has_free_slot && echo removed
+    rm -r waiting; mkdir max_running; read_limit || echo unread; has_free_slot || echo kept"""
     assert shell(lines, "default").splitlines() == [
         "query running/e running/f running/gone running/q running/r running/x",
         "left: / q r x",
         "0 x 08 free",
         "counted: / f r x",
-        *("one", "removed"),
+        *("one", "removed", "unread", "kept"),
     ]
 
 

@@ -11,7 +11,7 @@ Shell = Callable[..., str]
 SUBMIT = (
     functions(
         "refuse_unread refuse_vanished print_existing print_repeated publish print_winner"
-        " was_published note_published print_new"
+        " was_published note_published print_new trash_for_restart"
         " publish_together can_start_together undo_submit await_start print_started"
         " start_published start_together receive_upload name_cause for_each"
         " has_space_to_run has_space_for",
@@ -138,6 +138,27 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         *(f"{removed} the queue is being removed", "b: no", "together a 1 b 2"),
         f"{removed} the queue is being removed",
         "unstarted b could not be started",
+    ]
+
+
+def test_interrupted_removal_of_a_retry_loses_no_attempt(shell: Shell) -> None:
+    lines = f"""{SUBMIT} . "$here/lib/attempts.sh"; me; mode=retry id=b why=full; die() {{ (restore_attempt() {{ exit; }}; remove() {{ exit; }}; "$@"); ls jobs attempts/b; }}
+    set_up() {{ rm -rf jobs/* room/* attempts; mkdir -p attempts/b/1/job; echo "$1" >attempts/b/last; echo 'token=failed end' >attempts/b/1/job/spec; new jobs/b; job=$jobs/b; }}
+    restored() {{ ln -sfn "1 $host $boot $space 1 1" attempts/b/restarting; find_job b; cat jobs/b/spec; ls jobs attempts; }}
+    set_up 1; die undo_submit; restored; set_up 1; echo '5 interrupted' >jobs/b/lost; die print_existing; restored
+    set_up 1; undo_submit; ls jobs attempts; mode=submit; set_up 1; undo_submit; ls jobs attempts/b
+    # The disk is full.
+    set_up 2; mv attempts/b/1 attempts/b/2; rm -r jobs/b; (printf() {{ return 1; }}; restore_attempt b); ls jobs attempts/b; cat attempts/b/last
+    set_up 1; read_spec; claim_removal() {{ :; }}; end_claim() {{ :; }}; (printf() {{ return 1; }}; quit() {{ echo "quit $1"; exit; }}; archive_attempt); ls -A attempts/b; cat attempts/b/last"""
+    assert shell(lines, "default").splitlines() == [
+        *("attempts/b:", "1", "last", "restarting", "", "jobs:"),
+        *("token=failed end", "attempts:", "", "jobs:", "b"),
+        *("attempts/b:", "1", "last", "restarting", "", "jobs:"),
+        *("token=failed end", "attempts:", "", "jobs:", "b"),
+        *("refuse 20 Job 'b' could not be started again: full", "attempts:", ""),
+        *("jobs:", "b", "refuse 20 Job 'b' could not be started and was removed: full"),
+        *("attempts/b:", "1", "last", "", "jobs:"),
+        *("attempts/b:", "last", "", "jobs:", "b", "2", "quit 20", "1", "last", "1"),
     ]
 
 

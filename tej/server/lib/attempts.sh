@@ -36,16 +36,13 @@ archive_attempt() {
     count_attempts
     attempt=$((${attempts:-0} + 1))
     while [ -e "$queue/attempts/$id/$attempt" ]; do attempt=$((attempt + 1)); done
-    mkdir -p "$queue/attempts/$id/$attempt" && printf '%s\n' "$attempt" >"$queue/attempts/$id/last" || {
+    mkdir -p "$queue/attempts/$id/$attempt" && put_last "$attempt" || {
+        rmdir "$queue/attempts/$id/$attempt" 2>/dev/null
         end_claim
         quit 20 "Cannot write to '$queue/attempts/$id'"
     }
     aside=$queue/attempts/$id/$attempt/job
-    # Because of the link `restarting`, jobs that wait for this job do not treat this job as
-    # deleted.
-    me
-    get_time
-    ln -sf "$now $who" "$queue/attempts/$id/restarting"
+    mark_restarting
     leave_dependents
     if ! mv "$job" "$aside"; then
         rmdir "${aside%/job}" 2>/dev/null

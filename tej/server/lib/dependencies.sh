@@ -237,7 +237,7 @@ resolve_dependent() {
 start_ready_job() {
     ! is_waiting_or_running || return 0
     take_lock "$job/.starting" || return 0
-    if [ -f "$queue/max_running" ]; then
+    if [ -e "$queue/max_running" ]; then
         enqueue
     else
         launch "$id" || :

@@ -18,7 +18,7 @@
 start_job() {
     if [ -f "$job/dependencies" ]; then
         runtime_check && runtime_defer && add_to_dependents
-    elif [ -f "$queue/max_running" ]; then
+    elif [ -e "$queue/max_running" ]; then
         runtime_check && runtime_defer || return 1
         enqueue || {
             why='it cannot be put on the waiting list'
@@ -175,7 +175,10 @@ has_ended() {
 # limit cannot be read.
 read_limit() {
     max=0
-    [ -f "$queue/max_running" ] || return 0
+    [ -f "$queue/max_running" ] || {
+        [ ! -e "$queue/max_running" ]
+        return
+    }
     max=''
     read -r max <"$queue/max_running" || [ -n "$max" ] || cat "$queue/max_running" >/dev/null 2>&1 || {
         max=0

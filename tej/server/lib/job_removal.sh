@@ -79,14 +79,15 @@ cancel_batch() {
     is_dead_claim "$job/.removal" "$@" && rm -f "$job/.removal"
 }
 
-# trash_job: claim $job and move it into `incoming` by a rename. Sets $away to the new
+# trash_job [RESTARTING]: claim $job and move it into `incoming` by a rename. Sets $away to the new
 # path of the job; the caller must remove the directory $away. Returns 1 if the job is
-# gone, or if another job has the same id now.
+# gone, or if another job has the same id now. If RESTARTING is not empty, the caller replaces the
+# job by an attempt, and has called mark_restarting.
 trash_job() {
     claim_removal || return 1
     # If the client that published $job has died before it removed this link, find_job would
     # restore an older attempt after the removal.
-    [ ! -h "$queue/attempts/$id/restarting" ] || rm -f "$queue/attempts/$id/restarting"
+    [ -n "${1-}" ] || [ ! -h "$queue/attempts/$id/restarting" ] || rm -f "$queue/attempts/$id/restarting"
     away=$incoming/away.$unique.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then
         end_claim

@@ -35,7 +35,7 @@ array_tasks=''   # indexes of the array that is being submitted, or ''
 # equal resources. The caller then calls runtime_start for all jobs, which submits the jobs
 # that are not in an array.
 runtime_start_together() {
-    [ ! -f "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
+    [ ! -e "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
     groups=0
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1

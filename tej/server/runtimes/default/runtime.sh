@@ -16,7 +16,7 @@ runtime_start() {
 # caller then calls runtime_start for each job that is not in $started_together, which reports
 # why the job cannot be started.
 runtime_start_together() {
-    [ -n "$proc" ] && [ ! -f "$queue/max_running" ] || return 0
+    [ -n "$proc" ] && [ ! -e "$queue/max_running" ] || return 0
     is_usual=''
     [ -z "${usual_uploads-}" ] || ! are_published "$@" || is_usual=1
     while [ $# -gt 0 ]; do
