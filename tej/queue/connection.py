@@ -195,7 +195,7 @@ class QueueConnection:
             return self._run_in_queue(program(), stdin, take)
         except Outdated as found:
             if prefer_own_scripts(self, found.digest, found.version):
-                upgrade_scripts(self, found.digest)
+                upgrade_scripts(self, verb, found.digest)
         try:
             return self._run_in_queue(program(), stdin, take)
         except Outdated as found:

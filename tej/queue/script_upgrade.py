@@ -44,16 +44,18 @@ def prefer_own_scripts(connection: Connection, digest: str, version: str) -> boo
     return True
 
 
-def upgrade_scripts(connection: Connection, digest: str) -> None:
+def upgrade_scripts(connection: Connection, verb: str, digest: str) -> None:
     """Replace the scripts on the server with the scripts of this version of tej.
 
     If older scripts on the server cannot be replaced, logs a warning, and sets
     `connection.digest` to "any", so that later requests use the older scripts.
-    `digest` is the digest of the scripts on the server, or "none".  Raises
+    `digest` is the digest of the scripts on the server, or "none".  Scripts of this
+    version are replaced, too, if the script of `verb` is missing.  Raises
     RemoteCommandFailure if there are no scripts and none can be written.
     """
     try:
         program = requests.renewal(
+            verb,
             connection.path,
             connection.scripts,
             connection.version,

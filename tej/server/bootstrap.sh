@@ -232,14 +232,15 @@ check_unused() {
     done
 }
 
-# load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts
-# are missing, or if DIGEST is neither `any` nor the digest of the installed scripts. If
-# the digests differ, the client decides which set of scripts is newer.
+# load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts, or the
+# script of the command $verb, are missing, or if DIGEST is neither `any` nor the digest of the
+# installed scripts. If the digests differ, the client decides which set of scripts is newer.
 load_queue() {
     here=$queue/scripts/$scripts
     [ ! -d "$queue/scripts" ] || [ -x "$queue/scripts" ] ||
         quit 20 "The queue '$queue' is private to another user: choose another --queue"
     [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
+    [ -z "${verb-}" ] || [ -f "$here/commands/$verb" ] || return 1
     case $1 in
         any | "$scripts" | "${scripts%%.*}") ;;
         *) return 1 ;;

@@ -69,6 +69,7 @@ def verb(
     )
     return program(
         name,
+        f"verb={name}\n"
         f"open_queue {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
         f"set -- {command(*arguments)}\n"
@@ -97,6 +98,7 @@ def submission(
     words = [word for job in jobs for word in job]
     return program(
         "submit",
+        "verb=submit\n"
         f"open_or_install {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
         f"{_ASK_SPARSE if ask_sparse else ''}"
@@ -175,12 +177,16 @@ KEEP_INSTALLED_SCRIPTS = ":"
 
 
 def renewal(
-    queue: str, scripts: Scripts, version: str, *, trusted: bool = False
+    verb: str, queue: str, scripts: Scripts, version: str, *, trusted: bool = False
 ) -> Program:
-    """Return the request that replaces the scripts of a queue with `scripts`."""
+    """Return the request that replaces the scripts of a queue with `scripts`.
+
+    Nothing is replaced if the queue uses `scripts`, and the script of `verb` exists.
+    """
     return program(
         "setup",
         f"{_installer_functions(scripts)}\n"
+        f"verb={verb}\n"
         f"find_queue {command(queue)} && read_version || quit 10\n"
         # Install the scripts only if no other client has installed them meanwhile.
         f"load_queue {command(scripts.digest)} || "

@@ -249,7 +249,9 @@ def test_job_whose_directory_is_read_only_spares_no_other(
     for name in ("closed", "open"):
         queue.submit(name, job(gate.wait))
     wait_until_started(queue_path, "closed", "open")
-    doubles.add("mv", 'case "$*" in */closed/kill) exit 1 ;; esac; exec "$real" "$@"')
+    # `kill` writes in the working directory.
+    closed = 'case "$PWD $*" in */closed\\ *./kill) exit 1 ;; esac; exec "$real" "$@"'
+    doubles.add("mv", closed)
     killed = queue.kill_many(["closed", "open"], grace=0)
     states = {name: one and one.status.state for name, one in killed.items()}
     assert states == {"closed": JobState.RUNNING, "open": JobState.KILLED}

@@ -173,7 +173,7 @@ def test_one_of_many_first_clients_starts_job(
     wait_until(lambda: not list(queue_path.glob("incoming/*")), "nothing is left over")
 
 
-@pytest.mark.parametrize("part", ["lib/load.sh", "scripts"])
+@pytest.mark.parametrize("part", ["lib/load.sh", "commands", "scripts"])
 def test_missing_scripts_are_reinstalled(
     queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make, part: str
 ) -> None:
@@ -187,7 +187,10 @@ def test_missing_scripts_are_reinstalled(
             if part == "scripts"
             else scripts_of(queue_path) / part
         )
-        if here.is_dir():
+        if part == "commands":
+            (here / "status").unlink()
+            (here / "submit").unlink()
+        elif here.is_dir():
             shutil.rmtree(here)
         else:
             here.unlink()

@@ -136,7 +136,7 @@ def test_scripts_of_the_requested_digest_are_loaded(tmp_path: Path) -> None:
 
 
 def test_reply_begins_with_the_marker(tmp_path: Path) -> None:
-    lines = """hide_environment() { echo hide; }; HOME=$PWD; export CDPATH=/; exec 5>f 4<f; begin M1 0 2>err; echo "$marker $trusted $tej_home ${CDPATH-none}/$unclosed"; cat err; ls f /proc/$$/fd | grep -c '^[45]$'
+    lines = """hide_environment() { echo hide; }; HOME=$PWD; export CDPATH=/; exec 5>f 4<f; begin M1 0 2>err; echo "$marker $trusted $tej_home ${CDPATH-none}/$unclosed"; cat err; ls f /proc/$$/fd >fds; grep -c '^[45]$' fds
     kill -s PIPE $$; echo alive; HOME=/nonexistent/x; (begin M 0 2>&1; echo "$PWD/$tej_home"); cd() { return 1; }; try begin M 0"""
     assert lines_of(tmp_path, lines) == [
         *("hide", "", "M1", "M1 0 Q none/", "", "M1", "0", "alive", "hide", ""),

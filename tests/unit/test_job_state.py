@@ -342,7 +342,7 @@ def test_failed_retry_or_deletion_keeps_the_job(shell: Shell) -> None:
     token=x; mkdir incoming; cp "$job/spec" before; read_spec
     real=$(command -v mv); mv() { case $* in *"$refused"*) return 1 ;; esac; "$real" "$@"; }
     say() { ("$@" 2>/dev/null); ls -A "$job"; cmp before "$job/spec"; }
-    refused=attempts/a; say archive_attempt; ls -A attempts/a; rm -r attempts/a
+    refused=attempts/a/1/job; say archive_attempt; ls -A attempts/a; rm -r attempts/a
     refused=incoming; say trash_job; : >attempts/a; say archive_attempt"""
     assert shell(lines, "default").split() == [
         *("20", "spec", "stage", "last"),
