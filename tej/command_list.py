@@ -100,7 +100,7 @@ ABOUT = (
 EXAMPLE = "tej run user@host simulation/ --download 'results/*.csv'"
 EXIT_STATUS = (
     "Exit status: 0 done, 1 error, 2 wrong usage, 3 no such job, 4 job exists, 5 job "
-    "still running; run and wait: that of the job, or 125."
+    "still running; run and wait: the exit status of the job, or 125 if tej failed."
 )
 
 

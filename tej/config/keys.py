@@ -98,7 +98,7 @@ KEYS: Mapping[str, Callable[[str, object], Pairs]] = {
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the known word that is most similar to `word`."""
+    """Return a hint with the known name most similar to `word`, or with all names."""
     # Only error messages need difflib, so the module is imported here.
     import difflib
 

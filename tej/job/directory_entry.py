@@ -32,7 +32,8 @@ class Entry:
     digest: str | None = None
     """SHA-256 of a file's content in hex, if the file has been read."""
     data: bytes | None = None
-    """Content of a small file that was read; None for a file that is read when sent."""
+    """Content of a small file that stays in memory; None if the file is read when it is
+    sent."""
     is_shared: bool = False
     """Whether the file is read-only in the job, so that several jobs can share one
     copy."""

@@ -11,7 +11,7 @@ JOB_ID_CHARS = frozenset(string.ascii_letters + string.digits + "_-+=@%:.,")
 MAX_JOB_ID = 200
 ID_PREFIX = "sig-"
 ID_DIGITS = 20
-"""Number of digits of an id that is made from a signature."""
+"""Number of hex digits in an id that is made from a signature."""
 SHORTEST_ID = len(ID_PREFIX) + 8
 """Minimum length of a shortened id."""
 _NO_STRING = "A job id is a string, not {!r}"

@@ -24,7 +24,7 @@ class JobHandle(Protocol):
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A directory, how to run it as a job, and the properties of the job."""
+    """Description of a job to submit: its directory, its command and its properties."""
 
     directory: str | os.PathLike[str] = ""
     script: str | None = None
@@ -76,10 +76,11 @@ class JobSpec:
 
     The command is not part of the signature.  docs/commands.md lists its variables."""
     shared: Sequence[str] = ()
-    """Files and directories that jobs share, as paths in the directory of the job.
+    """Paths of files and directories that this job shares with other jobs.
 
-    The files are read-only in the job, and the server keeps one copy of each file of
-    64 KB or more for all jobs.  The signature is the same as without `shared`."""
+    The paths are relative to the directory of the job.  The files are read-only in the
+    job, and the server keeps one copy of each file of 64 KB or more for all jobs.  The
+    signature is the same as without `shared`."""
     files: Files | None = field(default=None, repr=False)
     """Files of the job, in place of a directory.
 

@@ -30,7 +30,7 @@ logger = logging.getLogger("tej")
 
 
 class Pauses:
-    """The pause of each queue: no requests for some time after a lost connection."""
+    """The pauses of the queues: times without requests after a lost connection."""
 
     def __init__(self) -> None:
         self._tries: Counter[RemoteQueue] = Counter()

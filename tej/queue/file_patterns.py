@@ -43,7 +43,7 @@ class FilePattern:
         self._forms = [text]
         self._literal = PurePosixPath(normalize(text)).parts
         self._expressions = [*_translate(normalize(text))]
-        # The pattern is also matched byte by byte, because in a single-byte locale `?`
+        # Match the pattern also byte by byte, because in a single-byte locale `?`
         # matches one byte of a UTF-8 name.
         self._by_bytes = [*_translate(_bytes_as_text(text))]
 
@@ -168,7 +168,7 @@ def _translate_range(low: str, high: str) -> str:
     if low > high:
         return "(?!)"
     expression = f"[{re.escape(low)}-{re.escape(high)}]"
-    # In many locales a range of letters includes both cases.
+    # Ignore case, because in many locales a range of letters includes both cases.
     if low.isascii() and high.isascii() and low.isalpha() and high.isalpha():
         return f"(?i:{expression})"
     return expression

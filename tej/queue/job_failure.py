@@ -40,10 +40,8 @@ def job_failure(
 
 
 def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, str]:
-    """Return the last lines of a job's stderr, and of the scheduler's messages.
-
-    At most FAILURE_BYTES bytes of each are requested.
-    """
+    """Return the last lines of a job's stderr, and the last lines of the scheduler's
+    messages; each text has at most FAILURE_BYTES bytes."""
     path = str(status.directory)
     try:
         data = run_script(connection, _LAST_WORDS, [path], tuple, None, again=True)

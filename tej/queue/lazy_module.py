@@ -1,4 +1,4 @@
-"""Modules that are imported on first use, so that short commands start fast."""
+"""Import of a module on its first use, so that short commands start fast."""
 
 from __future__ import annotations
 

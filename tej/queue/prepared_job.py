@@ -132,7 +132,7 @@ class PreparedJob:
 
     @property
     def has_shared(self) -> bool:
-        """Whether the job has large files that it shares with other jobs."""
+        """Whether the server keeps one copy of a file of the job for all jobs."""
         return any(one.is_shared and one.size >= LARGE for one in self.entries)
 
     @property
@@ -170,7 +170,7 @@ class PreparedJob:
 
     @cached_property
     def plan(self) -> Plan:
-        """The objects of the content store from which the job's files are made."""
+        """The objects of the content store for the job, and how to assemble the job."""
         return plan(self.entries, self.command.script)
 
     def pack(self, *, from_objects: bool = False, by_id: bool = False) -> PackedJob:

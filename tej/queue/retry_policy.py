@@ -38,14 +38,14 @@ class Retries:
 
     def delay(self, tries: int) -> float:
         """Return the pause in seconds after `tries` failures, without the jitter."""
-        # The exponent is limited, because the number of tries is unlimited, and a float
-        # overflows near 2 ** 1024.
+        # Limit the exponent, because a float overflows near 2 ** 1024, and the number
+        # of tries is unlimited.
         return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
 
     def pause(self, tries: int) -> None:
         """Sleep before the next attempt, after `tries` failures in succession."""
-        # `random` is imported here, because few requests fail, and because the import
-        # takes as long as the rest of this module.
+        # Import `random` only here: the import takes as long as the rest of this
+        # module, and few requests fail.
         import random
 
         time.sleep(self.delay(tries) * random.uniform(0.5, 1))

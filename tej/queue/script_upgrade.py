@@ -1,4 +1,4 @@
-"""Upgrade of the scripts on the server that belong to another version of tej."""
+"""Upgrade of the server's scripts, if they belong to another version of tej."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ def _freeze(value: object) -> Hashable:
 
 
 def _after_fork_in_child() -> None:
-    # A thread of the parent may have locked `_lock` during the fork.  That thread does
-    # not exist in the child process, so no thread would ever release the lock.
+    # Make a new lock: a thread of the parent may have locked `_lock` during the fork,
+    # and that thread does not exist in the child process to release the lock.
     global _lock
     _lock = threading.Lock()
     # Empty the cache, because the inherited queues would open new connections.

@@ -191,9 +191,9 @@ class Submission:
                 if conflict := job.find_case_conflict():
                     raise conflict
             if not _need_objects(wanted):
-                # LastReply closes the standard input of the program, because busybox's
-                # tar reads to the end of its input, and not only to the end of the
-                # archive.
+                # Close the standard input of the program after the archive (LastReply),
+                # because busybox's tar reads to the end of its input, and not only to
+                # the end of the archive.
                 pieces = self._pack(wanted, sparse, by_id)
                 return LastReply(itertools.chain([b"tar\n"], pieces))
             names = dict.fromkeys(name for job in wanted for name in job.plan.objects)
@@ -373,10 +373,10 @@ def submit_all(
 
     def read(spec: JobSpec) -> PreparedJob | Outcome:
         try:
-            # The signature is computed in every mode, because it reveals a file that
-            # changes before it is sent.  `specs` may be a generator that rewrites one
-            # directory for each JobSpec, and a batch is sent only after several
-            # JobSpecs have been generated.
+            # Compute the signature in every mode, to detect a file that changes before
+            # it is sent.  A batch is sent only after several JobSpecs have been read,
+            # and `specs` may be a generator that rewrites one directory for each
+            # JobSpec.
             return PreparedJob(
                 spec,
                 connection.user,

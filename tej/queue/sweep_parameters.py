@@ -27,8 +27,8 @@ def ensure_all(
     seen: list[JobSpec] = []
 
     def watch() -> Iterator[JobSpec]:
-        # `specs` may be a generator that rewrites one directory for each JobSpec, so
-        # the JobSpecs are not collected in advance.
+        # Do not collect the JobSpecs in advance, because `specs` may be a generator
+        # that rewrites one directory for each JobSpec.
         for spec in specs:
             seen.append(spec)
             yield spec

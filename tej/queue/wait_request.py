@@ -146,8 +146,8 @@ class Watcher:
                 return True
             if left <= 0:
                 return False
-            # The wait has a time limit, because Python handles Ctrl-C only between two
-            # waits, and because `on_tick` must be called.
+            # Limit the time of the wait, because `on_tick` must be called, and because
+            # Python handles Ctrl-C only between two waits.
             self._changed.wait(min(left, TICK))
             return True
 
@@ -237,9 +237,9 @@ class Watcher:
                     self._fail(error)
             except ConnectionFailed as error:
                 if self._is_outdated:
-                    # This client ended the request itself, for a new list of jobs.
-                    # SIGKILL may have ended the program on the server, which looks
-                    # like a lost connection.  If the connection is really lost, the
+                    # Ignore the error: this client ended the request itself, to send a
+                    # new list of jobs.  If SIGKILL then ends the program on the server,
+                    # the connection seems lost.  If the connection is really lost, the
                     # next request fails, too.
                     continue
                 logger.info("%s; still waiting", error)
@@ -289,8 +289,9 @@ class Watcher:
                 self._connection.reached = True
                 report(splitter.feed(data))
                 return
-            # Empty data is the end of a reply.  If the server's scripts are upgraded,
-            # the request is sent again, and its reply needs a new splitter.
+            # Empty data marks the end of a reply.  If the server's scripts are
+            # upgraded, the request is sent again, and the second reply needs a new
+            # splitter.
             last_splitter, splitter = splitter, RecordSplitter("wait")
             stopped = self._stop.is_set()
             self._stop.set()

@@ -155,8 +155,8 @@ def _make_bundle(entries: Sequence[Entry], script: str | None) -> Bundle:
         for entry in entries
     ]
     name = hashlib.sha256(_bundle(read, script)).hexdigest() + ".tar"
-    # The content was read only to compute the bundle's name, and is not kept in memory.
-    # If the server lacks the bundle, the files are read again.
+    # Drop the content, which was read only to compute the bundle's name.  If the server
+    # lacks the bundle, the files are read again.
     kept = [replace(new, data=old.data) for new, old in zip(read, entries, strict=True)]
     return Bundle(name, kept, script)
 

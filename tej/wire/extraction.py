@@ -28,7 +28,7 @@ _INVALID_NAME = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ})
 
 
 class _LeftOut(Exception):
-    """Raised to skip a member, for example a pipe, or a link to a path outside."""
+    """Raised to skip a member, such as a pipe, or a link to a path outside `root`."""
 
 
 class _NotWritten(Exception):
@@ -104,7 +104,7 @@ class Unpacker:
             target.mkdir(parents=True, exist_ok=True)
             return
         self._check_inside(target, target.parent)
-        self._targets.claim(target, str(name))
+        self._targets.check(target, str(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f".tej-{secrets.token_hex(8)}.part")
         try:
@@ -206,11 +206,11 @@ class _Targets:
         self._identities: dict[tuple[int, int], str] = {}
         self._listings: dict[Path, set[str]] = {}
 
-    def claim(self, target: Path, name: str) -> None:
+    def check(self, target: Path, name: str) -> None:
         """Raise _NotWritten if writing `target` would overwrite another file.
 
         The other file is a member that was written before, or a file that existed
-        before the extraction under a name that the file system takes for the same.
+        before the extraction under a name that the file system treats as equal.
         """
         other = self._names.get(target)
         if other is None:
@@ -251,9 +251,9 @@ class _Targets:
 
 
 def _check_room(target: Path, size: int) -> None:
-    """Raise DownloadFailed if the disk has not enough free space for a file.
+    """Raise DownloadFailed if the disk does not have enough free space for a file.
 
-    `size` includes the holes of the file, because copies of the file may have no holes.
+    `size` includes the holes of the file, because a copy of the file may have no holes.
     """
     if size >= _FREE_CHECKED and size > (free := shutil.disk_usage(target.parent).free):
         raise DownloadFailed(

@@ -77,7 +77,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         submitter=spec.get("submitter", ""),
         signature=spec.get("signature"),
         labels=labels,
-        # The search in the text is faster than a check of each key.
+        # Search the text first, because a check of each key takes longer.
         parameters=_with_prefix(spec, PARAMETER) if PARAMETER in description else {},
         resources=_with_prefix(spec, RESOURCE) if RESOURCE in description else {},
         reported=from_timestamp(now),

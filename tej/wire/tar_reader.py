@@ -94,8 +94,8 @@ class TarReader:
                 f"The server's archive is not complete: {error}"
             ) from error
         except Exception as error:
-            # tarfile parses numbers and records without checks, so an invalid archive
-            # may cause any exception: nested headers, for example, a RecursionError.
+            # An invalid archive may cause any exception, because tarfile parses numbers
+            # and records without checks; nested headers cause a RecursionError.
             raise _invalid(error) from error
         if member is None:
             if not self._has_members:
