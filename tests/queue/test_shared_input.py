@@ -75,7 +75,10 @@ def test_only_files_that_are_sent_are_shared(
 ) -> None:
     directory = job("true", {"data": CONTENT})
     (directory / "link").symlink_to("data")
-    for path, words in (("absent", "'absent' cannot be shared"), ("link", "symbolic link")):
+    for path, words in (
+        ("absent", "'absent' cannot be shared"),
+        ("link", "symbolic link"),
+    ):
         with pytest.raises(tej.InvalidJobDirectory, match=words):
             local_queue.submit("a", directory, shared=[path])
     assert not queue_path.exists()
