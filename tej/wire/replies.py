@@ -144,7 +144,7 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
         raise errors.RemoteCommandFailure(
             f"The server did not run tej's program, but replied: {shown}\n"
             "tej needs an account that may run /bin/sh, and start-up files that do not "
-            "end the login shell or replace it with a terminal program",
+            "end the login shell or replace it with fish or a terminal program",
             program.verb,
             done.status,
         )
