@@ -156,6 +156,13 @@ def test_runs_within_a_second_are_distinguished(task: Sheets) -> None:
     assert not results.is_current(dataclasses.replace(status, native_id="0"))
 
 
+def test_other_users_can_read_the_record(task: Sheets, made: Path) -> None:
+    """If a group shares the directory of results, the results are fetched once."""
+    folder = task.fetch_results()
+    assert (folder / NOTE).stat().st_mode == made.stat().st_mode
+    assert [one.name for one in folder.glob(f"{NOTE}*")] == [NOTE]
+
+
 def test_record_with_outside_paths_is_ignored(task: Sheets, tmp_path: Path) -> None:
     note = Path(task.output()["results"]["all"].path).parent / NOTE
     note.write_text(note.read_text().replace("out/a.csv", "../../../made"))

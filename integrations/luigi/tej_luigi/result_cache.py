@@ -12,8 +12,8 @@ import glob
 import json
 import os
 import posixpath
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -113,11 +113,11 @@ class ResultFiles:
 
     def _write_note(self, note: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self.folder, prefix=NOTE, delete=False
-        ) as file:
-            file.write(f"{json.dumps(note, indent=2)}\n")
-        os.replace(file.name, self.folder / NOTE)  # noqa: PTH105
+        # `tempfile` is not used, because it makes files that only their owner can read:
+        # other users who can read the results could then not use the cache.
+        part = self.folder / f"{NOTE}{secrets.token_hex(8)}"
+        part.write_text(f"{json.dumps(note, indent=2)}\n", "utf-8")
+        part.replace(self.folder / NOTE)
 
     def _read_note(self) -> dict[str, Any]:
         nothing: dict[str, Any] = {"run": None, "asked": [], "fetched": []}
