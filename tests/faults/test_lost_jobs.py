@@ -245,6 +245,9 @@ def test_job_on_a_damaged_disk_is_neither_lost_nor_missing(
         # A wrapper that still ends would keep the file system mounted.
         end_processes_of(queue_path)
         subprocess.run(["sync", "-f", place], check=True)
+    # A mount namespace that another test has made meanwhile keeps the file system mounted, and a
+    # second mount of the same image would show the files in its cache, which are not damaged.
+    image = Path(shutil.copy(image, tmp_path / "damaged"))
     for part in ("job", "end/finished", "native/native_id", "native/finished"):
         damage(image, f"queue/jobs/{part}")
     for part in ("spec/spec", "intact/stage"):
