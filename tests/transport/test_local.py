@@ -15,7 +15,7 @@ from faults.faulty_servers import open_queue
 
 import tej.__main__ as tej_command
 from tej.destination import Destination
-from tej.errors import ConnectionFailed
+from tej.errors import ConnectionFailed, QueueExists
 from tej.transport import Transport, open_transport
 from tej.transport.local import LocalTransport
 from tej.transport.program_start import COMMAND
@@ -58,12 +58,16 @@ def test_recorded_input_does_not_hold_a_reply(
         directory = job("exit 0")
         found.extend(queue.ensure(directory).is_new for _ in range(2))
         found.append(queue.wait([one.job_id for one in queue.jobs()]) != {})
+        (tmp_path / "queue/version").write_text("of another program")
+        with pytest.raises(QueueExists, match="not from tej"):
+            queue.submit("refused", directory)
+        found.append(True)
 
     # The requests would never end, so no pool may wait for its thread.
     thread = threading.Thread(target=use, daemon=True)
     thread.start()
     thread.join(60)
-    assert found == [True, False, True]
+    assert found == [True, False, True, True]
 
 
 def test_background_process_with_stderr_is_not_awaited(
