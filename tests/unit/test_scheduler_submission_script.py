@@ -16,6 +16,18 @@ exec 4>&1
 """
 
 
+def test_lost_submission_is_searched_on_all_clusters(shell: Shell) -> None:
+    lines = """read_resources() { :; }; check_directives() { :; }; names_cluster() { user_clusters=$chosen; }; requested_options=$1
+    look_up() { listed_state=unknown; }; runtime_ask() { echo "ask $*"; }; listing_result=answer; say() { chosen=$1 requested_options=$2; list_clusters || echo unknown; }
+    sacctmgr() { printf 'one\\ntwo\\n'; }; say '' -M=one; say all ''; say '' '-M=x,ALL'; sacctmgr() { return 1; }; say all ''; say one ''
+    sacctmgr() { :; }; say all ''"""
+    assert shell(lines).splitlines() == [
+        "ask slurm 0;one",
+        *["ask slurm 0;one slurm 0;two"] * 2,
+        *("unknown", "ask slurm 0;one", "unknown"),
+    ]
+
+
 def test_jobs_with_equal_resources_become_one_array(shell: Shell) -> None:
     lines = rf"""{SUBMIT} scheduler_array_limit() {{ array_limit=3; }}; submit_array_to_scheduler() {{ echo "array $array $common_name/$tasks: $*"; printf '%s' "$table"; [ -z "$refuse" ]; }}; refuse=''
     for id in a b c d; do add $id 'default_name=run1\ncpus=2\n'; done; add e 'default_name=run2\ncpus=2\n'; add f 'cpus=1\n'; add g 'nodes=x\n'; add h 'cpus=2\n'; : >jobs/h/dependencies; add i 'cpus=2\n'; echo 1 >jobs/i/finished

@@ -250,7 +250,8 @@ is_reply_lost() {
 }
 
 # list_clusters: if the user has selected other clusters of Slurm for $job, add the jobs on
-# these clusters to the listing. Returns 1 if one of the clusters does not answer.
+# these clusters to the listing. Returns 1 if one of the clusters does not answer, or if the user
+# has selected all clusters and their names are unknown.
 list_clusters() {
     # The subshell keeps the variables of a submission in progress.
     search_ids=$(
@@ -262,9 +263,13 @@ list_clusters() {
             case $word in -M=* | --cluster=* | --clusters=*) user_clusters="$user_clusters,${word#*=}" ;; esac
         done
         set +f
+        case ,$user_clusters, in
+            *,[Aa][Ll][Ll],*) user_clusters=$(patiently sacctmgr -n -P show clusters format=cluster 2>/dev/null </dev/null) && [ -n "$user_clusters" ] || printf '?' ;;
+        esac
         # The number 0 belongs to no job.
-        printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p' | grep -vx '0;all'
+        printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p'
     )
+    case $search_ids in '?'*) return 1 ;; esac
     [ -n "$search_ids" ] || return 0
     runtime_ask "$runtime $(printf '%s' "$search_ids" | tr '\n' ' ' | sed "s/ / $runtime /g")"
     [ "$listing_result" = answer ] || return 1
