@@ -16,13 +16,16 @@ Shell = Callable[..., str]
 def test_parts_of_heterogeneous_job_are_one(shell: Shell) -> None:
     listing = r"""squeue() { printf '%s\n' '5+0|RUNNING|None|x|/q/tej_abc0123' \
         '5+1|PENDING|None|x|/q/tej_abc0123' '119_[1-2]|PENDING|Priority|renamed|(null)' \
-        '119_0|COMPLETED|None|renamed|(null)' '7|STOPPED|None|y|(null)' '8|EXPEDITING|None|z|(null)'; }
+        '119_0|COMPLETED|None|renamed|(null)' '7|STOPPED|None|y|(null)' '8|EXPEDITING|None|z|(null)' \
+        '9|FAILED|RaisedSignal:53(Real-time_signal_19)|w|(null)'; }
     slurm_list"""
     assert shell(listing).splitlines() == [
         "5|running|tej_abc0123|RUNNING",
         "119|queued|renamed|Priority",
         "7|stopped|y|STOPPED",
         "8|queued|z|",
+        "9|ended|w|FAILED (RaisedSignal:53(Real-time_signal_19): the node cannot write "
+        "the log of the job; are the files of the queue mounted there?)",
     ]
 
 

@@ -25,6 +25,7 @@ DIALECT, _, _folder = os.environ["PBS_DOUBLE"].partition(":")
 FOLDER = Path(_folder)
 OPEN = DIALECT == "openpbs"
 SGE = DIALECT == "sge"  # The commands of this dialect are in sge.py.
+UNKNOWN = "Unknown Job Id" if OPEN else "Unknown Job Id Error"
 KILL_DELAY = 5
 VALUED = "AaceCDhjklmMNopqrSTuvW"
 
@@ -254,7 +255,7 @@ def qstat(arguments: list[str]) -> int:
     for word in wanted or [full_id(n) for n, j in seen.items() if j["state"] != "F"]:
         job = seen.get(number_of(word))
         if job is None or (job["state"] == "F" and not (FOLDER / "history").exists()):
-            print(f"qstat: Unknown Job Id {word}", file=sys.stderr)
+            print(f"qstat: {UNKNOWN} {word}", file=sys.stderr)
             answer = 153
         elif job["state"] == "F" and not history:
             print(
@@ -331,7 +332,7 @@ def refuse(command: str, word: str, job: dict | None) -> int:
         where = f" {word}" if command == "qdel" else ""
         print(f"{command}: Job has finished{where}", file=sys.stderr)
         return 35
-    print(f"{command}: Unknown Job Id {word}", file=sys.stderr)
+    print(f"{command}: {UNKNOWN} {word}", file=sys.stderr)
     return 153
 
 

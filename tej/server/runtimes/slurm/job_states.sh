@@ -85,8 +85,14 @@ slurm_read() {
             best[id] = now
             said[id] = describe($2)
             if (now == "queued") said[id] = $3 == "None" ? "" : $3
-            if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 ")"
+            if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 explain($3) ")"
             name[id] = title
+        }
+        # explain(REASON): return the meaning of a reason that Slurm calls a signal.
+        function explain(reason) {
+            if (reason ~ /^RaisedSignal:53/)
+                return ": the node cannot write the log of the job; are the files of the queue mounted there?"
+            return ""
         }
         BEGIN {
             count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD EXPEDITING", list, " ")
