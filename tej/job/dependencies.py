@@ -154,7 +154,7 @@ def check_path(text: str, kind: str) -> str:
         )
     if "\n" in text or "\0" in text:
         raise InvalidJobDirectory(
-            f"The path {text!r} of {kind} has a control character"
+            f"The path {text!r} of {kind} contains a newline or NUL character"
         )
     try:
         _bytes(text)

@@ -19,7 +19,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
                 "letters, digits and '_', and does not begin with a digit"
             )
         if name.startswith("TEJ_JOB_"):
-            raise InvalidJobDirectory(f"The variable '{name}' is set by tej itself")
+            raise InvalidJobDirectory(f"The variable '{name}' is reserved for tej")
         if not isinstance(value, str):
             raise InvalidJobDirectory(
                 f"The value of variable '{name}' must be text, not a value of type "

@@ -34,7 +34,7 @@ def check_job_id(job_id: str) -> str:
         )
     if job_id[0] in "-.":
         raise InvalidJobId(
-            f"Invalid job identifier {job_id!r}: it may not begin with '{job_id[0]}'"
+            f"Invalid job identifier {job_id!r}: it must not begin with '{job_id[0]}'"
         )
     for character in job_id:
         if character not in JOB_ID_CHARS:

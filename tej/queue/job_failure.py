@@ -46,7 +46,7 @@ def _last_words(connection: QueueConnection, status: JobStatus) -> tuple[str, st
     try:
         data = run_script(connection, _LAST_WORDS, [path], tuple, None, again=True)
     except Error as error:
-        return f"(its stderr could not be read: {error})", ""
+        return f"(the job's stderr could not be read: {error})", ""
     stderr, _, messages = data.rpartition(b"\0")
     return _end(stderr), _end(messages)
 

@@ -12,7 +12,7 @@ from tej.job.environment import check_environment
         ("1A", "", "does not begin with a digit"),
         ("A-B", "", "is not a valid environment variable"),
         ("A\n", "", "is not a valid environment variable"),
-        ("TEJ_JOB_ID", "", "set by tej itself"),
+        ("TEJ_JOB_ID", "", "is reserved for tej"),
         ("A", 1, "not a value of type int"),
         ("A", "a\0b", "contains a NUL"),
         ("A", "\ud800", "cannot be encoded as UTF-8"),
