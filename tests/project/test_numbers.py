@@ -46,24 +46,25 @@ SUBMIT = prefect("SUBMIT_TIMEOUT", "worker_job.py") // 60
 EXPIRY = prefect("EXPIRY", "claims.py") // 60
 NO_DATA = "no data transferred during a request, until tej repeats the request (up to "
 
-# The phrases contain enough words to be unique in the document.
+# Each phrase has only the words that show which number it is, so that most changes of the
+# wording need no change here.
 PROMISES = {
     "reliability.md": [
-        f"| {RETRIES.limit}, with pauses that double from {RETRIES.first:g} s to at most "
-        f"{RETRIES.longest:g} s,",
+        f"attempts per request | {RETRIES.limit}",
+        f"from {RETRIES.first:g} s to at most {RETRIES.longest:g} s",
         f"each step of the login | {TIMEOUT:g} s |",
         f"(dead NFS, a hung command) | {IO_TIMEOUT:g} s |",
         f"grace time between SIGTERM and SIGKILL | {DEFAULT_GRACE} s |",
         f"interval of heartbeats | {HEARTBEAT} s |",
         f"other hosts report a job as lost | {LOST} s |",
         f"has written no heartbeat for {LOST // 60} minutes",
-        f"two requests such as `status`, at least {4 * HEARTBEAT} seconds apart",
-        f"at its next heartbeat, within {HEARTBEAT} s. After {LOST} s without a",
+        f"after at least {4 * HEARTBEAT} seconds",
+        f"heartbeat, within {HEARTBEAT} s. After {LOST} s without",
     ],
     "connecting.md": [
-        f"open for {DEFAULT_PERSIST} seconds after its last use",
-        f"within these {DEFAULT_PERSIST} seconds needs no login",
-        f"stays open for {connect.PERSIST.removesuffix('h')} hours after",
+        f"open for {DEFAULT_PERSIST} seconds",
+        f"within these {DEFAULT_PERSIST} seconds",
+        f"open for {connect.PERSIST.removesuffix('h')} hours",
         f"`ConnectTimeout`, or {TIMEOUT:g} s if it is not set",
         f"until tej prints a warning | {NOTICE:g} s |",
         f"until tej fails | {IO_TIMEOUT:g} s, without a retry |",
@@ -71,25 +72,25 @@ PROMISES = {
         f"on which no data is sent | {KEEP_ALIVE * KEEP_ALIVE_COUNT:g} s |",
     ],
     "server.md": [
-        f"a program of more than {_WORTHWHILE:,} bytes is sent as two lines",
-        f"an upload has {WORTH_ASKING >> 20} MiB or more",
+        f"program of more than {_WORTHWHILE:,} bytes",
+        f"has {WORTH_ASKING >> 20} MiB or more",
         f"writes the heartbeat every {HEARTBEAT} seconds",
         f"After {LOST // 60} minutes without a heartbeat",
     ],
     "commands.md": [
-        f"`--watch` updates the table every {WORDS[int(live_table.INTERVAL)]} seconds",
-        f"output are updated every {WORDS[int(top_screen.INTERVAL)]} seconds",
-        f"After {ON_END} seconds, the command and all its processes are stopped",
+        f"updates the table every {WORDS[int(live_table.INTERVAL)]} seconds",
+        f"are updated every {WORDS[int(top_screen.INTERVAL)]} seconds",
+        f"After {ON_END} seconds, the command",
         f"or after {connect.PERSIST.removesuffix('h')} hours without use",
     ],
     "graphs.md": [f"with up to {BATCH_JOBS} jobs per round trip"],
     "prefect.md": [
-        f"Then the worker waits up to {CANCEL_GRACE} seconds until the earlier job ends",
-        f"has not ended after {CANCEL_GRACE} seconds, the worker kills the job",
-        f"the worker retries a submission for {WORDS[SUBMIT]} minutes",
+        f"waits up to {CANCEL_GRACE} seconds",
+        f"not ended after {CANCEL_GRACE} seconds",
+        f"retries a submission for {WORDS[SUBMIT]} minutes",
         f"tries again every {prefect('RETRY', 'worker_job.py')} seconds",
         f"renews its claim every {prefect('PERIOD', 'claims.py')} seconds",
-        f"a claim was not renewed for {WORDS[EXPIRY]} minutes",
+        f"not renewed for {WORDS[EXPIRY]} minutes",
     ],
 }
 
