@@ -105,7 +105,7 @@ def test_leftover_processes_on_other_host_are_reported(
     assert caplog.messages == []
     login2.delete("left")
     (message,) = caplog.messages
-    assert f"'left' is deleted; processes that it left running on {here}" in message
+    assert f"'left' was deleted; processes that it left running on {here}" in message
     login2.delete("killed")
     # The queue no longer knows this process, so no cleanup would end it.
     gate.open()
