@@ -42,15 +42,16 @@ begin() {
 
 # close_descriptors: close all descriptors except stdin, stdout and stderr. A start-up file may
 # have duplicated stdout (`exec 3>&1`, or `exec {copy}>&1`, which uses 10 or more). A job would
-# inherit the descriptor, and the client would wait until the job ends. Sets $unclosed to the
-# other open descriptors, each followed by a comma, if the shell supports only the
-# descriptors 0 to 9 (dash, mksh).
+# inherit the descriptor, and the client would wait until the job ends. If the shell supports only
+# the descriptors 0 to 9 (dash, mksh), sets $unclosed to the other open descriptors, each followed
+# by a comma.
 close_descriptors() {
     unclosed=''
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     for path in /dev/fd/[1-9][0-9]* /proc/self/fd/[1-9][0-9]*; do
         [ -e "$path" ] || continue
-        # `ls` inherits no descriptor that the shell has opened for itself.
+        # List the descriptors of `ls`, which does not inherit the descriptors that the shell has
+        # opened for itself.
         # shellcheck disable=SC2012 # the names are numbers
         unclosed=$(ls "${path%/*}" 2>/dev/null | while read -r item; do
             case $item in [1-9][0-9]*) printf '%s,' "$item" ;; esac
@@ -151,12 +152,13 @@ find_queue() {
     return 0
 }
 
-# check_absent PATH: quit if it is unknown whether PATH exists: an error of the file system also
-# makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be set up
-# again.
+# check_absent PATH: quit if it is unknown whether PATH exists, because an error of the file
+# system also makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be
+# set up again.
 check_absent() {
     tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # With the status 126 or 127, the message is from the shell: it is about `ls`, not the path.
+    # If the status is 126 or 127, the shell could not run `ls`, and the message says nothing
+    # about the path.
     case $?:$tej_error in
         0:* | [12]:*': No such file or directory') ;;
         127:*) quit 20 "The program 'ls' is not found on the server: correct PATH in the start-up files there (PATH=${PATH-})" ;;

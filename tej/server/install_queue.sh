@@ -19,7 +19,8 @@ install() {
     [ -z "$replaceable" ] ||
         warn "every user can replace the queue: '$replaceable' is writable by all and has no sticky bit"
     # With a umask of 000 or 002, other users could write to the new files, and the next
-    # check would refuse the queue. The job gets the user's own umask.
+    # check would refuse the queue. The user's own umask is restored at the end, because the jobs
+    # inherit it.
     mask=$(umask)
     [ -n "${shared-}" ] || umask go-w
     make_directories
@@ -62,8 +63,8 @@ make_directories() {
         mkdir -m "$access" "$queue/$part" 2>/dev/null || [ -d "$queue/$part" ] ||
             quit 20 "Cannot write to '$queue'"
     done
-    # Earlier versions of tej created directories with the modes that the user's umask
-    # allows.
+    # Earlier versions of tej created directories with the modes that the user's umask allows.
+    # Therefore remove the permissions of other users.
     [ -n "${shared-}" ] || chmod go-rwx "$queue"/*/ 2>/dev/null
     return 0
 }
@@ -72,7 +73,8 @@ make_directories() {
 # already installed DIGEST, `mv` moves the new directory into the existing directory,
 # and the new directory is removed there.
 install_scripts() {
-    # Clients in several containers may have the same pid ($unique in facts.sh).
+    # The name contains the marker of the request, because clients in several containers may have
+    # the same pid ($unique in facts.sh).
     fresh=$queue/incoming/scripts.$marker
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"

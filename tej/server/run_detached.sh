@@ -24,8 +24,8 @@ no_wrapper='its wrapper could not be run: can this account start more processes 
 # as alive.
 search_failed() { :; }
 
-# report_failure: EXIT trap for a shell that ends before the script has started. Most
-# shells exit when fork fails, so this function uses builtins only.
+# report_failure: EXIT trap: if this shell ends before the script has started, mark the job as
+# lost. Most shells exit when fork fails, so this function uses builtins only.
 report_failure() {
     [ -s "$job/started" ] || [ -s "$job/finished" ] || [ -e "$job/lost" ] ||
         printf '%s\n' "${now:-0} $no_wrapper" >"$job/lost"
@@ -92,8 +92,8 @@ run_job() {
     fi
 }
 
-# begin_wrapper: claim $job, and write its native id and first heartbeat. Exits if another
-# process has claimed the job, or if the job cannot be started.
+# begin_wrapper: create the file `claim` of $job (claim.sh), and write its native id and first
+# heartbeat. Exits if another process has created `claim`, or if the job cannot be started.
 begin_wrapper() {
     enter_job || exit 0
     # Only one wrapper can start the job.

@@ -272,9 +272,8 @@ run_job() {
     kill -s ALRM "$watcher" 2>/dev/null
 }
 
-# was_cut_off: check whether the scheduler may have ended the script. If the scheduler
-# may have ended the script, `finished` contains `ask`, and clients ask the scheduler
-# for the cause.
+# was_cut_off: check whether the scheduler may have ended the script. If so, `finished` contains
+# `ask`, and clients ask the scheduler for the cause.
 was_cut_off() {
     [ -z "$sigterm_time" ] || return 0
     case $end in 'signal 9' | 'signal 15' | 'exit 137' | 'exit 143') return 0 ;; esac

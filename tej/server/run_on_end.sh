@@ -1,7 +1,7 @@
 # Process that runs the command of `--on-end` of a job that has ended (lib/on_end.sh):
 # run_on_end.sh QUEUE ID HERE RUNTIME STATE CODE SIGNAL. The process starts in the job's
-# directory, and stops the command after $on_end_limit seconds. The variable TEJ_JOB_TOKEN is not set, so that the
-# processes of the command do not count as processes of the job.
+# directory, and stops the command after $on_end_limit seconds. The variable TEJ_JOB_TOKEN is not
+# set, so that the processes of the command do not count as processes of the job.
 # shellcheck shell=sh
 
 on_end_limit=60 # seconds after which the command is stopped

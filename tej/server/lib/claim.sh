@@ -3,8 +3,7 @@
 
 # take_claim: create the file `claim` of $job. Returns 1 if the file exists. Only one
 # process can create `claim`, because with `set -C` all shells open a new file with
-# O_EXCL, which is atomic. The process that creates `claim` decides whether the job
-# starts. In a job that an older tej has started, `claim` is a directory.
+# O_EXCL, which is atomic. In a job that an older tej has started, `claim` is a directory.
 take_claim() {
     set -C
     { printf '' >"$job/claim"; } 2>/dev/null

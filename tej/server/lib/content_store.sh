@@ -10,10 +10,10 @@
 #   objects/AB/ABCD....r      a file that jobs share (shared_input.sh)
 #
 # An object stays in the store while the file `assembly` of any job or archived attempt
-# lists the object (garbage_collection.sh). Deletions run concurrently with uploads. Therefore an upload does not
-# use an object in the store directly, but creates a hard link to the object in the
-# upload's directory `held`. New objects are moved into the store only after the jobs of
-# the upload are published.
+# lists the object (garbage_collection.sh). Deletions run concurrently with uploads. Therefore an
+# upload does not use an object in the store directly, but creates a hard link to the object in
+# the upload's directory `held`. New objects are moved into the store only after the jobs of the
+# upload are published.
 
 store=$queue/objects
 
@@ -107,8 +107,8 @@ run_assembly() {
     }
     program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
     bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
-    # As in tar, root applies the mode unchanged ($1), and other users apply the mode
-    # reduced by the umask ($2, symbolic).
+    # mode OCTAL SYMBOLIC FILE...: set the mode of the files as tar does. root applies OCTAL, and
+    # other users apply SYMBOLIC, which chmod reduces by the umask.
     mode() {
         : "${uid:=$(id -u)}"
         bits=$2

@@ -24,9 +24,9 @@ derive_damaged_state() {
     fi
 }
 
-# can_read_facts: check whether the fact files of $job that determine its state or its
-# submission to the runtime can be read, so that a fact file that the shell does not find is
-# certainly missing.
+# can_read_facts: check whether the fact files of $job that determine its state or its submission
+# to the runtime can be read. If so, a fact file that the shell does not find is certainly
+# missing.
 can_read_facts() {
     names=$(list_names "$job") || return 1
     set --
@@ -39,16 +39,17 @@ can_read_facts() {
     [ $# = 0 ] || cat "$@" >/dev/null 2>&1
 }
 
-# set_unknown: set $state and $note of a job whose fact files cannot be read. The job may be
-# running.
+# set_unknown: if the fact files of a job cannot be read, set $state to the last known state,
+# `created` or `running`. Neither state is final, so that no client deletes or retries the job.
+# Sets $note to a message that the state is unknown.
 set_unknown() {
     state=created note="its files in '$job' cannot be read, so its state is unknown"
     [ -z "$started" ] || state=running
 }
 
 # runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
-# from another host, although no fact identifies its wrapper. If the job has processes
-# or a heartbeat, sets $state to `running` and $note to NOTE.
+# from another host, although no fact file identifies its wrapper. If so, sets $state to `running`
+# and $note to NOTE.
 runs_unrecorded() {
     [ -s "$job/started" ] && [ -n "$spec" ] || return 1
     get_host

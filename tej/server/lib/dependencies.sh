@@ -187,8 +187,8 @@ check_dependency() {
             *) dep_words="$1 failed" ;;
         esac
         ! has_succeeded || dep_outcome=succeeded
-    # `restarting` is checked first, because it is removed only after the new attempt of the job
-    # is published.
+    # `restarting` is checked before the job, because it is removed only after the new attempt of
+    # the job is published. Therefore, during a retry, one of the two checks succeeds.
     elif ! is_restarting "$1" && ! find_job "$1"; then
         dep_outcome=failed dep_words="$1 was deleted"
     fi
@@ -245,14 +245,15 @@ start_ready_job() {
     rm -f "$job/.starting"
 }
 
-# note_unstarted WORDS...: record why $job has not been started. Must be called before
-# `finished` is written.
+# note_unstarted WORDS...: write the job's file `reason`. WORDS say why $job was not started. Must
+# be called before `finished` is written.
 note_unstarted() {
     put reason "$(date +%s) unstarted $*"
 }
 
 # end_unstarted WORDS...: record that the waiting job $job ended without being started, with
-# WORDS as the reason. Returns 1 if the job has a wrapper, or if the end cannot be recorded.
+# WORDS as the reason. Returns 1 if another process has created `claim`, so that the job may
+# start, or if the end cannot be recorded.
 end_unstarted() {
     take_claim || return 1
     now=''

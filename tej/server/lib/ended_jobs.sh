@@ -1,5 +1,6 @@
-# Records of many ended jobs: one awk reads the fact files of all jobs, because the shell's `read`
-# needs a system call for each byte. `status` sources this file if a request has many jobs.
+# Records (job_record.sh) of many ended jobs: one awk process reads the fact files of all jobs,
+# because the shell's `read` needs a system call for each byte. `status` and `wait` source this
+# file for 50 or more jobs.
 # shellcheck shell=sh
 #
 # awk prints the record of a job only if the record follows from the fact files below alone, in

@@ -1,5 +1,6 @@
-# Fact files of a job, which record its progress: files of one line each, written once and
-# published by a rename. Only `finished` may have a second line (copy_facts in run_detached.sh).
+# Fact files of a job: the files that record its progress, of one line each. Most are written
+# once, and appear complete by a rename. Only `finished` may have a second line (copy_facts in
+# run_detached.sh).
 # shellcheck shell=sh
 #
 #   FACT       CONTENT                                       WRITTEN BY
@@ -25,8 +26,8 @@
 # the script. KIND is cancelled, limit, cut, other or unstarted (read_reason). BY, WORDS and
 # EVIDENCE extend to the end of the line.
 
-# $unique is part of the names of temporary files. Containers with the same home directory may
-# give the same pid to several clients, so a request uses its random marker.
+# $unique is part of the names of temporary files. Clients in several containers with the same
+# home directory may have the same pid. Therefore a request uses its random marker.
 unique=${marker:-$$}
 
 # get_time: set $now to the seconds since 1970. The clock is read only if $now is empty.
@@ -38,8 +39,8 @@ get_time() {
 # seconds, because starting a process takes longer than all other work at the start or end
 # of a short job. Between two runs of `date`, the elapsed uptime is added to the last
 # time. The uptime is read after `date` and rounded down. Therefore, unless the clock is
-# set, $now is never ahead of the clock and never decreases. A change of the clock has an
-# effect after 30 seconds.
+# set, $now is never ahead of the clock and never decreases. A change of the clock takes effect
+# after at most 30 seconds.
 read_clock() {
     if read_centiseconds && [ -n "${clock_date-}" ]; then
         elapsed=$((centiseconds - clock_uptime))
@@ -58,7 +59,7 @@ replace_file() {
     [ ! -d "$2" ] && mv -f "$1" "$2"
 }
 
-# put FACT WORDS...: write the fact FACT atomically, by a rename. Returns 1 if the fact
+# put FACT WORDS...: write the job's file FACT atomically, by a rename. Returns 1 if the file
 # cannot be written.
 put() {
     fact_name=$1
@@ -69,11 +70,10 @@ put() {
     return 1
 }
 
-# put_once FACT WORDS...: like `put`, for a fact that only this process writes, and only
-# once. If one process starts the wrappers of several jobs, each wrapper writes the fact
-# without a rename, which avoids starting `mv`. Therefore readers treat an empty fact as a
-# missing fact. A short line is written by one system call, so that no reader sees a part
-# of the line.
+# put_once FACT WORDS...: like `put`, for a file that only this process writes, and only once. If
+# one process starts the wrappers of several jobs, each wrapper writes the file without a rename,
+# which avoids starting `mv`. A reader may then find the file empty, and must treat it as missing.
+# A reader never finds a part of the line, because one system call writes a short line.
 put_once() {
     [ -n "${is_prepared-}" ] || {
         put "$@"
@@ -114,14 +114,14 @@ is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac
 }
 
-# reserve: allocate disk space for the facts `finished` and `kill`, so that both facts
-# can be written when the disk is full.
+# reserve: allocate disk space for the files `finished` and `kill`, so that both files can be
+# written when the disk is full.
 reserve() {
     printf '%-500s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
-# put_reserved FACT WORDS...: write the fact into the disk space that `reserve`
-# allocated. If the fact already exists, it is not changed. `1<>` opens the file without
+# put_reserved FACT WORDS...: write the job's file FACT into the disk space that `reserve`
+# allocated. Does not change an existing file that is not empty. `1<>` opens the file without
 # truncating it.
 put_reserved() {
     [ ! -s "$job/$1" ] || return 0
@@ -136,22 +136,22 @@ put_reserved() {
     fi
 }
 
-# put_end WORDS [COPY]: write the fact `finished`, which consists of WORDS and, if COPY is
-# not empty, of COPY as second line. If a client waits for many jobs (commands/wait), also
-# write the id to `jobs/.ended`, so that the client need not check each job. The line
-# overwrites the start of `jobs/.ended`, so it can be written even if the disk is full.
+# put_end WORDS [COPY]: write the file `finished`: WORDS and, if COPY is not empty, COPY as the
+# second line. If a client waits for many jobs (commands/wait), also write the id and WORDS to
+# `jobs/.ended`, so that the client need not check each job. The line overwrites the start of
+# `jobs/.ended`, so it can be written even if the disk is full.
 put_end() {
     put_reserved finished "$1${2:+$newline$2}" || return 1
     [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $1" 1<>"$jobs/.ended"; } 2>/dev/null || :
 }
 
-# put_exclusively FACT WORDS...: create the fact without a rename (put_once). Returns 1 if the
-# fact exists, or if the disk is full; the fact may be empty then.
+# put_exclusively FACT WORDS...: create the job's file FACT without a rename (put_once). Returns 1
+# if the file exists, or if the disk is full. On a full disk, an empty file may remain.
 put_exclusively() {
     fact_name=$1
     shift
-    # `set -C` protects only regular files, and the shell would block if the job has made a
-    # FIFO.
+    # `set -C` protects only regular files. If the job has created a FIFO of this name, the shell
+    # would open the FIFO and block.
     [ ! -e "$job/$fact_name" ] || [ -f "$job/$fact_name" ] || return 1
     set -C
     { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null

@@ -4,11 +4,11 @@
 # the uptime, which a change of the clock does not affect.
 # shellcheck shell=sh
 
-# is_stale FACT SECONDS: check whether the fact FACT was not written for SECONDS. Sets $age
-# to the age of the file in seconds, or to '' if the age is unknown. If the clock is set
-# forward, every file seems old, and if the clock is set back, every file seems new.
-# Therefore a file is stale only if a second check finds the file unchanged. The time
-# between the two checks is measured in uptime.
+# is_stale FACT SECONDS: check whether the job's file FACT has not been written for SECONDS. Sets
+# $age to the age of the file in seconds, or to '' if the age is unknown. If the clock is set
+# forward, every file seems old, and if the clock is set back, every file seems new. Therefore a
+# file is stale only if a second check finds the file unchanged. The time between the two checks
+# is measured in uptime.
 is_stale() {
     get_age "$job/$1"
     case $age in
@@ -26,8 +26,8 @@ is_stale() {
     esac
 }
 
-# confirm_stale FACT SECONDS: check whether this host first read the current version of the
-# fact at least SECONDS ago. The file `.look.FACT.HOST` records the uptime of the first
+# confirm_stale FACT SECONDS: check whether this host first read the current version of the job's
+# file FACT at least SECONDS ago. The file `.look.FACT.HOST` records the uptime of the first
 # check.
 confirm_stale() {
     get_host
@@ -60,9 +60,9 @@ get_age() {
     age=$((disk_time - file_time))
 }
 
-# get_disk_time: set $disk_time to the current time of the clock that dates the queue's
-# files. If no file can be written in the queue, sets $disk_time to ''. If no file can
-# be written, no heartbeat can be written, either.
+# get_disk_time: set $disk_time to the current time of the clock of the queue's file system. If no
+# file can be written in the queue, sets $disk_time to '': then no heartbeat can be written
+# either, and its age proves nothing.
 get_disk_time() {
     get_time
     [ "${disk_time_at-}" != "$now" ] || return 0
@@ -75,7 +75,7 @@ get_disk_time() {
 }
 
 # agrees_with_disk: check whether the clock of this host differs by less than an hour from the
-# clock that dates the queue's files. `find -mtime` compares the two clocks.
+# clock of the queue's file system. `find -mtime` compares the two clocks.
 agrees_with_disk() {
     file_time=''
     get_disk_time

@@ -37,8 +37,9 @@ restore_all_interrupted() {
     done
 }
 
-# restore_attempt ID: set $id to ID, and move the newest attempt of this job, which has no new
-# attempt, back to `jobs`. Returns 1 if there is no such attempt, or if another client has published a new one.
+# restore_attempt ID: set $id to ID, and move the newest archived attempt of this job back to
+# `jobs`. Returns 1 if there is no archived attempt, or if another client has published a new
+# attempt.
 restore_attempt() {
     id=$1 restored='' attempts_path=$queue/attempts/$1
     { read -r restored <"$attempts_path/last"; } 2>/dev/null

@@ -10,7 +10,7 @@
 
 tej_spec=$tej_read_spec
 [ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec || :
-# Without its token, tej would not find the processes of the job.
+# Do not start a job without its token, because tej would not find its processes.
 case $tej_spec in *'token='*' end') ;; *)
     printf "tej: the job's file 'spec' is damaged or cannot be read\n" >&2
     exit 125
@@ -29,7 +29,8 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
 # Without -v, bash would remove the function tej_run if no variable has this name.
 unset -v tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
     tej_together tej_read_spec tej_now tej_start
-# Python buffers several kilobytes of output if stdout is a file.
+# If stdout is a file, Python buffers several kilobytes of output, and `tej logs` would show the
+# output late.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED
 

@@ -15,8 +15,9 @@ find_job() {
 }
 
 # may_exist: check whether the job $job may exist although the shell finds no directory at this
-# path. The parent directory is listed only as a last resort, because a list starts a process.
-# If the queue has disappeared, its file system may be unmounted for a while.
+# path. The parent directory is listed only as a last resort, because a list starts a process. If
+# the whole queue has disappeared, the job may exist, because the file system may be unmounted for
+# a while.
 may_exist() {
     if [ -e "$job" ]; then
         [ -d "$job" ]
@@ -28,9 +29,9 @@ may_exist() {
 
 absent_ids=' ' # ids of jobs that certainly do not exist, each followed by a space
 
-# find_absent ID...: if many of the jobs have no directory, find the jobs that certainly do not
-# exist, so that find_job need not start a process for each of them. Ids of attempts are
-# skipped, because attempts are not in $jobs.
+# find_absent ID...: if at least 10 of the jobs have no directory, find the jobs that certainly do
+# not exist, so that find_job need not start a process for each job. Ids of attempts are skipped,
+# because attempts are not in $jobs.
 find_absent() {
     absent_ids=' ' count=0
     for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
@@ -44,8 +45,8 @@ find_absent() {
     )"
 }
 
-# find_absent_ids ID WORD...: call find_absent with the ids alone. The words would count as jobs
-# without a directory, and find_absent would list the whole queue even if all jobs exist.
+# find_absent_ids ID WORD [ID WORD]...: call find_absent with the ids alone. Each WORD would count
+# as a job without a directory, and find_absent would list the whole queue even if all jobs exist.
 find_absent_ids() {
     requested_ids=''
     while [ $# -gt 0 ]; do
@@ -99,13 +100,15 @@ list_names() {
 }
 
 # is_absent PATH: check whether it is certain that PATH does not exist. `[ -e PATH ]` is also
-# false if the file system reports an error. Therefore `ls` must report that there is no such
-# file. If `ls` reports something else, the directory of PATH must be readable and not contain
-# the name, or must be absent itself: a list takes much longer in a queue of many jobs.
+# false if the file system reports an error. Therefore PATH counts as absent only if `ls` reports
+# that there is no such file, if the directory of PATH can be listed and does not contain the
+# name, or if this directory is absent. The directory is listed last, because in a queue of many
+# jobs this takes much longer.
 is_absent() {
     [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
     names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # With the status 126 or 127, the message is from the shell: it is about `ls`, not the path.
+    # If the status is 126 or 127, the shell could not run `ls`, and the message says nothing
+    # about the path.
     case $?:$names in
         0:*) return 1 ;;
         [12]:*': No such file or directory') return 0 ;;

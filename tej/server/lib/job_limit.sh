@@ -10,8 +10,8 @@
 #   lock                     locked while jobs move from `waiting` to `running`
 #
 # If a process dies while it moves a job to `running`, the next process that calls
-# start_below_limit starts the jobs in `running` that were not started. A job is started
-# only once, because its wrapper claims the job.
+# start_below_limit starts the jobs in `running` that were not started. A job is started only
+# once, because its wrapper must first create the file `claim` (claim.sh).
 
 # start_job: start $job, or let it wait for other jobs or because of the job limit. The
 # caller must call start_waiting_jobs afterwards. Returns 1 and sets $why on failure.
@@ -86,14 +86,15 @@ enqueue() {
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_running_jobs
     # Write the entry in `waiting` before the file `queued`, because a job with the file
-    # but without the entry would wait forever. If the disk is full, dash would exit at a
-    # redirection of the special builtin `:`.
+    # but without the entry would wait forever. `printf ''` creates the entry instead of the
+    # special builtin `:`, because dash would exit if the redirection of `:` failed on a full
+    # disk.
     make_queue_directory waiting && make_queue_directory running &&
         printf '' >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
-# is_waiting_or_running: check whether $job is already in `waiting` or `running`, because the
-# client has repeated a request whose reply was lost.
+# is_waiting_or_running: check whether $job is already in `waiting` or `running`. The client may
+# have repeated a request whose reply was lost.
 is_waiting_or_running() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0
@@ -152,13 +153,14 @@ has_lock() {
     case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
 }
 
-# remove_ended_entries: remove the entries of jobs that have ended.
+# remove_ended_entries: remove the entries of ended jobs from `running`.
 remove_ended_entries() {
     query_runtime "$queue/running"/*
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
         # load_job runs in a subshell, so that it does not change the variables of the
-        # current job. The exit status is not 1 if load_job quits (search_failed).
+        # current job. If load_job quits (search_failed), the exit status is not 1, and the entry
+        # is kept.
         (load_job "${item##*/}" && ! has_ended)
         [ $? != 1 ] || rm -f "$item"
     done
@@ -246,8 +248,8 @@ launch() {
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
-        # If a fact file cannot be read, the job may have been started. Without its `spec`, the
-        # job has no token.
+        # Do not start the job if a fact file cannot be read, because the job may already have
+        # been started, or if `spec`, which contains its token, is missing.
         [ -z "$native" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1

@@ -1,4 +1,4 @@
-# Record of a job: the words about a job that a reply contains.
+# Record of a job: the part of a reply that describes one job.
 # shellcheck shell=sh
 
 # print_missing ID: print the record of a job that does not exist: the id alone.
@@ -26,7 +26,7 @@ print_job() {
         note="${note:+$note; }its shared file $changed was changed while it ran"
     }
     [ ! -f "$job/downloaded" ] || read -r downloaded _ <"$job/downloaded"
-    # The parameters of a sweep that has found the job.
+    # A sweep that has found the job has recorded its own parameters in this file.
     found=''
     [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
     # The record contains the directory, because $id does not show that $job is an archived

@@ -2,9 +2,9 @@
 # can distinguish a slow command from a dead connection.
 # shellcheck shell=sh
 
-# start_keepalives: start a background process that prints an empty word every 15 seconds,
-# so that the client can distinguish a slow command from a dead connection. Sets $keepalive_pid
-# to the pid of the background process. Does nothing if the background process already runs.
+# start_keepalives: start a background process that prints an empty word every 15 seconds. Sets
+# $keepalive_pid to the pid of the background process. Does nothing if the background process
+# already runs.
 start_keepalives() {
     [ -z "${keepalive_pid-}" ] || return 0
     get_start $$

@@ -1,6 +1,6 @@
-# Uploads of many jobs: one awk reads the files of all jobs, because the shell's `read` needs a
-# system call for each byte. `submit` sources this file if a request has many jobs. If a check
-# below fails, `submit` checks each job by itself, and finds the reason.
+# Uploads of many jobs: one awk process reads the files of all jobs, because the shell's `read`
+# needs a system call for each byte. `submit` sources this file if a request has at least 10 jobs.
+# If a check below fails, `submit` checks each job separately, and finds the reason.
 # shellcheck shell=sh
 
 # are_usual_uploads ID TOKEN [ID TOKEN]...: check whether `new` contains all these jobs, and

@@ -7,7 +7,8 @@
 cgroup_list=/proc/self/cgroup cgroup_root=/sys/fs/cgroup
 
 # note_memory_kill: if the script ended by itself, but the kernel killed a process of the
-# job because of the memory limit, record that the job has not succeeded.
+# job because of the memory limit, write the job's file `reason`, so that the job does not count
+# as successful.
 note_memory_kill() {
     [ -z "$sigterm_time" ] && [ ! -e "$job/kill" ] || return 0
     count_memory_kills

@@ -27,7 +27,7 @@ run_on_end_once() {
 # before. $state, $how and $number must describe the end of the job.
 start_on_end() {
     # In a queue of a group, only programs of the job's owner may run the command. If the queue
-    # was moved, this program cannot start the command, and the next client starts it.
+    # was moved, the scripts are no longer at $here, and the next client starts the command.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -f "$job/on_end" ] && [ -O "$job/on_end" ] && [ -f "$here/run_on_end.sh" ] && mkdir "$job/on_end_started" 2>/dev/null || return 0
     case $how in

@@ -1,11 +1,11 @@
-# Search for the processes of jobs: one pass over /proc finds the processes of any number of
-# jobs. A search takes about as long for 1,000 jobs as for one job.
+# Search for the processes of jobs: one pass over all processes in /proc finds the processes of
+# any number of jobs. A search takes about as long for 1,000 jobs as for one job.
 # shellcheck shell=sh
 #
-# The processes of a job are the processes with the job's token in their initial environment,
-# the first process of the job (FIRST), the processes in the session of FIRST, and all
-# descendants of these processes. A process is missed if it has cleared its environment,
-# left the session and lost its parent. Without /proc, only the process FIRST is found.
+# The processes of a job are the processes with the job's token in their initial environment, the
+# first process of the job (pid FIRST, start time START), the processes in its session, and all
+# descendants of these processes. A process is missed if it has cleared its environment, left the
+# session and lost its parent. Without /proc, only the process FIRST is found.
 
 wanted=''      # lines KEY TOKEN FIRST START, one for each job of the next search
 wanted_count=0 # number of these lines
@@ -29,9 +29,9 @@ add_to_search() {
     else
         set -- "$1" - -
     fi
-    # After a restart of this host, an unrelated session may have the number of FIRST. A
-    # wrapper is not checked: it searches only for its own job, and $native may be the native
-    # id of another job.
+    # After a restart of this host, an unrelated session may have the number of FIRST. A wrapper
+    # skips this check, because it searches only for its own job, and $native may be the native id
+    # of another job.
     case $is_wrapper${native-} in
         1* | "pid $host $boot $space "*) ;;
         "pid $host "*) set -- "$1" - - ;;
@@ -83,14 +83,14 @@ check_grep() {
 # the line `. read` from stdin after all other files. Otherwise the search has failed: there are
 # too many files for one command, no process can be started, or a program was killed.
 #
-# One awk reads all files /proc/PID/stat, because the shell builtin `read` is slow: it reads
-# one byte at a time. A pid may be reused between the read of its environment and the read of
-# its `stat`. Therefore the search ignores the environment of a process that is younger than
+# One awk process reads all files /proc/PID/stat, because the shell builtin `read` is slow: it
+# reads one byte at a time. A pid may be reused between the read of its environment and the read
+# of its `stat`. Therefore the search ignores the environment of a process that is younger than
 # the search. The next search finds such a process if it belongs to a job.
 search_processes() {
     {
-        # If `printf` is a program (mksh), the kernel limits each of its arguments to 128
-        # KB.
+        # If `printf` is a program (mksh), the kernel limits each of its arguments to 128 KB.
+        # Therefore each line is an argument.
         split_lines
         # shellcheck disable=SC2086 # split into lines
         printf '%s\n' $wanted .
@@ -192,9 +192,9 @@ print_own_start() {
 # Returns 1 if the environments cannot be read. The exit status of grep is 2 if it cannot read
 # some of the files, because their processes have ended or belong to other users.
 #
-# Called after print_own_start. The paths of the environments contain the pid of this subshell
-# ("/proc/PID/../N/environ"): `head` prints these paths, and a process that is older than this
-# subshell cannot have the same paths in a variable, for example in the output of `head`.
+# Called after print_own_start. `head` prints the path of each environment as a header. The paths
+# contain the pid of this subshell ("/proc/PID/../N/environ"), so that no variable of an older
+# process can look like such a header.
 print_marked() {
     near=$proc/${stat%% *}/..
     if [ -z "$grep_reads_nul" ]; then

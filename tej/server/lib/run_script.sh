@@ -1,6 +1,6 @@
-# Execution of a job's script, and its result: exit code or signal. exec_job.sh becomes the script.
-# Expects: queue, id, here, and tej_session=the command that starts a program in a new
-# session, or ''.
+# Execution of a job's script, and its result: exit code or signal. exec_job.sh replaces itself
+# with the script (`exec`). Expects: queue, id, here, and tej_session=the command that starts a
+# program in a new session, or ''.
 # shellcheck shell=sh
 
 # enter_job: enter the job's directory and set job=. (the working directory). If the job
@@ -32,9 +32,9 @@ await_directory() {
     done
 }
 
-# can_list_job: check whether the directory of the job exists and can be listed, so that only
-# `spec` is missing or damaged. The directory of a job is never empty, but the list of a
-# removed directory is empty.
+# can_list_job: check whether the directory of the job exists and can be listed. If so, only
+# `spec` is missing or damaged. The directory of a job is never empty, but the list of a removed
+# directory is empty.
 can_list_job() {
     [ -n "$(ls "$job/" 2>/dev/null)" ]
 }
@@ -82,9 +82,9 @@ set_whose() {
 
 is_prepared='' # 1 if prepare_wrappers has set tej_session and tej_signals
 
-# prepare_wrappers: find the programs that the wrappers of several jobs use, and check
-# the builtin `jobs` in the job $job. The subshells of this shell inherit the results,
-# so that the programs are searched only once.
+# prepare_wrappers: find the programs that the wrappers of several jobs use, and check the builtin
+# `jobs`, whose output goes to a file of $job. The subshells of this shell inherit the results, so
+# that the programs are searched only once.
 prepare_wrappers() {
     get_host
     read_clock
@@ -211,11 +211,10 @@ await_background() {
 }
 
 # run_in_awk: run the script. Sets $end to `exit N` or `signal N`, or to '' if the result
-# is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awks
-# report different results: after a signal, system() returns 256 or 512 plus the signal
-# number, or the signal number divided by 256 in old versions. If awk does not report
-# signals (busybox), or reports -1 because SIGCHLD is ignored, run_in_awk does not run the
-# script.
+# is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awk programs
+# distinguish the two: after a signal, system() returns 256 or 512 plus the signal number, or the
+# signal number divided by 256 in old versions. If awk does not report signals (busybox), or
+# reports -1 because SIGCHLD is ignored, run_in_awk does not run the script.
 run_in_awk() {
     end=$(awk '
         BEGIN {

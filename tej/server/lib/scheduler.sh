@@ -1,9 +1,9 @@
 # Runtimes for schedulers. The `runtime.sh` of each scheduler sources this file and defines
-# the functions below; docs/runtimes.md describes them. The other files contain the commands of
-# the scheduler (scheduler_commands.sh), the names of a job (scheduler_job_name.sh), its batch
-# script (scheduler_batch_script.sh), the submission (scheduler_submit.sh), job arrays
-# (scheduler_array.sh), the kill (scheduler_kill.sh), the state of a job (scheduler_state.sh),
-# the cause of its end (scheduler_end_cause.sh) and the list of jobs (scheduler_cache.sh).
+# the functions below; docs/runtimes.md describes them. The other files of lib/ contain the
+# commands of the scheduler (scheduler_commands.sh), the names of a job (scheduler_job_name.sh),
+# its batch script (scheduler_batch_script.sh), the submission (scheduler_submit.sh), job arrays
+# (scheduler_array.sh), the kill (scheduler_kill.sh), the state of a job (scheduler_state.sh), the
+# cause of its end (scheduler_end_cause.sh) and the list of jobs (scheduler_cache.sh).
 # shellcheck shell=sh
 #
 #   scheduler_here [auto]     returns 0 if the scheduler answers, 1 if it is not installed; 2,
@@ -18,7 +18,8 @@
 #                             (by itself), limit, cut (node failure, preemption, ...),
 #                             cancelled, moved (to another cluster), unknown or silent (no
 #                             information)
-#   scheduler_listed_all [ID] return 0 if a job missing from that list is unknown to the scheduler
+#   scheduler_listed_all [ID] return 0 if scheduler_list would list every job of the user (or the
+#                             job ID), so that a missing job is unknown to the scheduler
 #   scheduler_term ID         send SIGTERM to all processes of the job; return 1 if unsupported
 #   scheduler_cancel ID       dequeue or end the job; return 1 on failure
 #   scheduler_history ID      print STATE|WORDS of a job that is no longer listed. STATE may
@@ -33,7 +34,7 @@
 #   scheduler_warning SIGNAL  called in the job. Return 0 if the scheduler announces the end
 #                             of the job by SIGNAL; set $warning to KIND WORDS, see `reason`
 #
-# Facts in addition to those in facts.sh:
+# Fact files in addition to those in facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
 #                               submitted; INDEX: in a job array, see scheduler_array.sh
 #   missed     TIME STATE BEAT WORDS   the scheduler reported that the job is gone, and the
@@ -77,8 +78,8 @@ is_id() {
     case ${1%%[.;]*} in *[!0-9]*) return 1 ;; esac
 }
 
-# put_first FACT WORDS: write the fact FACT if it does not exist. FACT may exist
-# already, because the job can write the file before the scheduler's reply arrives.
+# put_first FACT WORDS: write the job's file FACT if it does not exist. The file may exist,
+# because the job itself can write it before the scheduler's reply arrives.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
     printf '%s\n' "$2" >"$job/.$1.$unique" || return 1

@@ -121,8 +121,8 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets the index that this job has recorded in `submitting`, so the
-            # record of this job is removed.
+            # The next job gets the index that this job has recorded in `submitting`, so this file
+            # is removed.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2

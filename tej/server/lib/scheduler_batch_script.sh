@@ -28,8 +28,9 @@ begin_batch() {
         printf '%s\n' "$mask" >>"$job/batch"
 }
 
-# print_exec ID TOKEN [WORD...]: print the command that runs the wrapper of the job. ID
-# and TOKEN are inserted as they are. The further arguments of the wrapper are WORD...
+# print_exec ID TOKEN [WORD...]: print the command that runs the wrapper of the job. ID and TOKEN
+# are inserted without quoting, because they are already quoted or are expressions of the shell.
+# Each WORD is quoted, and is a further argument of the wrapper.
 print_exec() {
     line="exec /bin/sh"
     for word in "$here/run_in_scheduler.sh" "$queue"; do

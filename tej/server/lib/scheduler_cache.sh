@@ -1,5 +1,5 @@
-# Cache of the scheduler's job list. The result of one query is used for all jobs and by
-# all clients for a few seconds.
+# Cache of the scheduler's job list. The reply to one query (a listing) is used for all jobs and
+# by all clients for a few seconds.
 # shellcheck shell=sh
 #
 #   scheduler/listing   first line: `TIME answer EXTENT`, or `TIME silent EXTENT ERROR` if the
@@ -12,12 +12,12 @@
 listing_max_age=10      # seconds for which a listing is fresh
 listing_max_age_short=3 # like listing_max_age, while the state of a job is about to change
 
-listed_at=0       # time of the query for the listing in memory
+listed_at=0       # time of the query for the loaded listing
 listing_result='' # `answer`, or `silent` with the reason in $listing_error
 extent=''         # whole or part
 
-# runtime_ask NATIVES: load or query a listing that contains the jobs in NATIVES
-# ("RUNTIME ID RUNTIME ID ..."). If NATIVES is empty, the listing contains all jobs.
+# runtime_ask NATIVES: get a listing that contains the jobs in NATIVES ("RUNTIME ID RUNTIME ID
+# ..."), or all jobs if NATIVES is empty. If the cached listing is too old, queries the scheduler.
 runtime_ask() {
     ids=''
     # shellcheck disable=SC2086 # split into words
@@ -39,8 +39,8 @@ query_again() {
     renew_listing
 }
 
-# is_answered: check whether the listing in memory is fresh and contains the states of all
-# jobs in $ids. A listing is fresh if it is less than $max_age seconds old.
+# is_answered: check whether the loaded listing is fresh and contains the states of all jobs in
+# $ids. A listing is fresh if it is less than $max_age seconds old.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$max_age" ] || return 1
@@ -70,8 +70,8 @@ set_key() {
             element=${1#"${key}_"}
             key=${key}e${element%%[!0-9]*}
             ;;
-        # NUMBER.SERVER: two servers of OpenPBS can use the same number. Torque has several
-        # forms of the name of one server, so its server is left out.
+        # NUMBER.SERVER: two servers of OpenPBS can use the same number. Torque prints the name of
+        # one server in several forms, so KEY does not contain the server.
         "$key."*[!0-9]*) [ "${dialect-}" != openpbs ] || key=${key}_${1#"$key."} ;;
         # NUMBER.INDEX: a task of a Grid Engine array
         "$key."*) key=${key}e${1#"$key."} ;;
@@ -87,7 +87,8 @@ set_key() {
     done
 }
 
-# load_listing: read the file `listing` into variables q_KEY and n_NAME.
+# load_listing: load the file `listing` into variables of this shell: q_KEY is the entry of a job
+# (set_key), and n_NAME is the id of the job with the name NAME.
 load_listing() {
     [ -f "$queue/scheduler/listing" ] || return 0
     {
@@ -101,6 +102,7 @@ load_listing() {
             set_key "$item"
             eval "q_$key=\$listing_number'|'\$kind'|'\$title'|'\$words"
             # A site may have its own qsub, which prints the id without the name of the server.
+            # Therefore the entry is also stored under the number alone.
             case ${dialect-},$key in openpbs,*_*) eval "q_${item%%[!0-9]*}=\$q_$key" ;; esac
             case $title in
                 tej_*[!A-Za-z0-9_]*) ;;
@@ -180,8 +182,8 @@ renew_listing() {
     set_listing_error "another client has been querying it for too long"
 }
 
-# set_listing_error MESSAGE: replace the listing in memory with `silent`, which means that
-# the states of all jobs are unknown. MESSAGE is the reason.
+# set_listing_error MESSAGE: replace the loaded listing with `silent`, which means that the states
+# of all jobs are unknown. MESSAGE is the reason.
 set_listing_error() {
     now=''
     get_time

@@ -1,4 +1,4 @@
-# Commands of a scheduler: their time limit, PATH and variables.
+# Commands of a scheduler: the time limit, PATH and variables with which tej runs them.
 # shellcheck shell=sh
 
 command_timeout=60 # seconds for which a command of the scheduler may run

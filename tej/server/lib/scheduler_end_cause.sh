@@ -21,8 +21,8 @@ find_cause() {
         *) return 0 ;;
     esac
     ask_history
-    # The end of a job may appear in the accounting later than in the job's log, so the log
-    # is read if the accounting has no end.
+    # The end of a job may appear in the accounting later than in the job's log, so the log is
+    # read if the accounting shows no end.
     case $listed in
         '' | alive*)
             logged=$(cause_in_log)
@@ -32,11 +32,11 @@ find_cause() {
     [ -z "$listed" ] || listed_state=${listed%%|*} reason=${listed#*|}
 }
 
-history_timed_out='' # 1 if the accounting has not answered in time
+history_timed_out='' # 1 if a query of the accounting has exceeded its time limit
 
-# ask_history: set $listed to the answer of the scheduler's accounting about the job, or to ''
-# if there is no answer. If a query exceeds its time limit, the accounting is not queried
-# again by this program, so that a request for many jobs does not wait for each of them.
+# ask_history: set $listed to STATE|WORDS of the job from the scheduler's accounting, or to '' if
+# the accounting does not answer. After a query has exceeded its time limit, this program does not
+# query the accounting again, so that a request for many jobs waits for the time limit only once.
 ask_history() {
     listed=''
     [ -z "$history_timed_out" ] || return 0
@@ -55,8 +55,8 @@ find_log() {
     return 1
 }
 
-# cause_in_log: print STATE|WORDS for the cause of the job's end in the scheduler's
-# messages in the job's log.
+# cause_in_log: search the scheduler's messages in the job's log for the cause of the job's end,
+# and print it as STATE|WORDS. Prints nothing if no message names a cause.
 cause_in_log() {
     find_log || return 0
     LC_ALL=C tail -n 50 "$log" | LC_ALL=C awk '
@@ -71,16 +71,17 @@ cause_in_log() {
         /DUE TO TIME LIMIT/ { found("limit", "time limit") }
         /DUE TO PREEMPTION/ { found("cut", "preempted") }
         /DUE TO NODE FAILURE/ { found("cut", "node failure") }
-        # Slurm also prints CANCELLED AT after a message about a limit.
+        # Slurm also prints CANCELLED AT after a message about a limit, so an earlier cause is
+        # kept.
         /CANCELLED AT/ && !/DUE TO/ && state == "" { found("cancelled", "cancelled") }
         /oom[-_ ]kill|[Oo]ut [Oo]f [Mm]emory|[Ee]xceeded (job |step )?memory limit/ { found("limit", "memory limit") }
         END { if (state != "") print state }'
 }
 
-# record_cut_off: write the fact files `reason` and `finished` for a job that was ended by a
-# limit or by another user, and whose wrapper has not recorded the end. The job may have ended
-# long before this request. If the wrapper has recorded meanwhile that the script ended by
-# itself, the recorded end is kept.
+# record_cut_off: write the files `reason` and `finished` of a job that was ended by a limit or by
+# another user, and whose wrapper has not recorded the end. The recorded end of a started job is
+# its last sign of life, because the job may have ended long before this request. If the wrapper
+# has recorded meanwhile that the script ended by itself, the recorded end is kept.
 record_cut_off() {
     earlier_note=$note note=''
     ! { read_end && [ "$state" != '?' ]; } || return 0
@@ -149,14 +150,15 @@ record_cause() {
     [ "$listed_state" != cancelled ] || state=killed
 }
 
-# set_cause: set $cause to `KIND WORDS` for the file `reason`. The cause is determined from the
-# answer of the scheduler, and from the signals that the job has received.
+# set_cause: set $cause to the text KIND WORDS that record_cause writes to the job's file `reason`
+# (scheduler.sh). The cause follows from the state that the scheduler reports, and from the
+# signals that the job has received.
 set_cause() {
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
         queued)
-            # A scheduler requeues a running job by SIGTERM, so only a job that received a
-            # SIGTERM was cut off.
+            # A scheduler sends SIGTERM to a running job that it requeues. Therefore the job was
+            # cut off only if it has received SIGTERM.
             cause='other'
             [ ! -e "$job/term" ] || cause='cut'
             cause="$cause $runtime has requeued the job"

@@ -5,9 +5,8 @@ relisted='' # 1 if the listing was renewed for a kill
 
 # runtime_tell: request the end of the job; a program requests the end of a job only
 # once. Returns 0 if the job has ended or will never start. Returns 1 in all other
-# cases, and sets sigterm_sent_KEY to the time of the SIGTERM, to 0 if the job was
-# cancelled without SIGTERM, or to `not` if the job could neither be signalled nor
-# cancelled.
+# cases, and sets sigterm_sent_KEY (set_key) to the time of the SIGTERM, to 0 if the job was
+# cancelled without SIGTERM, or to `not` if the job could neither be signalled nor cancelled.
 runtime_tell() {
     nid=${native#* }
     [ ! -s "$job/finished" ] || return 0
@@ -76,9 +75,9 @@ note_requeued() {
 }
 
 # runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
-# the end of the job was not found in time. Sets $refused to 1 if the scheduler did not
-# accept the kill, or if wait_for_end has waited long enough, so that the caller does not wait
-# for the end.
+# the end of the job was not found in time. Sets $refused to 1 if the caller need not wait for the
+# end, because the scheduler did not accept the kill, or because wait_for_end has waited long
+# enough.
 runtime_stop() {
     pids='' refused=''
     [ ! -s "$job/finished" ] || return 0
@@ -114,7 +113,7 @@ wait_for_end() {
     earlier_heartbeat=$last_heartbeat
     while [ "$looks" -lt 14 ]; do
         # The first waits are short, because a suspended job is killed without SIGTERM and
-        # records no end. They do not count as time without a heartbeat.
+        # records no end. These waits do not count as time without a heartbeat.
         ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
         [ "$looks" -lt 3 ] || still=$((still + 1))
         looks=$((looks + 1))

@@ -64,16 +64,16 @@ keep_last_state() {
     how='' number='' ended=''
 }
 
-# find_age FACT [TIME]: set $age to the seconds since the fact FACT was written. Uses the
-# clock of the file system, because the clocks of compute nodes and login nodes differ.
-# Uses TIME, the time in the file, only if the modification time is unavailable.
+# find_age FACT [TIME]: set $age to the seconds since the job's file FACT was written. Uses the
+# clock of the file system, because the clocks of compute nodes and login nodes differ. If the
+# modification time is unavailable, uses TIME, the time that the file contains.
 find_age() {
     get_time
     get_age "$job/$1" || age=$((now - ${2:-0}))
 }
 
-# is_later FACT [TIME]: check whether the scheduler was queried for the listing after the
-# fact FACT was written. TIME is the time in the fact.
+# is_later FACT [TIME]: check whether the scheduler was queried for the listing after the job's
+# file FACT was written. TIME is the time that the file contains.
 is_later() {
     find_age "$@"
     [ "$age" -gt $((now - listed_at)) ]
@@ -87,10 +87,10 @@ read_heartbeat() {
 }
 
 # is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds
-# ago, also found that the job is gone (fact `missed`), and the heartbeat has not changed
-# since the earlier query. If the job is not confirmed as gone, writes the state that the
-# scheduler reports to the file `missed`, sets $state to the last known state of the job,
-# and returns 1.
+# ago, also found that the job is gone (file `missed`), and the heartbeat has not changed since
+# the earlier query. WORDS say in $note what the scheduler reports. If the job is not confirmed as
+# gone, writes the state that the scheduler reports to the file `missed`, sets $state to the last
+# known state of the job, and returns 1.
 is_confirmed() {
     read_heartbeat
     earlier_heartbeat='' missed_state='' missed_words=''
@@ -115,8 +115,8 @@ is_confirmed() {
     return 1
 }
 
-# note_missed: write the file `missed`. If the scheduler does not list the job, keeps the
-# state and the reason of the earlier query, which found the end of the job.
+# note_missed: write the file `missed`. If the scheduler no longer lists the job, the file keeps
+# the state and the reason that the earlier query found.
 note_missed() {
     case $listed_state in
         unknown) ;;
@@ -126,8 +126,8 @@ note_missed() {
 }
 
 # recall_missed: if the scheduler no longer lists the job, set $listed_state and $reason to the
-# answer of the earlier query. A scheduler can remove a job from its list between the two
-# queries, and its accounting may be unavailable.
+# state and reason that the earlier query found (file `missed`). A scheduler can remove a job from
+# its list between the two queries, and its accounting may be unavailable.
 recall_missed() {
     [ "$listed_state" = unknown ] || return 0
     case $missed_state in
@@ -230,8 +230,8 @@ derive_gone_state() {
         record_early_end
         return 0
     }
-    # Some sites answer `squeue` from a cache, which lists a new job only after a minute or
-    # more.
+    # Some sites answer `squeue` from a cache, which lists a new job only after a minute or more.
+    # Therefore ask the scheduler about this job alone.
     ! { is_unlisted && scheduler_has "$nid"; } || {
         keep_last_state
         note="$runtime does not list the job, but reports its state as $reason"

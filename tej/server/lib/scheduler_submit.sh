@@ -253,7 +253,7 @@ is_reply_lost() {
 # these clusters to the listing. Returns 1 if one of the clusters does not answer, or if the user
 # has selected all clusters and their names are unknown.
 list_clusters() {
-    # The subshell keeps the variables of a submission in progress.
+    # In a subshell, the variables of a submission in progress do not change.
     search_ids=$(
         # shellcheck disable=SC2030,SC2034 # used by names_cluster
         has_waited=1
@@ -266,7 +266,7 @@ list_clusters() {
         case ,$user_clusters, in
             *,[Aa][Ll][Ll],*) user_clusters=$(patiently sacctmgr -n -P show clusters format=cluster 2>/dev/null </dev/null) && [ -n "$user_clusters" ] || printf '?' ;;
         esac
-        # The number 0 belongs to no job.
+        # The ids 0;CLUSTER make the query include these clusters. No job has the number 0.
         printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p'
     )
     case $search_ids in '?'*) return 1 ;; esac

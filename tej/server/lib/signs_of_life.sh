@@ -47,7 +47,8 @@ shows_life() {
     elif is_watched_here; then
         case $life in
             alive) sign="its wrapper runs on $host" ;;
-            # A heartbeat that is newer than the file `lost` would have changed the state.
+            # The heartbeat of a lost job is older than the file `lost`. A newer heartbeat would
+            # have changed the state.
             unsure) [ "$state" = lost ] || ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
         esac
     elif is_beating; then
@@ -99,8 +100,8 @@ check_wrapper() {
     [ "$life" != gone ] || sees_processes || life=unsure
 }
 
-# is_watched_here: check whether the job's wrapper runs on this host under the default
-# runtime. Sets $life to the result of check_wrapper.
+# is_watched_here: check whether the job's wrapper was started on this host by the default
+# runtime. If so, sets $life to `alive`, `gone` or `unsure` (check_wrapper).
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # split into fields

@@ -72,8 +72,8 @@ repeat_end_signal() {
     done
 }
 
-# wait_for FACT SECONDS: wait until the job has the fact FACT, has finished, or is lost.
-# Returns 1 if SECONDS have passed, or if the job was removed.
+# wait_for FACT SECONDS: wait until the job has the file FACT, has finished, or (unless FACT is
+# `finished`) is lost. Returns 1 if SECONDS have passed, or if the job was removed.
 wait_for() {
     rounds=0
     until [ -s "$job/$1" ] || [ -s "$job/finished" ] || { [ "$1" != finished ] && [ -e "$job/lost" ]; }; do

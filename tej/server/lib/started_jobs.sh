@@ -1,18 +1,19 @@
-# Records of many started jobs, for the reply to a submission: one awk reads the fact files of all
-# jobs, because the shell's `read` needs a system call for each byte. `submit` sources this
-# file if it has started many jobs.
+# Records (job_record.sh) of many started jobs, for the reply to a submission: one awk process
+# reads the fact files of all jobs, because the shell's `read` needs a system call for each byte.
+# `submit` sources this file if it has started at least 10 jobs.
 # shellcheck shell=sh
 #
 # awk prints the record of a job only if the record follows from the fact files below alone, in
 # the same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the
-# wrapper of the job must run on this host, or the job must have ended by itself. All other jobs
-# are left to the shell.
+# wrapper of the job must run on this host, or the job must have ended by itself. The shell prints
+# the records of all other jobs.
 
 # print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others
 # to the ids and tokens of the jobs whose records are not printed.
 print_started_jobs() {
     others='' usual=''
-    # If `printf` is a program, the kernel limits the size of all its arguments.
+    # If `printf` is a program (mksh), the kernel limits the size of all its arguments, so the
+    # shell prints the records.
     case $(command -v printf) in
         /*)
             others=$*
@@ -44,7 +45,8 @@ print_started_jobs() {
 }
 
 # has_usual_facts: check whether $job has the fact files that read_started_jobs reads, and no
-# fact file that read_started_jobs ignores. awk would block if it opened a FIFO.
+# fact file that read_started_jobs ignores. All of them must be regular files, because awk would
+# block at a FIFO.
 has_usual_facts() {
     for fact in spec submitted native_id started; do [ -f "$job/$fact" ] || return 1; done
     [ ! -e "$job/finished" ] || [ -f "$job/finished" ] || return 1

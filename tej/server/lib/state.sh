@@ -35,7 +35,8 @@ read_facts() {
     [ "$state" = '?' ] || is_same_job || read_each_fact
 }
 
-# read_each_fact: like read_facts, but some of the fact files may be those of another job.
+# read_each_fact: like read_facts, but does not check whether all fact files belong to the same
+# job.
 read_each_fact() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
@@ -110,8 +111,8 @@ derive_unended_state() {
     fi
 }
 
-# read_spec: set $spec to the content of the job's `spec`, or of the renamed `spec` if
-# the job is being removed. Returns 1 if the last line of the file is incomplete.
+# read_spec: set $spec to the content of the job's file `spec`. If the job is being removed, reads
+# the renamed file (claim_removal). Returns 1 if the last line of the file is incomplete.
 read_spec() {
     spec=''
     if [ -f "$job/spec" ]; then
@@ -123,7 +124,7 @@ read_spec() {
     fi
 }
 
-# read_fact FACT: check whether the fact FACT exists and is not empty. If FACT is empty,
+# read_fact FACT: check whether the job's file FACT exists and is not empty. If the file is empty,
 # sets $damage to FACT.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
@@ -132,9 +133,8 @@ read_fact() {
 }
 
 # read_end: set $state from the file `finished`, or to `?` if only the scheduler knows why the
-# job ended. Returns 1 if no end is recorded. The variables of other fact files that are missing or
-# damaged are set from the second line of `finished`, so that the record is the same in a list
-# of many jobs.
+# job ended. Returns 1 if no end is recorded. If other fact files are missing or damaged, sets
+# their variables from the second line of `finished`, as a list of many jobs does (ended_jobs.sh).
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -170,8 +170,9 @@ read_copy() {
     native=${copied_native% end}
 }
 
-# read_reason: read the file `reason`, which states why the job ended. If the job did not
-# end by itself, or if the file cannot be read, sets $cut_off to `limit` or `other`.
+# read_reason: read the file `reason`, which states why the job ended. If the job was cancelled or
+# cut off, or if the file cannot be read, sets $cut_off to `limit` or `other`. If the job was
+# cancelled or not started, sets $state to `killed`.
 read_reason() {
     kind='' # if the file cannot be opened, `read` changes nothing
     read -r _ kind note <"$job/reason"
@@ -211,8 +212,8 @@ derive_unstarted_state() {
 # mark_lost EVIDENCE...: set $state to `lost` and $ended to the time of the job's last
 # sign of life, and write the file `lost`. If the end of the job was recorded meanwhile,
 # sets $state to the recorded end instead. The caller must have checked that the job is
-# gone. If fact files of the job cannot be read, its end may be recorded, and the state is
-# unknown.
+# gone. If fact files of the job cannot be read, its end may be recorded in one of them. Therefore
+# the job is then not marked as lost (set_unknown).
 mark_lost() {
     read_end && return 0
     can_read_facts || {
@@ -231,8 +232,8 @@ mark_lost() {
     return 0
 }
 
-# mark_killed: write the file `finished` for a job that is gone after a kill and whose
-# wrapper has not recorded the end.
+# mark_killed: write the file `finished` of a killed job that is gone, and whose wrapper has not
+# recorded the end.
 mark_killed() {
     can_read_facts || {
         set_unknown
@@ -253,8 +254,9 @@ derive_state() {
         known_end=$ended
         runtime_ask "$native"
         runtime_derive_state
-        # If the end was recorded during the query (mark_lost), ask the scheduler for its cause.
-        # If the runtime has not set a state otherwise, the fact files contradict each other.
+        # If the state is still `?`, and the end was recorded during the query (mark_lost), the
+        # next turn asks the scheduler for the cause. If no end was recorded, the fact files
+        # contradict each other.
         [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its files on the server contradict each other}" note=''
         # Another client may have replaced the job while its state was derived.
         is_same_job || read_facts
@@ -294,11 +296,10 @@ read_job() {
 }
 
 # load_again ID WORDS: load the job ID if its `spec` contains WORDS, or else the archived
-# attempt of ID whose `spec` contains WORDS. A caller that returns to a job uses
-# load_again, because the job may have been archived and another job may have its id. Sets
-# $id to ID in every case, because the record of the job must have the id of the request.
-# Returns 1 if no such job exists. If the `spec` of ID is damaged or cannot be read, ID is
-# taken for the requested job.
+# attempt of ID whose `spec` contains WORDS. A caller uses load_again to return to a job, because
+# meanwhile the job may have been archived, and another job may have its id. Sets $id to ID in
+# every case, because the record of the job must have the id of the request. Returns 1 if no such
+# job exists. If the `spec` of ID is damaged or cannot be read, ID is taken for the requested job.
 load_again() {
     other_spec=''
     if load_job "$1"; then

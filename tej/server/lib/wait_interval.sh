@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 pause=0.1          # seconds until the next check for `finished`; grows to 0.5
-derive_every=20    # checks between two full derivations of the state of up to 100 jobs
+derive_every=20    # checks for `finished` between two derivations of all states, for up to 100 jobs
 keepalive_every=30 # checks between two keep-alives for the client
 
 # lengthen_pause: increase $pause. The first pauses are short, so that the end of a short job is
@@ -12,9 +12,9 @@ lengthen_pause() {
 }
 
 # set_next_full COUNT UNATTENDED: set $next_full to the value of $checks at which the states of
-# all COUNT jobs are derived again. The derivation takes about a millisecond for each of the
-# UNATTENDED jobs, and find_attended takes 0.1 milliseconds for each job. Therefore $next_full
-# is later if there are more jobs.
+# all COUNT jobs are derived again. $next_full is later if there are more jobs, because the
+# derivation takes about a millisecond for each of the UNATTENDED jobs, and find_attended
+# (commands/wait) takes 0.1 milliseconds for each of the COUNT jobs.
 set_next_full() {
     next_full=$((checks + derive_every * (1 + $1 / 500 + $2 / 100)))
 }

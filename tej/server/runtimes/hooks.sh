@@ -6,8 +6,8 @@
 # and sets $why if the runtime cannot provide the resources.
 runtime_check() { :; }
 
-# runtime_defer: called before $job waits, and before $job is submitted to a scheduler. May
-# record properties of this request that other programs need, which start or search the job.
+# runtime_defer: called before $job waits, and before $job is submitted to a scheduler. May record
+# properties of this request for the programs that later start the job or search for it.
 runtime_defer() { :; }
 
 # runtime_may_retry: called after runtime_start has failed. Returns 0 if a later call may

@@ -21,9 +21,9 @@ qstat_list() {
 
 unknown_server='illegally formed job identifier' # message of qstat
 
-# query_servers IDS: query each server for its jobs in IDS, which has one id per line. Each
-# server has a query of its own, because only some of the servers may answer, and only some may
-# keep a job history. Returns 1 if the replies cannot be written.
+# query_servers IDS: query each PBS server for its jobs in IDS, which has one id per line. Each
+# server gets a separate query, so that the query of one server does not fail because another
+# server is down or keeps no job history. Returns 1 if the replies cannot be written to files.
 query_servers() {
     all_ids=$1
     servers=$(printf '%s\n' "$all_ids" | sed -e '/^$/d' -e 's/.*@/@/' -e t -e 's/^[0-9]*/=/' | sort -u)
@@ -39,9 +39,10 @@ query_servers() {
     done
 }
 
-# query_server [ID...]: query one server, and add its reply to the earlier replies. Sets
-# $answered to 1 if the server answers, or if the name of the server is unknown, so that later
-# requests for jobs of other servers are sent. Returns 1 if the reply cannot be written.
+# query_server [ID...]: query one server, and add its reply to the files $fresh.all1 and
+# $fresh.all2. Sets $answered to 1 if the server answers. An unknown server name also counts as an
+# answer, because the listing would otherwise fail for the jobs of all servers. Returns 1 if the
+# reply cannot be written.
 query_server() {
     if query_jobs "$@"; then
         answered=1
@@ -180,7 +181,8 @@ read_qstat() {
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
             else {
                 # Torque reports the same exit status for a job that ended by itself, and
-                # for a job that qdel ended if the runner exited normally.
+                # for a job that qdel ended if the wrapper exited normally. Therefore the state
+                # stays `over` under Torque.
                 if (dialect != "torque") state = "ended"
                 words = "exit status " status
             }

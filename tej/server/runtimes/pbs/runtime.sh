@@ -80,7 +80,7 @@ scheduler_own_id() {
 }
 
 scheduler_options() {
-    # Slurm's wrapper passes its arguments through a shell, so special characters are refused.
+    # The qsub of Slurm passes its arguments through a shell, so special characters are refused.
     case $dialect$r_options$r_partition$r_account$r_mail in
         wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)
@@ -201,7 +201,7 @@ add_chunk() {
 }
 
 # list_memory: add the requested memory to $list. For Torque, `mem` is the memory of the
-# whole job. For Slurm's wrapper, `mem` is the memory of each node.
+# whole job. For the qsub of Slurm, `mem` is the memory of each node.
 list_memory() {
     if [ -n "$r_memory_per_cpu" ]; then
         in_megabytes "$r_memory_per_cpu"
@@ -220,8 +220,8 @@ scheduler_submit() {
     # shellcheck disable=SC2086 # split into options
     set -- $options -j oe -o "$log"
     end_split
-    # Slurm's wrapper passes the path through a shell, so use a relative path without
-    # special characters.
+    # The qsub of Slurm passes the path through a shell, so use a relative path without special
+    # characters.
     cd "$job" || return 1
     case $dialect in
         wrapper)

@@ -78,9 +78,9 @@ run_qacct() {
 }
 
 # scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct
-# prints an entry for every job that ever had this id. The last entry of this user and
-# with the name of this job is used. If the user has chosen the name, the name does not
-# distinguish this job from earlier jobs, and is not compared.
+# prints an entry for every job that ever had this id. The last entry with this user and the name
+# of this job is used. If the user has chosen the name, the name does not distinguish this job
+# from earlier jobs, and is not compared.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     # The exit status is 124 if qacct, which reads the whole accounting file, is too slow.

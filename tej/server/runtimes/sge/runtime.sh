@@ -44,16 +44,16 @@ scheduler_own_id() {
     [ -z "${array-}" ] || own_id=$own_id.$SGE_TASK_ID
 }
 
-# scheduler_array_limit: set $array_limit from the site's max_aj_tasks. The value 0 means
-# that the number of tasks is not limited.
+# scheduler_array_limit: set $array_limit from the site's max_aj_tasks. The value 0 means that the
+# site does not limit the number of tasks. tej then uses 75000.
 scheduler_array_limit() {
     array_limit=$(patiently qconf -sconf 2>/dev/null </dev/null | awk '$1 == "max_aj_tasks" { print $2 }')
     [ "$array_limit" != 0 ] || array_limit=75000
     is_number "$array_limit"
 }
 
-# scheduler_fits_array: check whether tej may select the name of $job, because scheduler_list
-# recognizes the arrays that tej has submitted by their names.
+# scheduler_fits_array: check whether tej may select the name of $job. Otherwise $job cannot be in
+# an array, because scheduler_list recognizes the arrays of tej by their names.
 scheduler_fits_array() { ! has_own_name; }
 
 # has_own_name: check whether the user has selected the name of $job.

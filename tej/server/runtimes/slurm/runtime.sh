@@ -22,7 +22,8 @@ scheduler_own_id() { slurm_own_id; }
 task_variable=SLURM_ARRAY_TASK_ID task_pattern=%a
 
 scheduler_options() {
-    # Without this fact file, the job would be submitted to the cluster of the queue.
+    # Without the file `clusters`, a job for another cluster would be submitted to the cluster of
+    # the queue.
     [ -z "${has_waited-}" ] || [ ! -f "$job/clusters" ] || { names_cluster && [ -n "$user_clusters" ]; } || {
         why="its file 'clusters' is damaged or cannot be read"
         return 1
@@ -104,8 +105,8 @@ runtime_defer() {
 }
 
 scheduler_submit() {
-    # squeue shows the path of the batch script, which users cannot change. The file name
-    # identifies the submission if the reply of sbatch is lost.
+    # The batch script gets the name $1, which identifies the submission if the reply of sbatch is
+    # lost: squeue shows the path of the script, and users cannot change this path.
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_lines
