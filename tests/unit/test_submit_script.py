@@ -111,6 +111,7 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
     : >jobs/b/claim; try await_start | tr '\\0' .; rm jobs/b/claim
     wait_for() {{ printf "$1 "; }}; try await_start | tr '\\0' .; ls jobs
     echo '5 no wrapper' >jobs/b/lost; print_new; ls jobs; print_new
+    new jobs/b; echo '5 it recorded no end' >jobs/b/lost; print_new
     new jobs/b; : >version; is_closed() {{ return 1; }}; try start_published; ls jobs
     new jobs/b; rm version; try start_published; ls jobs; started_together=' b'; try start_published
     new jobs/b other; undo_submit; ls jobs; rm jobs/b/spec; mkdir jobs/b/spec; undo_submit; rmdir jobs/b/spec
@@ -130,6 +131,7 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         *(".b: yes", "native_id started .b: yes", "native_id started .b: yes"),
         *("a", "b", f"{removed} no wrapper", "a"),
         "refuse 3 Job 'b' was started, and has been deleted since",
+        f"{removed} it recorded no end: can this account start more processes (ulimit -u)?",
         *(f"{removed} full", "b: no", "a"),
         *(f"{removed} the queue is being removed", "b: no", "a", "b: yes"),
         *(f"{removed} its process did not appear on here", "a", "b"),
