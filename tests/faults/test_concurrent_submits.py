@@ -7,12 +7,14 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from faults.clients import PAUSE_WHILE_UPLOADING, Client, continue_together
 from faults.conftest import Victim
 from faults.faulty_servers import Doubles
+from installer import change_scripts
 from jobs import Gate, wait_until, wait_until_ended
 
 import tej
@@ -122,3 +124,48 @@ def test_concurrent_retry_returns_the_other_job(
     assert [one.is_new for one in found].count(True) == 1
     assert all(one.wait().succeeded for one in found)
     assert queue.status("again").attempt == 2
+
+
+@pytest.fixture
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the new attempt of a job only 0.2 seconds."""
+    change_scripts(monkeypatch, "lib/interrupted_retry.sh", ("-lt 10", "-lt 1"))
+
+
+@pytest.mark.usefixtures("short_wait")
+def test_job_is_not_missing_while_it_is_retried(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    doubles: Doubles,
+    job: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """The first retry archives and publishes one job after the other."""
+    good = tmp_path / "good"
+    directory = job(f"echo >>'{tmp_path}'/starts; [ -e '{good}' ]")
+    specs = [tej.JobSpec(directory, job_id=name) for name in ("one", "two")]
+    queue.ensure_many(specs)
+    jobs = [queue.job(name) for name in ("one", "two")]
+    assert [each.wait().exit_code for each in jobs] == [1, 1]
+    good.touch()
+    hold = doubles.hold("mv", before="*/new/two *")
+    own = tej.RemoteQueue("local:", str(queue_path))
+    with ThreadPoolExecutor() as pool:
+        retry = pool.submit(own.ensure_many, specs, retry=True)
+        try:
+            hold.wait()
+            found = queue.statuses(["one", "two"])
+            listed = {each.job_id: each for each in queue.jobs()}
+            with pytest.raises(tej.RemoteCommandFailure, match="being replaced"):
+                queue.ensure(directory, job_id="two", retry=True)
+        finally:
+            hold.release()
+    retry.result()
+    assert [each.wait().exit_code for each in jobs] == [0, 0]
+    assert found["one"] is not None
+    assert not found["one"].state.final
+    for status in (found["two"], listed["two"]):
+        assert status is not None
+        assert status.state is tej.JobState.CREATED
+        assert "being replaced" in (status.note or "")
+    assert len((tmp_path / "starts").read_text().splitlines()) == 4

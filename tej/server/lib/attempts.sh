@@ -17,7 +17,11 @@ archive_failed() {
     turns=0
     while [ -n "$failed" ] && load_job "$id" && [ "$spec" = "$failed" ]; do
         ! refuse_living || return 1
-        ! archive_attempt || return 0
+        archive_attempt
+        case $? in
+            0) return 0 ;;
+            2) return 1 ;;
+        esac
         turns=$((turns + 1))
         [ "$turns" -lt 50 ] || {
             refuse 20 "Job '$id' cannot be retried now: another client is archiving or deleting it, and has not finished"
@@ -29,7 +33,8 @@ archive_failed() {
 }
 
 # archive_attempt: move the job to `attempts`. Returns 1 if another client is archiving
-# or deleting the job.
+# or deleting the job. If a file cannot be written, prints an error as the reply for the job and
+# returns 2.
 archive_attempt() {
     claim_removal || return 1
     # The number of an attempt is never used again, even if the attempt was deleted.
@@ -39,7 +44,8 @@ archive_attempt() {
     mkdir -p "$queue/attempts/$id/$attempt" && put_last "$attempt" || {
         rmdir "$queue/attempts/$id/$attempt" 2>/dev/null
         end_claim
-        quit 20 "Cannot write to '$queue/attempts/$id'"
+        refuse 20 "Cannot write to '$queue/attempts/$id'"
+        return 2
     }
     aside=$queue/attempts/$id/$attempt/job
     mark_restarting
@@ -48,7 +54,8 @@ archive_attempt() {
         rmdir "${aside%/job}" 2>/dev/null
         rm -f "$queue/attempts/$id/restarting"
         end_claim
-        quit 20 "Job '$id' cannot be moved to '$aside' for a retry"
+        refuse 20 "Job '$id' cannot be moved to '$aside' for a retry"
+        return 2
     fi
     mv "$aside/${taken##*/}" "$aside/spec"
 }

@@ -44,6 +44,8 @@ can_read_facts() {
 # Sets $note to a message that the state is unknown.
 set_unknown() {
     state=created note="its files in '$job' cannot be read, so its state is unknown"
+    [ -d "$job" ] || [ ! -h "$queue/attempts/$id/restarting" ] ||
+        note="it is being replaced by a new attempt, so its state is unknown"
     [ -z "$started" ] || state=running
 }
 

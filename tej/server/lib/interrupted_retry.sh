@@ -1,10 +1,11 @@
-# Interrupted retry: moves the failed job back to `jobs` if a client archived the job for a retry
-# (attempts.sh) and did not publish a new attempt.
+# Interrupted retry: a client that retries a job archives the failed job (attempts.sh) and then
+# publishes the new attempt. In between, the job is not in `jobs`. Other clients wait for the new
+# attempt. If the client died, they move the failed job back to `jobs`.
 # shellcheck shell=sh
 
 # mark_restarting: create the link `restarting`, which shows that this client is replacing the job
 # $id by a new attempt. Jobs that wait for this job then do not treat this job as deleted, and if
-# this client dies, restore_interrupted restores the last attempt.
+# this client dies, await_replacement restores the last attempt.
 mark_restarting() {
     me
     get_time
@@ -20,20 +21,37 @@ put_last() {
     return 1
 }
 
-# restore_interrupted ID: restore the job ID if a client has died after it archived the job for a
-# retry and before it published the new attempt. Otherwise the job would seem to be deleted.
-restore_interrupted() {
-    [ -h "$queue/attempts/$1/restarting" ] || return 1
-    is_locked "$queue/attempts/$1/restarting" 300
-    [ $? = 1 ] && is_absent "$jobs/$1" && restore_attempt "$1"
+replacement_naps=0 # how often this shell has waited in await_replacement
+
+# await_replacement ID: call if the job ID is not in `jobs`. If a live client replaces the job by a
+# new attempt, waits until the attempt is published, for at most two seconds in each request. If the
+# client has died, restores the last attempt. Returns 1 if no client replaces the job, so that the
+# job was deleted.
+await_replacement() {
+    while [ -h "$queue/attempts/$1/restarting" ]; do
+        is_locked "$queue/attempts/$1/restarting" 300
+        case $? in
+            1)
+                is_absent "$jobs/$1" && restore_attempt "$1"
+                return
+                ;;
+        esac
+        [ ! -d "$jobs/$1" ] && [ "$replacement_naps" -lt 10 ] || return 0
+        replacement_naps=$((replacement_naps + 1))
+        nap
+    done
+    [ -d "$jobs/$1" ]
 }
 
-# restore_all_interrupted: call restore_interrupted for each job that is not in `jobs`.
-restore_all_interrupted() {
+# await_replacements: call await_replacement for each job that is not in `jobs`. Sets $replaced_ids to
+# the ids of jobs whose new attempt is not published yet.
+await_replacements() {
+    replaced_ids=''
     # A pattern */restarting would not match the link in yash, because its target does not exist.
     for entry in "$queue"/attempts/*; do
         entry=${entry##*/}
-        [ ! -h "$queue/attempts/$entry/restarting" ] || [ -d "$jobs/$entry" ] || restore_interrupted "$entry" || :
+        [ -h "$queue/attempts/$entry/restarting" ] && [ ! -d "$jobs/$entry" ] || continue
+        ! await_replacement "$entry" || [ -d "$jobs/$entry" ] || replaced_ids="$replaced_ids $entry"
     done
 }
 

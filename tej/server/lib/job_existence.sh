@@ -11,7 +11,7 @@ find_job() {
     case $1 in
         *'#'*) job=$queue/attempts/${1%'#'*}/${1##*'#'}/job ;;
     esac
-    [ -d "$job" ] || restore_interrupted "$1" || may_exist
+    [ -d "$job" ] || may_exist
 }
 
 # may_exist: check whether the job $job may exist although the shell finds no directory at this
@@ -19,6 +19,7 @@ find_job() {
 # the whole queue has disappeared, the job may exist, because the file system may be unmounted for
 # a while.
 may_exist() {
+    [ ! -h "$queue/attempts/$id/restarting" ] || ! await_replacement "$id" || return 0
     if [ -e "$job" ]; then
         [ -d "$job" ]
     else
@@ -81,8 +82,15 @@ need_job() {
     find_job "$1" || quit 3 "No job '$1'"
     [ -d "$job" ] || {
         check_jobs
-        quit 20 "Job '$1' cannot be read: check the directory '$job' on the server"
+        explain_unread
+        quit 20 "Job '$1' $why"
     }
+}
+
+# explain_unread: set $why to the reason that the job $id, which may exist, is not found.
+explain_unread() {
+    why="cannot be read, so its state is unknown: check the directory '$job' on the server"
+    [ ! -h "$queue/attempts/$id/restarting" ] || why="is being replaced by a new attempt: repeat the command"
 }
 
 # check_jobs: quit if the jobs of the queue cannot be listed, because the shell would treat the

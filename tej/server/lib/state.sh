@@ -283,7 +283,10 @@ query_runtime() {
 load_job() {
     read_job "$1" || return 1
     derive_state
-    [ -d "$job" ] || may_exist
+    [ -d "$job" ] || {
+        read_job "$1" || return 1
+        derive_state
+    }
 }
 
 # read_job ID: like load_job, but sets $state to `?` if the runtime must derive the
@@ -291,8 +294,12 @@ load_job() {
 read_job() {
     find_job "$1" || return 1
     read_facts
-    # The job may have been removed while its fact files were read.
-    [ -d "$job" ] || may_exist
+    # The job may have been removed or replaced while its fact files were read.
+    [ -d "$job" ] || {
+        find_job "$1" || return 1
+        read_facts
+    }
+    return 0
 }
 
 # load_again ID WORDS: load the job ID if its `spec` contains WORDS, or else the archived
