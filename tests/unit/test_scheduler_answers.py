@@ -726,6 +726,7 @@ def test_waiting_job_is_kept_if_the_controller_was_silent(shell: Shell) -> None:
         ("qsub: Premature end of message", True),
         ("qsub: Failed to recv data from background qsub", True),
         ("Connection timed out; qsub: cannot connect to server s", False),
+        ("from background qsub; qsub: cannot connect to server s", True),
         ("error: failed receiving gdi request response for mid=1", True),
         ("qsub: Unknown queue", False),
     ],

@@ -149,6 +149,8 @@ def test_interrupted_removal_of_a_retry_loses_no_attempt(shell: Shell) -> None:
     restored() {{ ln -sfn "1 $host $boot $space 1 1" attempts/b/restarting; find_job b; cat jobs/b/spec; ls jobs attempts; }}
     set_up 1; die undo_submit; restored; set_up 1; echo '5 interrupted' >jobs/b/lost; die print_existing; restored
     set_up 1; undo_submit; ls jobs attempts; mode=submit; set_up 1; undo_submit; ls jobs attempts/b
+    # The last attempt was deleted.
+    mode=retry; set_up 1; rm -r attempts/b/1; undo_submit; ls attempts/b
     # The disk is full.
     set_up 2; mv attempts/b/1 attempts/b/2; rm -r jobs/b; (printf() {{ return 1; }}; restore_attempt b); ls jobs attempts/b; cat attempts/b/last
     set_up 1; read_spec; claim_removal() {{ :; }}; end_claim() {{ :; }}; (printf() {{ return 1; }}; archive_attempt); ls -A attempts/b; cat attempts/b/last"""
@@ -160,6 +162,7 @@ def test_interrupted_removal_of_a_retry_loses_no_attempt(shell: Shell) -> None:
         *("refuse 20 Job 'b' could not be started again: full", "attempts:", ""),
         *("jobs:", "b", "refuse 20 Job 'b' could not be started and was removed: full"),
         *("attempts/b:", "1", "last", "", "jobs:"),
+        *("refuse 20 Job 'b' could not be started and was removed: full", "last"),
         *(
             "attempts/b:",
             "last",

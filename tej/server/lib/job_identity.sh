@@ -43,7 +43,7 @@ enter_same_job() {
 # leave_job: return to the directory and the $job of the last call of enter_same_job.
 leave_job() {
     job=$job_path
-    cd "$earlier_directory" 2>/dev/null || cd /
+    [ "$job" = . ] || cd "$earlier_directory" 2>/dev/null || cd /
 }
 
 # in_same_job COMMAND...: run COMMAND, which writes a file, in the directory of the job whose `spec`

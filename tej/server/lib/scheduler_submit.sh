@@ -240,11 +240,13 @@ is_in_doubt() { [ "$status" = 0 ] || [ "$status" = 124 ] || is_reply_lost; }
 # the submission, but its reply was lost.
 is_reply_lost() {
     case $why in
+        *'receive failure'* | *'remature end of message'*) ;;
+        # If the background process of qsub has lost the reply, qsub may connect to the server
+        # itself, which may fail.
+        *'from background qsub'* | *'failed receiving gdi request'*) ;;
         # The server was not reached. The reason may be `Connection timed out`.
         *'cannot connect to server'*) return 1 ;;
-        *imed\ out* | *'receive failure'*) ;;
-        *'remature end of message'* | *'from background qsub'*) ;;
-        *'failed receiving gdi request'*) ;;
+        *imed\ out*) ;;
         *) return 1 ;;
     esac
 }
