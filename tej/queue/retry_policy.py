@@ -63,7 +63,7 @@ class RefusedLogins:
         self._count = 0
 
     def reset(self) -> None:
-        """Forget the refused logins, because a login failed in another way."""
+        """Forget the refused logins, because a login succeeded or failed otherwise."""
         self._since, self._count = None, 0
 
     def pause(self, retries: Retries, error: AuthenticationFailed) -> None:

@@ -234,6 +234,7 @@ class Watcher:
                         raise
                     refused.pause(self._connection.retries, error)
                 except AuthenticationFailed:
+                    refused.reset()
                     self._fail(error)
             except ConnectionFailed as error:
                 if self._is_outdated:
@@ -256,6 +257,7 @@ class Watcher:
             except (RemoteCommandFailure, QueueDoesntExist) as error:
                 # Retry for a while: the server may lack processes or memory, or a disk
                 # may be unreadable or unmounted.
+                refused.reset()
                 now = time.monotonic()
                 if failed_since is None or now - begun > STABLE:
                     tries, failed_since = 0, now

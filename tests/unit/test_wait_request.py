@@ -21,6 +21,7 @@ from tej import (
     RemoteCommandFailure,
     Retries,
 )
+from tej.queue import retry_policy
 from tej.queue.wait_request import Watcher
 from tej.queue.wait_timeout import ended_among
 
@@ -201,6 +202,11 @@ def test_outage_of_the_server_is_survived_for_a_while(
     assert wait(refused) == [refused]
     assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
     assert wait(*[refused] * 3) == [("a", JobState.FINISHED), None]
+    with monkeypatch.context() as patch:
+        patch.setattr(retry_policy, "OUTAGE_TIMEOUT", 0)
+        assert wait(refused, refused) == [refused]
+        # A login succeeds, and the request fails.
+        assert wait(refused, outage, refused) == [("a", JobState.FINISHED), None]
     refused.sent_secret = True
     assert wait(refused) == [refused]
     malformed = RemoteCommandFailure("No state", "wait")
