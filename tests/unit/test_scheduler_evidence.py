@@ -360,6 +360,7 @@ def test_interrupted_submission_is_searched_on_its_clusters(shell: Shell) -> Non
         *'-M gpu2'*) [ -z "$there" ] || echo "7|PENDING|None|x|$job/$nickname" ;;
         *'-M far'*) [ -n "$up" ] ;;
         *'-M '*) echo "squeue $*" >&2 ;; esac; }
+    sacctmgr() { printf 'far\ngpu2\n'; }
     echo gpu2 >"$job/clusters"; printf 'option=-M\noption=all,far\n' >"$job/resources"
     echo "1 $nickname $host $boot $space 1 1" >"$job/submitting"; touch -d '1 hour ago' "$job/submitting"
     say() { query_again; derive_submission_state && echo "$native $listed_state" || echo "$state $note"; }
