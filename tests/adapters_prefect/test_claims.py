@@ -52,9 +52,9 @@ class Heartbeats(Claims):
 
     pauses: Iterator[object]
 
-    def _renew(self, own: claims._Own) -> None: ...
+    def _renew(self, own: claims._OwnClaim) -> None: ...
 
-    def _await_end(self, own: claims._Own) -> None:
+    def _await_end(self, own: claims._OwnClaim) -> None:
         own.has_ended()
 
     def beat(self) -> None:
@@ -177,7 +177,7 @@ def test_exiting_process_sends_no_heartbeat(
     def start_server(**_: object) -> None:
         raise AssertionError("Prefect would start a temporary server")
 
-    own = claims._Own(queue, "/", uuid4())
+    own = claims._OwnClaim(queue, "/", uuid4())
     monkeypatch.setattr(own, "has_ended", start_server)
     heartbeats._own[own.flow_run_id, queue] = own
     monkeypatch.setattr(claims, "is_exiting", lambda: True)
@@ -207,7 +207,7 @@ def test_claim_outlives_silence_of_the_api(
         raise RuntimeError("The API does not reply")
 
     monkeypatch.setattr(claims, "get_client", fail)
-    assert not claims._Own(queue, "/", uuid4()).has_ended()
+    assert not claims._OwnClaim(queue, "/", uuid4()).has_ended()
 
 
 def test_claims_work_after_a_fork(

@@ -405,7 +405,7 @@ def test_end_of_a_flow_run_is_its_final_state(
     run = {one: SimpleNamespace(state=state)}
     monkeypatch.setattr(claims, "read_all", lambda *_: run)
     any_queue: Any = None
-    own = claims._Own(any_queue, "/", one)
+    own = claims._OwnClaim(any_queue, "/", one)
     assert own.has_ended() is ended
     assert own.is_read.is_set()
     assert own.members == [one, parent]

@@ -8,7 +8,7 @@ class Simulate(TejTask):
 """
 
 try:
-    import luigi as _luigi  # noqa: F401 (a clear error if it is missing)
+    import luigi as _luigi  # noqa: F401 (imported to detect that Luigi is missing)
 except ImportError as error:
     raise ImportError(
         "tej_luigi needs Luigi: pip install 'tej[luigi]' (Python 3.10 to 3.13)"

@@ -1,11 +1,12 @@
-"""`python -m tej_luigi`: print the jobs of a pipeline, and fetch or remove results.
+"""`python -m tej_luigi`: print the states of a pipeline's jobs, fetch or remove them.
 
     python -m tej_luigi status --module pipeline Summary --walks 20
     python -m tej_luigi fetch  --module pipeline Summary --walks 20
     python -m tej_luigi remove --module pipeline Summary --walks 20 --depth 1
 
-The arguments after the action are the same as for `luigi`.  `remove` deletes jobs on
-the server and their local results, so that the tasks run again.
+The arguments after the action are the same as for `luigi`.  `fetch` fetches the results
+of the jobs.  `remove` deletes jobs on the server and their local results, so that the
+tasks run again.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ Task = TypeVar("Task", bound=luigi.Task)
 
 
 def find_tasks(root: luigi.Task, depth: float) -> dict[luigi.Task, int]:
-    """Return a task and its requirements down to `depth`, each with its level.
+    """Return `root` and the tasks that it requires, each with its level.
 
-    The level of a task is larger than the levels of its requirements.  For the limit
-    `depth`, the tasks in a batch count as one level with the batch.  Requirements come
-    first.
+    `depth` limits the length of the chain of requirements from `root` to a task.  A
+    `TejBatch` is replaced by the tasks in the batch, which have the level of the batch.
+    The level of a task is larger than the levels of its requirements, and requirements
+    come first in the dictionary.
     """
     levels: dict[luigi.Task, int] = {}
     visited: dict[luigi.Task, tuple[float, int]] = {}
@@ -56,7 +58,7 @@ def find_tasks(root: luigi.Task, depth: float) -> dict[luigi.Task, int]:
 
 
 def describe(task: luigi.Task) -> str:
-    """Return the state of a task's job, or whether a task without a job is complete."""
+    """Return the state of a `TejTask`'s job, or whether another task is complete."""
     if not isinstance(task, TejTask):
         return "complete" if task.complete() else "not complete"
     try:
@@ -70,7 +72,7 @@ def describe(task: luigi.Task) -> str:
 
 
 def fetch(levels: Mapping[luigi.Task, int]) -> int:
-    """Fetch the results of all tasks; return 1 if results cannot be fetched.
+    """Fetch all results and print their directories; return 1 on a failure.
 
     One request fetches the results of up to a hundred tasks of one level.  The levels
     are fetched one after the other, because the job id of a task may depend on the
@@ -105,7 +107,11 @@ def for_each(tasks: Iterable[Task], action: Callable[[Task], str | None]) -> int
 
 
 def remove(tasks: Iterable[luigi.Task], *, confirmed: bool) -> int:
-    """Delete jobs and the local copies of their results; return 1 on a failure."""
+    """Delete the jobs of `tasks` and the local copies of their results.
+
+    Asks for a confirmation unless `confirmed` is true.  Returns 1 on a failure or if
+    the user does not confirm, else 0.
+    """
     found: dict[TejTask, JobStatus] = {}
 
     def find(task: luigi.Task) -> str | None:

@@ -1,4 +1,4 @@
-"""`TejBatch`: runs many jobs in one worker slot, and waits with one request."""
+"""`TejBatch`: runs many jobs in one Luigi worker slot, and polls them together."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def _is_complete(task: TejTask) -> bool:
     try:
         return task.complete()
     except Exception as error:
-        # An invalid task is reported by run(), after the jobs of all other tasks have
-        # been started.
+        # Return False for an invalid task, so that Luigi calls run(), which starts the
+        # jobs of all other tasks and reports the error.
         if isinstance(error, JobAlreadyExists) or not _has_id(task):
             return False
         raise

@@ -36,8 +36,8 @@ class TejConfig(luigi.Config):
     )
     runtime: Any = luigi.OptionalParameter(
         default=None,
-        description="runtime of a queue that has to be created; default $TEJ_RUNTIME "
-        "or detected",
+        description="runtime for the queue, if the queue does not exist yet; "
+        "default $TEJ_RUNTIME or detected",
     )
     poll: Any = luigi.FloatParameter(
         default=10.0,
@@ -83,7 +83,7 @@ class QueueAddress:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Destination without password, and path, which identify the queue."""
+        """Destination without password, and path; both together identify the queue."""
         return self.shown, self.queue
 
 
@@ -113,7 +113,7 @@ def find_address(
 
 
 def check_tracking_url(template: str | None) -> None:
-    """Raise Error if the template of a tracking URL contains unknown names."""
+    """Raise Error if a tracking URL template is malformed or has unknown names."""
     if template is None:
         return
     known = ", ".join(f"{{{name}}}" for name in URL_FIELDS)

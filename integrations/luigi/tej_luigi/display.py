@@ -18,11 +18,12 @@ from tej import Error, JobStatus, RemoteQueue, format_duration
 logger = logging.getLogger("luigi-interface")
 
 KILL = "kill"
-"""Message from the page of Luigi's scheduler that kills the jobs of a task."""
+"""Message that users send from the scheduler's web page to kill the jobs of a task."""
 LINE = 200
-"""Maximum length of the job's last output line in the status message."""
+"""Maximum number of characters of a job's output line in the status message."""
 
-# Print the last line of the job's output and of its file `progress`.
+# Print the last line of the job's output, a NUL, and the last line of the job's file
+# `progress`.
 LAST_LINES = """
 cd -- "$1" 2>/dev/null || exit 0
 tail -n 1 _stdout 2>/dev/null | tail -c 4000 | tr -d '\\000'
@@ -35,7 +36,7 @@ _PROGRESS = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(\d+(?:\.\d+)?)|%)?\s*\Z")
 
 
 def describe(status: JobStatus, line: str = "") -> str:
-    """Return the state, host, native id, duration and last output line of a job."""
+    """Return a status message from a job's status and its last output line."""
     words = str(status.state)
     if status.host:
         words += f" on {status.host}"
@@ -87,8 +88,8 @@ class Display:
                 except Exception as error:
                     words = f"Cannot kill the job: {error}"
                     logger.warning("Scheduler message '%s': %s", KILL, words)
-            # If the scheduler is unreachable, the reply is lost, but the task
-            # continues.
+            # Ignore errors: if the scheduler is unreachable, only the reply is lost,
+            # and the task continues.
             with contextlib.suppress(Exception):
                 message.respond(words)
 

@@ -1,7 +1,7 @@
-"""Failures grouped by reason: the message of the error that fails a `TejBatch`.
+"""Error message of a failed `TejBatch`: its failed tasks, grouped by reason.
 
-The number of lines of stderr is set in `tej/queue/job_failure.py`, because the lines
-are a part of tej's own error, `tej.JobFailed`.
+The lines of stderr come from the message of `tej.JobFailed`, and their number is set in
+`tej/queue/job_failure.py`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from tej_luigi.job_attributes import JobAttributes
 from tej_luigi.run import JobRun
 
 MAX_REASONS = 10
-"""Maximum number of failure reasons that are reported with a job's stderr."""
+"""Maximum number of groups with details, and of different messages in a group."""
 
 
 def describe_failures(run: JobRun) -> str:
     """Return a report of all failed tasks, grouped by the reason for the failure.
 
-    Each group has the exit code, and the stderr of one job.
+    Each group has the reason, such as the exit code, the tasks, and an error message,
+    which for failed jobs includes the stderr of one job.
     """
     groups: dict[str, list[tuple[JobAttributes, Exception]]] = {}
     for task, error in run.errors.items():
@@ -54,7 +55,7 @@ def _details(errors: Sequence[Exception]) -> list[str]:
     For failed jobs, return the longest message, which includes the stderr of a job.
     """
     if isinstance(errors[0], JobFailed):
-        # Only some error messages include stderr, because each stderr costs a request.
+        # Reading stderr costs a request, so only some of the messages include it.
         return max(map(str, errors), key=len).splitlines()
     # The class is added because the message of an error that does not come from tej,
     # such as KeyError, may be unclear without the class.

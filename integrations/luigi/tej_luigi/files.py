@@ -1,6 +1,6 @@
 """`TejFileSystem` and `TejFileTarget`: the files of a server, for Luigi.
 
-The file system uses the connection of the queue.
+The file system shares the SSH connection of the queue.
 """
 
 from __future__ import annotations
@@ -146,16 +146,16 @@ class TejFileSystem(FileSystem):
         self._run("rename", path, dest, again=False)
 
     def copy(self, path: str, dest: str) -> None:
-        """Copy a file or a directory; `dest` is created when the copy is complete."""
+        """Copy a file or a directory; `dest` appears only when the copy is complete."""
         self._run("copy", path, dest, _unique())
 
     def put(self, local_path: str | os.PathLike[str], path: str) -> None:
-        """Upload a local file; `path` is created when the upload is complete."""
+        """Upload a local file; `path` appears only when the upload is complete."""
         with Path(local_path).open("rb") as file:
             self.upload(file, path)
 
     def get(self, path: str, local_path: str | os.PathLike[str]) -> None:
-        """Download a file; `local_path` is created when the download is complete."""
+        """Download a file; `local_path` appears only when the download is complete."""
         target = Path(local_path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}-luigi-tmp-{_unique()}")
@@ -177,7 +177,7 @@ class TejFileSystem(FileSystem):
         self._run("read", path, take=sink)
 
     def upload(self, file: BinaryIO, path: str) -> None:
-        """Upload an open local file; `path` is created when the upload is complete."""
+        """Upload an open file; `path` appears only when the upload is complete."""
 
         def chunks() -> Iterator[bytes]:
             file.seek(0)
@@ -204,8 +204,9 @@ class TejFileSystem(FileSystem):
 class TejFileTarget(FileSystemTarget):
     """A file on the server; its path is absolute or relative to the home directory.
 
-    A reader downloads the file before reading.  A writer uploads the file when the
-    writer is closed, and the file is created on the server when the upload is complete.
+    A reader downloads the whole file when it is opened.  A writer uploads the file when
+    the writer is closed, and the file appears on the server only when the upload is
+    complete.
     Methods raise tej.Error, as in `TejFileSystem`.
     """
 

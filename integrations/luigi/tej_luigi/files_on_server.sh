@@ -1,13 +1,14 @@
 # File operations on the server for Luigi's file system: ACTION PATH [ARGUMENT...].
 # PATH is absolute or relative to the home directory, and may begin with `~/`.
-#   exists PATH, isdir PATH    print "yes" if PATH exists or is a directory, else nothing
+#   exists PATH                print "yes" if PATH exists, else nothing
+#   isdir PATH                 print "yes" if PATH is a directory, else nothing
 #   listdir PATH               print the files below PATH, relative to PATH, NUL-terminated
 #   mkdir PATH PARENTS EXISTS  PARENTS=1: also create parent directories;
 #                              EXISTS=1: fail if PATH exists
 #   remove PATH RECURSIVE      RECURSIVE=1: remove a directory with its content
-#   move FROM TO               replace a file at TO
-#   rename FROM TO             fail if TO exists
-#   copy FROM TO UNIQUE        UNIQUE: part of the name of the temporary file
+#   move FROM TO               rename FROM to TO; a file at TO is replaced
+#   rename FROM TO             rename FROM to TO; fail if TO exists
+#   copy FROM TO UNIQUE        UNIQUE: a part of the temporary file's name
 #   read PATH                  print the content of the file
 #   write PATH SIZE UNIQUE     write SIZE bytes from stdin to the file
 # Exit statuses: 64 path does not exist, 65 path exists, 66 path is a directory, 67 path is
@@ -83,7 +84,7 @@ files_mkdir() {
 files_remove() {
     require_path "$from"
     if [ -d "$from" ] && [ ! -h "$from" ]; then
-        [ "$1" = 1 ] || fail 66 "'$from' is a directory, which only recursive=True removes"
+        [ "$1" = 1 ] || fail 66 "'$from' is a directory; set recursive=True to remove it"
     fi
     rm -rf -- "$from" || fail 69 "'$from' cannot be removed"
 }

@@ -73,7 +73,7 @@ class JobAttributes(luigi.Task):
 
     @property
     def job_resources(self) -> Resources | None:
-        """Resources to request for the job, in contrast to Luigi's own `resources`."""
+        """Resources that the job requests on the server, unlike Luigi's `resources`."""
         return None
 
     @property
@@ -224,7 +224,7 @@ class JobAttributes(luigi.Task):
     def run_after_fetch(self) -> None:
         """Call `after_fetch`.
 
-        If `after_fetch` opens result targets, these targets do not fetch again.
+        While `after_fetch` runs, the task's result targets do not fetch the results.
         """
         self._in_after_fetch = True
         try:

@@ -1,4 +1,4 @@
-"""Template rendering: `{{name}}` in scripts and files, and the job's directory."""
+"""Render `{{name}}` in scripts and files, and make the directory of the job."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
     """Return the shell script with each `{{name}}` replaced by the quoted value.
 
     The value of `{{name | raw}}` is not quoted.  If the first line of the script is
-    `#!` with an interpreter that is not a shell, no value is quoted.
+    `#!` with an interpreter that is not a shell, no value is quoted.  Raises
+    InvalidJobDirectory as `render` does, and if a value cannot be quoted.
     """
     _check_type(text, where)
     if text.startswith("#!") and not _SHELL.match(text):
@@ -56,7 +57,8 @@ def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
         return fill_shell_fields(text, _VARIABLE, value)
     except CannotQuote as error:
         raise InvalidJobDirectory(
-            f"{where}: {error}; `| raw` after the name inserts it unquoted"
+            f"{where}: {error}; write `| raw` after the name to insert the value "
+            "unquoted"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """Cache of job results on this machine.
 
-The cache of a job's results is the directory RESULTS/JOB-ID.  The file
-`.tej-results.json` in the cache directory records which attempt of the job produced the
-files.  Cached files are used only if the job's server reports that the same attempt of
-the job has succeeded.
+The results of a job are cached in the directory JOB-ID in `results_directory`.  The
+file `.tej-results.json` in the cache directory records which attempt of the job
+produced the files.  Cached files are used only if the job's server reports that the
+same attempt of the job has succeeded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ResultFiles:
         return sorted({str(part) for name in fetched for part in self._parts(name)})
 
     def is_current(self, status: JobStatus) -> bool:
-        """Return whether all results of the attempt `status` exist on this machine."""
+        """Return whether this machine has all results of the attempt in `status`."""
         if not self.patterns:
             return True
         note = self._read_note()
@@ -90,8 +90,8 @@ class ResultFiles:
     def _parts(self, name: str) -> Iterator[PurePosixPath]:
         """Yield, for each matching pattern, the file `name` or a directory above it.
 
-        `.tej-results.json` lists only files, so a fetched directory is found as the
-        directory above a listed file.
+        A pattern may match a directory, but `.tej-results.json` lists only files.  The
+        directory is therefore found as a parent of a listed file.
         """
         for matcher in self._matchers:
             part = matcher.matched_part(PurePosixPath(name))

@@ -26,7 +26,7 @@ from tej_luigi.status_cache import open_queue
 
 
 def may_restart(task: JobAttributes, status: JobStatus) -> bool:
-    """Return whether to restart the job of a task; the job has the status `status`.
+    """Return whether to restart the job of a task, given the status of the job.
 
     A failed or lost job is restarted if the setting `retry` allows another attempt.  A
     killed job is not restarted.
@@ -47,7 +47,7 @@ class TaskResults:
         self._fetching: set[JobAttributes] = set()
 
     def make_runs(self, tasks: Iterable[JobAttributes]) -> Iterator[Run]:
-        """Yield a `Run` for each task, except for tasks with an invalid queue."""
+        """Yield a `Run` for each task; if its queue is invalid, store the error."""
         for task in tasks:
             try:
                 queue = open_queue(task.address).queue
@@ -67,8 +67,8 @@ class TaskResults:
         """Return the results to fetch; none if all are on this machine already."""
         files = task.result_files(status.job_id)
         if files.is_current(status):
-            # After a lost connection, this method is called again.  Another process may
-            # have fetched the results in the meantime.
+            # This method is called again after a lost connection.  If another process
+            # has fetched the results since the first call, nothing is left to record.
             self._fetching.discard(task)
             return []
         self._fetching.add(task)
@@ -125,7 +125,7 @@ def _succeeded_status(task: JobAttributes) -> JobStatus:
 
 
 class JobRun:
-    """Starts the jobs of some tasks, waits for the jobs and fetches their results."""
+    """Starts the jobs of tasks, waits for the jobs and fetches their results."""
 
     def __init__(
         self,

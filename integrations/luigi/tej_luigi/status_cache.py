@@ -4,7 +4,7 @@ Luigi calls `complete()` for one task at a time.  The first request to the serve
 includes the jobs of all tasks that exist in this process, so that Luigi can schedule a
 thousand tasks after one round trip.
 
-The status of a successful job is cached for a few seconds.  Any other status is taken
+The status of a successful job is cached for `fresh` seconds.  Any other status is taken
 from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
 before a task runs, and the second call makes a new request, so that the status of an
 unsuccessful job is never outdated (see `cached_statuses`).
@@ -35,8 +35,8 @@ class _ThreadState(threading.local):
     """State of the calling thread."""
 
     since: float | None = None
-    """Statuses read before this time are not used; None outside
-    `cached_statuses`."""
+    """Statuses read before this time are used only if the job has succeeded; None
+    outside `cached_statuses`."""
     is_naming = False
     """Whether the calling thread is computing the job ids of all tasks."""
 
@@ -45,7 +45,7 @@ _thread = _ThreadState()
 
 
 def add_to_requests(task: JobAttributes) -> None:
-    """Include the task's job in all later requests of this process."""
+    """Include the task's job in all later status requests of this process."""
     tej.share_with_children()
     _tasks[id(task)] = task
 
@@ -79,10 +79,10 @@ def _job_ids(key: tuple[str, str]) -> list[str]:
 def cached_statuses(task: object = None) -> Iterator[None]:
     """Decide which cached statuses `complete()` may use inside this context.
 
-    Luigi first calls `complete()` of a `task` when Luigi schedules the task.  The first
-    call may use all cached statuses.  Luigi calls `complete()` again before a task
-    runs.  All calls after the first make a new request for a job that has not
-    succeeded, because Luigi skips or fails a task if a requirement is incomplete.
+    Luigi calls `complete()` of `task` first when Luigi schedules the task, and again
+    before the task runs.  The first call may use all cached statuses.  Later calls, and
+    calls without `task`, make a new request for a job that has not succeeded, because
+    Luigi would skip or fail a task whose requirement has an outdated status.
     """
     if _thread.since is not None:
         yield
@@ -111,7 +111,8 @@ class OpenQueue:
         self._fresh = TejConfig().fresh
         self._lock = threading.Lock()
         self._cached: dict[str, tuple[tej.JobStatus | None, float]] = {}
-        """For each job id, the status (None if no such job exists) and its time."""
+        """For each job id, the status (None if no such job exists) and the time of the
+    request."""
 
     def status(self, job_id: str) -> tej.JobStatus | None:
         """Return the status of a job, or None if the job does not exist.
@@ -181,7 +182,7 @@ class OpenQueue:
                 # is raised.
                 if not tej.is_temporary(error) or not self.queue.was_reached:
                     raise
-                logger.warning("%s; trying again, the jobs are not affected", error)
+                logger.warning("%s; trying again (jobs are not affected)", error)
                 failures += 1
                 self.queue.connection.retries.pause(failures)
 

@@ -151,7 +151,10 @@ class TejResultTarget(luigi.LocalTarget):
         pass
 
     def exists(self) -> bool:
-        """Return whether the job has succeeded and the file is among its results."""
+        """Return whether the job has succeeded and the file is among its results.
+
+        For an optional file or a pattern, the results are fetched if necessary.
+        """
         if not self.task.job_succeeded():
             return False
         is_optional = isinstance(self.name, OptionalFile) or glob.has_magic(self.name)

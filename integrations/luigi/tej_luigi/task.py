@@ -103,7 +103,7 @@ class TejTask(JobAttributes):
         if job_id != make_id(status.signature):
             raise JobAlreadyExists(
                 f"Job '{status.job_id}' exists, but was made from different files or "
-                "another command; delete it to run the task as it is now"
+                "another command; delete the job to run the task in its current form"
             )
 
     @classmethod
@@ -194,9 +194,9 @@ class TaskJob(Job[RemoteQueue]):
     def retry(self) -> JobStatus:
         """Restart the job if it failed, was killed or is lost.
 
-        If the job does not exist, the job is started.  A failed attempt stays on the
-        server with the id ID#N.  The method returns the new status at once, and does
-        not wait until the job ends.
+        If the job does not exist, the job is started.  Attempt N of the job stays on
+        the server with the id ID#N.  The method returns the new status at once, and
+        does not wait until the job ends.
         """
         with self._task.job_spec() as spec:
             (outcome,) = self.queue.ensure_many([spec], retry=True)

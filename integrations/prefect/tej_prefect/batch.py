@@ -23,7 +23,7 @@ SHOWN = 3
 
 
 class JobsFailed(tej.JobFailed):
-    """Some of many jobs failed, were not started or could not be downloaded.
+    """At least one of many jobs failed, was not started or could not be downloaded.
 
     The attribute `results` contains the results of all jobs, in the order of the jobs.
     The results of successful jobs include their downloaded files.
@@ -37,7 +37,7 @@ class JobsFailed(tej.JobFailed):
 
     @classmethod
     def of(cls, results: Sequence[JobResult]) -> JobsFailed:
-        """Return an error for these results, which describes the first failures."""
+        """Return an error whose message describes the first failures in `results`."""
         failed = [one for one in results if not one.succeeded]
         lines = [f"{len(failed)} of {len(results)} jobs failed:"]
         lines += [f"{one.name}: {one.error}" for one in failed[:SHOWN]]
@@ -86,9 +86,9 @@ class _Batch:
     def _wants_restart(self, status: tej.JobStatus) -> bool:
         """Return whether to restart an existing job.
 
-        A killed job is restarted if the task run and flow run are in their first
-        attempt, because a new flow run after a cancellation needs its jobs.  A job that
-        is killed while the flow waits for the job is not restarted.
+        A killed job is restarted only during the submission, and only in the first
+        attempt of the task run and flow run: a new flow run after a cancellation needs
+        its jobs.  A job that is killed while the flow waits for it is not restarted.
         """
         killed = status.state is tej.JobState.KILLED
         return killed and self._submitting and self._guard.run.attempt == 1
@@ -113,9 +113,9 @@ class _Batch:
             record.job_id, record.found = one.job.id, not one.is_new
             self.records[one] = record
             known[record] = one.status
-        # Claim the jobs before the next group is submitted, because the submission may
-        # take a long time.  If another flow run is cancelled during the submission, the
-        # other flow run then finds the claim and does not kill the jobs.
+        # Claim the jobs (see claims.py) before the next group is submitted, because the
+        # submission may take a long time.  If another flow run that uses the same jobs
+        # is cancelled in this time, it finds the claim and does not kill the jobs.
         self._guard.add(known)
         self._guard.submitting = None
         self._artifacts.add(known, submitted=True)
@@ -140,7 +140,10 @@ class _Batch:
                 self._artifacts.set_end(record, one.status)
 
     def kill_late(self, timeout: float) -> None:
-        """Kill the jobs that have not ended within the timeout."""
+        """Kill the jobs that have not ended within `timeout` seconds.
+
+        The error of each of these jobs gets the outcome of the kill.
+        """
         late = {
             one: record
             for one, record in self.records.items()
@@ -156,7 +159,7 @@ class _Batch:
             )
 
     def log_starts(self) -> None:
-        """Log the started and found jobs, or the numbers of jobs if there are many."""
+        """Log the job; for more than one, log the numbers of started and found jobs."""
         records = [*self.records.values()]
         if self._is_many:
             found = sum(one.found for one in records)
@@ -192,7 +195,7 @@ def run_one(
     *,
     log_output: bool = True,
 ) -> JobResult:
-    """Run one job and return its result; raise tej.JobFailed if the job fails."""
+    """Run one job and return its result; raise the job's error, such as JobFailed."""
     (one,) = _run([request], timeout, on_timeout, log_output=log_output)
     if one.error is not None:
         raise one.error

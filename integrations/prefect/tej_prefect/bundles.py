@@ -1,8 +1,9 @@
 """Flows as bundles: the decorator `@tej_flow` sends a flow's code with its job.
 
 Prefect serializes the flow as a bundle, and runs the upload command of the work pool to
-store the bundle.  If the work pool has no upload command, the worker in the flow's own
-process uses this module as the command, and the bundle is uploaded with the job.
+store the bundle.  If the work pool has no upload command, the worker in the process
+that calls the flow uses this module as the upload command, and uploads the bundle with
+the job.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BOUND = ("worker_cls", "work_pool", "job_variables", "launcher", "include_files")
-"""Attributes of a flow that is bound to a work pool.  In the job, the flow is not bound
-and lacks these attributes."""
+"""Attributes that bind a flow to a work pool.  The pickle for the job omits these
+attributes, because the flow must not be bound inside its own job."""
 UNPACKS_FILES = hasattr(execute, "ZipExtractor")
 """Whether Prefect unpacks the files of a bundle in the job; version 3.8.0 does not."""
 UPLOAD = "tej_prefect.bundles"
 EXECUTE = "prefect.bundles.execute"
 STAGE = '"$tej_stage"/'
-"""Shell expression for the path of the job's directory.
+"""Shell expression for the path of the job's directory, with a slash at the end.
 
 The path is absolute, because the job's script may change the current directory."""
 
@@ -52,7 +53,7 @@ class TejFlow(InfrastructureBoundFlow[P, R]):
 
 
 def _as_tej_flow(bound: InfrastructureBoundFlow[P, R]) -> TejFlow[P, R]:
-    # Prefect offers no way to choose the class of a bound flow.
+    # The class is replaced here, because Prefect offers no way to choose it.
     bound.__class__ = TejFlow
     return cast("TejFlow[P, R]", bound)
 
@@ -104,7 +105,7 @@ def tej_flow(
 
 
 def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
-    """Return the work pool; a pool without storage gets the directory `spool`."""
+    """Return the pool; if it has no bundle storage, its copy stores in `spool`."""
     if pool.storage_configuration.bundle_upload_step is not None:
         return pool
     storage = WorkPoolStorageConfiguration(
@@ -118,7 +119,7 @@ def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
 
 
 def main() -> None:
-    """Copy a file of a bundle to the worker's directory, as the upload command."""
+    """Upload command of Prefect: copy a file of a bundle to the worker's directory."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--key", required=True)
@@ -130,7 +131,10 @@ def main() -> None:
 
 
 def lacks_bundle(command: str | None, pool: WorkPool) -> bool:
-    """Return whether a command needs a bundle that only the caller of the flow has."""
+    """Return whether a command runs a bundle, but the pool has no storage for bundles.
+
+    Only the worker in the process that calls the flow has the bundle of such a command.
+    """
     if EXECUTE not in (command or ""):
         return False
     return pool.storage_configuration.bundle_upload_step is None
@@ -147,8 +151,8 @@ def add_bundle(command: str, spool: Path, folder: Path) -> str:
         return command
     bundle = json.loads((spool / key).read_bytes())
     # Prefect adds the settings of this process to the bundle, among them the API's
-    # address and key. Without these settings, the flow run uses the settings in the
-    # environment of its job.
+    # address and key.  Remove these settings, so that the flow run uses the settings in
+    # the environment of its job.
     context = bundles._deserialize_bundle_object(bundle["context"])
     context["settings_context"] = {}
     bundle["context"] = bundles._serialize_bundle_object(context)

@@ -47,13 +47,16 @@ class CancellationPoller:
                     target=self._run, name="tej cancellation poller", daemon=True
                 )
                 # `_thread` is set only after `start`, because `start` raises an error
-                # if this process may not start more threads.
+                # if this process cannot start more threads.
                 thread.start()
                 self._thread = thread
             self._watched[flow_run_id] = self._watched.get(flow_run_id, 0) + 1
 
     def unwatch(self, flow_run_id: UUID) -> None:
-        """Undo one call to `watch`; when all calls are undone, the polling stops."""
+        """Undo one call to `watch` with this flow run.
+
+        When all of these calls are undone, the flow run is no longer polled.
+        """
         with self._changed:
             self._watched[flow_run_id] -= 1
             if not self._watched[flow_run_id]:
@@ -88,8 +91,8 @@ class CancellationPoller:
             found = read_all(client, (one for ids in families.values() for one in ids))
         cancelled = {one.id for one in found.values() if one.state_type in CANCELLED}
         with self._changed:
-            # During the request to the API, the flow run may have been retried, or
-            # `unwatch` may have been called.
+            # The set is replaced, because a cancelled flow run may be retried.  Flow
+            # runs are left out if `unwatch` was called during the request to the API.
             self._cancelled = {
                 flow_run_id
                 for flow_run_id, ids in families.items()

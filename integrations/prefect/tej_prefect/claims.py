@@ -1,11 +1,12 @@
 """Claims on shared jobs: files on the server that record which flow runs use a job.
 
 A claim is a file `claims/NAME` in the queue.  The file contains the ids of a flow run,
-of its parents and of their jobs.  A thread of the flow's process rewrites the file
-every `PERIOD` seconds, and each rewrite is a heartbeat.  If a claim had no heartbeat
-for `EXPIRY` seconds, its process is considered dead, and the claim is ignored.  The
-claim of a suspended flow run has no process and no heartbeat, so the claim is ignored
-only if Prefect's API reports that the flow run has ended or is cancelled.
+of its parent flow runs, and of the jobs that the flow run uses.  A thread of the flow's
+process rewrites the file every `PERIOD` seconds, and each rewrite is a heartbeat.  If a
+claim has had no heartbeat for `EXPIRY` seconds, its process is considered dead, and the
+claim is ignored.  The claim of a suspended flow run has no process and no heartbeat, so
+the claim is ignored only if Prefect's API reports that the flow run has ended or is
+cancelled.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PERIOD = 30.0
 EXPIRY = 180.0
 """Seconds without a heartbeat after which a claim is ignored."""
 SUSPENDED = "suspended-"
-"""The claim of a suspended flow run has a name with this prefix."""
+"""Prefix of the file name of a suspended flow run's claim."""
 
 # $1 is the working directory of a job.  The path of the queue is derived from $1,
 # because the configured path of the queue may be a link.  A claim is written to a
@@ -45,6 +46,7 @@ mkdir -p "$queue/claims" && cat >"$queue/claims/.new-$2" &&
     mv -f "$queue/claims/.new-$2" "$queue/claims/$2"
 """
 _REMOVE = 'rm -f "${1%/jobs/*}/claims/$2"'
+# Delete the files of old claims, and print the files of the other claims as an archive.
 # tar is used because its output contains exact modification times.  The age of a claim
 # is the difference between the modification times of `.now` and of the claim's file, so
 # that both times come from the same clock.
@@ -183,7 +185,7 @@ def _write(
 
 
 @dataclass(eq=False)
-class _Own:
+class _OwnClaim:
     """A claim that this process writes and renews."""
 
     queue: tej.RemoteQueue
@@ -219,7 +221,10 @@ class _Own:
             self.written = frozenset(jobs)
 
     def has_ended(self) -> bool:
-        """Return whether the flow run has ended; False if the API does not reply."""
+        """Return whether the flow run has ended; False if the API does not reply.
+
+        Also sets `members` if they have not been read yet.
+        """
         try:
             with get_client(sync_client=True) as client:
                 if not self.members:
@@ -227,7 +232,8 @@ class _Own:
                 run = read_all(client, [self.flow_run_id]).get(self.flow_run_id)
         except Exception as error:
             logger.info(
-                "The end of a flow run could not be read from Prefect's API: %s", error
+                "The state of a flow run could not be read from Prefect's API: %s",
+                error,
             )
             return False
         finally:
@@ -240,9 +246,9 @@ class Claims:
 
     A claim is renewed until its flow run has ended or `withdraw` is called.  If one
     thread renewed all claims, a server that does not reply would delay the heartbeats
-    at the other servers until the claims there expire.  For the same reason, another
-    thread asks Prefect's API whether the flow run has ended, because a request takes
-    minutes if the API does not reply.
+    on the other servers, and the claims there would expire.  A second thread of each
+    claim asks Prefect's API whether the flow run has ended.  This request would also
+    delay the heartbeats, because it takes minutes if the API does not reply.
     """
 
     def __init__(self) -> None:
@@ -251,7 +257,7 @@ class Claims:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._own: dict[tuple[UUID, tej.RemoteQueue], _Own] = {}
+        self._own: dict[tuple[UUID, tej.RemoteQueue], _OwnClaim] = {}
 
     def add(
         self,
@@ -269,23 +275,24 @@ class Claims:
         with self._lock:
             own = self._own.get(key)
             if own is None:
-                own = self._own[key] = _Own(queue, stage, flow_run_id)
+                own = self._own[key] = _OwnClaim(queue, stage, flow_run_id)
                 try:
                     self._start_threads(own)
                 except RuntimeError:
-                    # This process may start no more threads. The next call to `add`
-                    # tries again, because a claim without threads would expire.
+                    # This process cannot start more threads.  Remove the claim, which
+                    # would expire without threads, so that the next call to `add` tries
+                    # again.
                     del self._own[key]
                     raise
             own.jobs |= dict.fromkeys(job_ids)
         own.is_read.wait(PERIOD)
         with own.lock:
-            # If many threads call `add` at once, the first thread writes the jobs of
+            # If several threads call `add` at once, the first thread writes the jobs of
             # all calls, and the other threads have nothing left to write.
             if not own.written.issuperset(job_ids):
                 own.write()
 
-    def _start_threads(self, own: _Own) -> None:
+    def _start_threads(self, own: _OwnClaim) -> None:
         for step in (self._renew, self._await_end):
             # Each thread gets a copy of the context, which contains Prefect's settings.
             threading.Thread(
@@ -312,7 +319,7 @@ class Claims:
                         "A claim at %r could not be removed: %s", own.queue, error
                     )
 
-    def _renew(self, own: _Own) -> None:
+    def _renew(self, own: _OwnClaim) -> None:
         while True:
             time.sleep(PERIOD)
             if not self._is_needed(own):
@@ -320,14 +327,14 @@ class Claims:
             with own.lock:
                 own.write()
 
-    def _await_end(self, own: _Own) -> None:
+    def _await_end(self, own: _OwnClaim) -> None:
         while self._is_needed(own):
             if own.has_ended():
                 self.withdraw(own.flow_run_id)
                 return
             time.sleep(PERIOD)
 
-    def _is_needed(self, own: _Own) -> bool:
+    def _is_needed(self, own: _OwnClaim) -> bool:
         is_current = self._own.get((own.flow_run_id, own.queue)) is own
         return is_current and not is_exiting()
 

@@ -144,8 +144,8 @@ def is_exiting() -> bool:
 
     Without an API URL, Prefect starts a temporary server, and stops the server when the
     interpreter exits.  A later request would start another server, which no process
-    would stop.  The interpreter exits when only daemon threads are left: a flow in
-    another thread may continue after the end of the main thread.
+    would stop.  The interpreter exits when only daemon threads are left, and not at the
+    end of the main thread, because a flow in another thread may continue.
     """
     return all(one.daemon or not one.is_alive() for one in threading.enumerate())
 
@@ -183,8 +183,8 @@ def cancelled_ancestors(flow_run_id: UUID) -> list[UUID]:
         with get_client(sync_client=True) as client:
             runs = family(client, flow_run_id)
     except Exception as error:
-        # Any error means that the state is unknown, so no job is killed.  For example,
-        # ObjectNotFound means that the flow run was deleted while it ran.
+        # After any error the state is unknown.  For example, ObjectNotFound means that
+        # the flow run was deleted while it ran.
         logger.warning(
             "The state of flow run %s could not be read from Prefect's API (%s): its "
             "jobs are left running",

@@ -117,7 +117,7 @@ class TejDestination(CredentialsBlock):
 
     @property
     def place(self) -> str:
-        """The server's address and the queue, which identify a set of jobs."""
+        """The server's address and the queue's path, which identify the queue."""
         return f"{self.address} {self.queue}"
 
     def model_copy(self, **options: Any) -> Self:
@@ -186,7 +186,7 @@ def load_destination(name: str) -> TejDestination:
 
 
 def as_destination(destination: TejDestination | str) -> TejDestination:
-    """Return a destination block, which is loaded if a name is given."""
+    """Return a destination block; a name is replaced by the stored block."""
     if isinstance(destination, TejDestination):
         return destination
     return load_destination(destination)

@@ -2,8 +2,8 @@
 
 The jobs of a cancelled flow run are killed, unless other flow runs have claimed the
 same jobs.  If the process of a flow run crashes or is interrupted, its jobs continue to
-run, and the next attempt of the flow run finds the jobs.  The worker's job, which runs
-the flow itself, is killed in `job_follower.py`.
+run, and the next attempt of the flow run finds the jobs.  This module does not kill the
+worker's job, which runs the flow itself: see `job_follower.py`.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ def kill_unclaimed(
     otherwise, if a user started a killed job again, a worker that is started later
     would kill the job again.
 
-    If the queue is missing, its file system may be unmounted, and the jobs may be
-    running.
+    If the queue is missing, the jobs are counted as unreachable, because its file
+    system may be unmounted while the jobs run.
     """
     logger = run_logger()
     ids = [*job_ids]
@@ -132,7 +132,8 @@ def kill_unclaimed(
             unclaim_suspended(queue, stage, suspended)
     except tej.Error as error:
         if suspended is not None and isinstance(error, tej.QueueNotFound):
-            # The jobs may have been removed with their queue long ago.
+            # The jobs are not counted, because they may have been removed with their
+            # queue long ago.
             return
         logger.warning(
             "Jobs at %r could not be killed: %s (%s)", queue, error, ", ".join(ids)
@@ -157,7 +158,7 @@ def _unclaimed(
         # Another flow run may have claimed the jobs, so no job is killed.
         logger.warning("The claims could not be checked with Prefect's API: %s", error)
         counts.is_complete = False
-        reason = "the claims on them could not be checked with Prefect's API"
+        reason = "their claims could not be checked with Prefect's API"
         counts.leave(len(running), reason)
         return []
     for job_id in others.keys() & {*running}:
@@ -194,7 +195,8 @@ class CancellationGuard:
 
     The guard acts only after a signal, a cancellation or Ctrl-C.  After an ordinary
     `Exception`, all jobs continue to run.  If Prefect's API reports that the flow run
-    is cancelled, each job whose `on_cancel` is "kill" is killed.
+    is cancelled, each job whose `on_cancel` is "kill" is killed, unless another flow
+    run has claimed the job.
     """
 
     def __init__(self, stop: threading.Event | None = None) -> None:
@@ -230,7 +232,7 @@ class CancellationGuard:
     def kill(self, records: Iterable[JobRecord]) -> KillCounts:
         """Kill jobs of the run that no other flow run has claimed; return the counts.
 
-        `on_cancel` is ignored.
+        The `on_cancel` of the jobs is ignored.
         """
         counts = KillCounts()
         own = [] if self.run.flow_run_id is None else [self.run.flow_run_id]

@@ -1,9 +1,9 @@
 """Job follower: waits until a flow run's job has ended, and reports the end to Prefect.
 
 If the flow run is cancelled, the job follower kills the job, and sets the state of the
-flow run from Cancelling to Cancelled after the end of the job.
-The worker follows the jobs that it has submitted, and the jobs of workers that died.
-The follower sends one request; the server checks the job (`commands/wait`).
+flow run from Cancelling to Cancelled after the end of the job.  The worker follows the
+jobs that it has submitted, and the jobs of workers that died.  The follower sends one
+request, and the server replies when the job has ended (`commands/wait`).
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ class JobFollower:
                 break
             except tej.Error as error:
                 # It is unknown whether a newer job decides the state of the flow run.
-                # The attempts have no limit, because the state could be wrong.  They
-                # end if a user cancels the flow run or sets its state.
+                # Try again without a limit, because the report could set a wrong state.
+                # A user can end the attempts: by cancelling the flow run, or by setting
+                # its state.
                 self._warn(error)
                 await asyncio.sleep(RETRY)
         is_completed = current.state_type is StateType.COMPLETED
@@ -176,7 +177,7 @@ class JobFollower:
             time.sleep(RETRY)
 
     def _warn(self, error: tej.Error) -> None:
-        """Log an error that prevents the report of the job's end, but only once."""
+        """Log an error that delays the report of the job's end, unless just logged."""
         if str(error) == self._last_error:
             return
         self._last_error = str(error)
@@ -271,9 +272,10 @@ class JobFollower:
     async def report_end(
         self, current: FlowRun, status: tej.JobStatus | None, message: str
     ) -> int:
-        """Set the flow run's state unless the flow has set it; return the exit code.
+        """Set the flow run's state, unless the flow has set it.
 
-        `current` is the flow run as read after the end of the job.
+        `current` is the flow run as read after the end of the job.  Returns the exit
+        code that the worker reports to Prefect.
         """
         if current.state_type in CANCELLED:
             if current.state_type is StateType.CANCELLING:

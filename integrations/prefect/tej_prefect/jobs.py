@@ -176,8 +176,8 @@ class TejJob(JobBlock[JobResult]):
     directory: Path | None = None
     """The directory to upload, which contains the script to run."""
     script: str | None = None
-    """The text of a script, given in place of a directory. `sh` runs the script, unless
-    the text begins with `#!`."""
+    """The text of the script to run; a directory is then optional. `sh` runs the
+    script, unless the text begins with `#!`."""
     command: str | None = None
     """The command to run in the directory: either a file in the directory, followed by
     its arguments, or a shell command; `start.sh` by default."""
@@ -202,14 +202,14 @@ class TejJob(JobBlock[JobResult]):
     """Values for templates: files whose names end in `.j2`, and `{{ name }}` in the
     script, the command and the environment."""
     job_id: str | None = None
-    """The id of the job, instead of the signature."""
+    """The id of the job; by default made from the signature."""
     login: bool = False
     """Whether to source the login profile before the job starts."""
     after: list[str] = Field(default_factory=list)
     """Ids of jobs of the same queue that must succeed before this job starts."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """Files of other jobs as `JOB:PATH`, by their path in this job's directory; the
-    server copies them before the job starts."""
+    """Files of other jobs that the server copies before the job starts: each path in
+    this job's directory, with the source as `JOB:PATH`."""
     on_cancel: OnCancel = "kill"
     """Whether the job is killed or continues to run if the flow run is cancelled."""
     retry_failed: bool = False
@@ -246,9 +246,9 @@ class TejJob(JobBlock[JobResult]):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.directory is None and self.script is None:
-            raise ValueError("set `directory`, or `script` to the text of a script")
+            raise ValueError("set `directory`, `script` or both")
         if self.script is not None and self.command is not None:
-            raise ValueError("set either `script` or `command`")
+            raise ValueError("`script` and `command` cannot be combined")
         return self
 
     @property

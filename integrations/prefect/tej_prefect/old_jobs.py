@@ -16,10 +16,10 @@ DELETE_LABEL = "prefect-delete-after"
 
 
 def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:
-    """Delete jobs of flow runs that ended longer ago than `delete_after`.
+    """Delete the jobs that ended longer ago than the days in their `DELETE_LABEL`.
 
     The jobs of the flow runs in `unended` are kept, because their ends have not been
-    reported yet.  Errors are only logged, because the deletion is repeated.
+    reported to Prefect yet.  Errors are only logged, because the deletion is repeated.
     """
     try:
         old = [

@@ -41,7 +41,7 @@ The output is limited because each log record is a row in Prefect's database.
 OUTPUT_PERIOD = 2.0
 """Seconds between two reads of one job's output."""
 READERS = 2
-"""Maximum number of channels of a queue that read output at the same time."""
+"""Maximum number of SSH channels per queue that read output at the same time."""
 
 Row = dict[str, object]
 
@@ -73,7 +73,8 @@ class JobArtifacts:
     ) -> None:
         """Add jobs, with their last known statuses, to the table.
 
-        If `submitted` is true, emit an event for each job that was not found.
+        If `submitted` is true, emit an event for each job that was not found but
+        started.
         """
         self._known |= jobs
         if self._run.flow_run_id is None or not self._known:

@@ -40,7 +40,7 @@ class TejStorage(WritableFileSystem):
     Jobs of the tej worker on the same server read and write the files directly.
 
     Example:
-        Load stored storage and use it for the result of a flow:
+        Load a stored block and use it for the result of a flow:
         ```python
         from prefect import flow
         from tej_prefect import TejStorage
@@ -101,7 +101,8 @@ class TejStorage(WritableFileSystem):
     def _queue(self) -> tej.RemoteQueue:
         """The queue over whose connection the files are read and written.
 
-        A job on the server of the storage needs no connection.
+        In a job on the server of the storage, this is a local queue, which needs no
+        connection.
         """
         if os.environ.get(ADDRESS_VARIABLE) == self.destination.address:
             return tej.shared_queue("local:")

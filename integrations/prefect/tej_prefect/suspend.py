@@ -42,9 +42,10 @@ RECENT = timedelta(days=1)
 """Age after which `reconcile` ignores the cancellation of a flow run."""
 
 _killed: set[UUID] = set()
-"""Tables of cancelled flow runs whose jobs this process has killed or left running."""
+"""Ids of the tables of cancelled flow runs whose jobs this process has killed or left
+running."""
 _unusable: dict[str, str] = {}
-"""Blocks that could not be used at their last use, with the reasons."""
+"""Names of the blocks that could not be used at their last use, with the reasons."""
 
 
 def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
@@ -81,7 +82,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
             if run.flow_run_id is not None:
                 unclaim_suspended(queue, stage, run.flow_run_id)
         return
-    run_logger().info("Suspending until %d of %d jobs have ended", running, len(jobs))
+    run_logger().info("Suspending: %d of %d jobs have not ended", running, len(jobs))
     # Each suspension needs a new key, because Prefect treats a suspension with a used
     # key as already resumed.
     key = f"{PAUSE_KEY}{uuid4()}"
@@ -95,7 +96,7 @@ def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:
 def _claims_of(
     jobs: Sequence[TejJobRun],
 ) -> tuple[list[tuple[tej.RemoteQueue, str, list[str]]], int]:
-    """Return the arguments of `claim_suspended`, and the number of running jobs.
+    """Return arguments for `claim_suspended`, and the number of unended jobs.
 
     Raises tej.JobNotFound if a job does not exist.
     """
@@ -208,7 +209,7 @@ def _kill_rows(
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
-    """Return the tables of jobs to wait for, with their flow runs in a given state."""
+    """Return the flow runs in `state` that have a table of jobs to wait for."""
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
     )

@@ -1,4 +1,4 @@
-"""Prefect tasks: run one job, run many jobs, perform single steps, fill in templates.
+"""Prefect tasks that run one or many jobs, one step of a job, or a job template.
 
 Prefect's cache is disabled for these tasks, because tej itself finds a job that exists
 and does not start the job again.
@@ -79,10 +79,10 @@ def run_jobs(
     `on_cancel` and `retry_failed` override the jobs' own settings.  Jobs that have not
     ended after `timeout` seconds continue to run, unless `on_timeout` is "kill".
 
-    The task waits for all jobs.  If some jobs failed, could not be started or
-    downloaded, or were deleted, the task then raises JobsFailed.  With
-    `raise_on_failure=False` the task returns all results instead.  The result of a
-    failed job has the reason in its attribute `error`.
+    The task waits for all jobs.  If any job failed, could not be started or downloaded,
+    or was deleted, the task then raises JobsFailed.  With `raise_on_failure=False` the
+    task returns all results instead.  The result of a failed job has the reason in its
+    attribute `error`.
     """
     wanted = [job.with_options(on_cancel, retry_failed).request() for job in jobs]
     results = run_many(wanted, timeout, on_timeout, log_output=log_output)
@@ -139,7 +139,7 @@ def delete_job(run: TejJobRun) -> None:
 def template_task(
     directory: str | Path, destination: TejDestination | str, **options: Any
 ) -> Task[..., JobResult]:
-    """Make a task that renders its keyword parameters into a template and runs it.
+    """Return a task that runs a directory with templates as a job.
 
         simulate = template_task("simulate/", "cluster", results=["out.csv"])
 
@@ -232,7 +232,7 @@ def _name_of_template_run() -> str:
     """Return the name of a task run, such as `simulate seed=3`."""
     parameters = task_run.parameters
     inner = parameters.get("parameters")
-    # Prefect stores the parameters of `**parameters` in one dictionary with this name.
+    # Prefect stores the arguments of `**parameters` as a dictionary `parameters`.
     if isinstance(inner, Mapping) and len(parameters) == 1:
         parameters = inner
     words = " ".join(f"{name}={value}" for name, value in parameters.items())

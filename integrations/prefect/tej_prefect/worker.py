@@ -51,7 +51,7 @@ from tej_prefect.worker_takeover import (
 )
 
 RECONCILE = float(os.environ.get("PREFECT_INTEGRATIONS_TEJ_RECONCILE_SECONDS", "60"))
-"""Seconds between two reconciliations."""
+"""Seconds between two searches for flow runs to take over or to resume."""
 
 
 class TejWorkerResult(BaseWorkerResult):
@@ -243,7 +243,8 @@ class TejWorker(
             is_pending = flow_run.state_type is StateType.PENDING
             if is_pending and flow_run.id in self._own_flow_runs:
                 await renew_lease(self.client, flow_run)
-        # This worker may have started to follow flow runs since the first request.
+        # This filter comes last, because this worker may have started to follow flow
+        # runs since the first request.
         others = [one for one in found if one.id not in self._own_flow_runs]
         for flow_run in self._orphans.find(others, names_of_live(workers)):
             self._followed[flow_run.id] += 1

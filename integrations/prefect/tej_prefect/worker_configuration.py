@@ -68,9 +68,9 @@ trap 'exit 143' TERM
 
 
 class TejWorkerFields(BaseModel):
-    """Fields of the work pool's variables and of the configuration of a flow run."""
+    """Fields that the work pool's variables and a flow run's configuration share."""
 
-    # A validation error must not show its input: the environment has the API key.
+    # A validation error must not show its input, which contains the API key.
     model_config = MODEL_CONFIG
 
     destination: str
@@ -86,8 +86,8 @@ class TejWorkerFields(BaseModel):
     worker uses."""
     tunnel_port: int | None = None
     """A free port on the server that the worker forwards to Prefect's API, for servers
-    that cannot reach the API; `http` only. Compute nodes can use the tunnel with
-    an API URL such as `http://login1:PORT/api` if sshd allows it."""
+    that cannot reach the API; `http` only. If the server's sshd accepts connections to
+    the port from compute nodes, set an API URL such as `http://login1:PORT/api`."""
     nodes: int | None = None
     """Nodes for each flow run."""
     cpus: int | None = None
@@ -138,7 +138,7 @@ class TejWorkerConfiguration(TejWorkerFields, BaseJobConfiguration):
         """Set the job's environment, without settings of the worker's own machine."""
         given, labels = dict(self.env), dict(self.labels)
         super().prepare_for_flow_run(*arguments, **named)
-        # Undo the labels that the base class has added, such as the ids of Prefect: the
+        # Remove the labels that the base class has added, such as Prefect's ids: the
         # job gets only the labels of the work pool or of the deployment.
         self.labels = labels
         own = self.env.get("PREFECT_API_URL")
@@ -209,7 +209,7 @@ def parse_target(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname is None:
         raise ValueError(
-            f"A tunnel needs an API at http://HOST:PORT, and the API is at {url}: "
+            f"A tunnel needs an API at http://HOST:PORT, but the API is at {url}: "
             "remove `tunnel_port` or use an `http` address"
         )
     return parts.hostname, parts.port or 80
@@ -225,7 +225,7 @@ def _change_directory(path: str | None) -> str:
     """Return a shell command that changes to a directory, or an empty string."""
     if not path:
         return ""
-    # The shell does not expand `~` in quotes.
+    # `~` is replaced by $HOME, because the shell does not expand `~` in quotes.
     home, rest = ('"$HOME"', path[1:]) if path.startswith("~/") else ("", path)
     return f"cd -- {home}{shlex.quote(rest)} || exit"
 

@@ -207,8 +207,8 @@ def end_earlier_jobs(
 
     A user or an automation may retry a flow run whose job has not ended.  Without this
     function, two jobs would execute the same flow run.  Each earlier job has
-    `CANCEL_GRACE` seconds to end by itself, and is then killed.  A killed job may still
-    run if the job's server has not carried out the kill yet.
+    `CANCEL_GRACE` seconds to end by itself, and is then killed.  Call the function
+    until it returns False, because a job may still run for a while after the kill.
     """
     number = flow_run.run_count
     jobs = jobs_of(queue, flow_run, UNENDED_STATES) if number else []

@@ -76,8 +76,8 @@ class OrphanFinder:
             if is_owned or has_caller:
                 continue
             if flow_run.state_type is StateType.PENDING and flow_run.id not in seen:
-                # A live worker may be submitting the flow run, but may not have written
-                # its own name to the label yet.
+                # Wait for the next call: a live worker may be submitting the flow run
+                # without having written its name to the label yet.
                 self._pending.add(flow_run.id)
             else:
                 orphans.append(flow_run)
