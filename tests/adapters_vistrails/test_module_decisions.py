@@ -321,7 +321,7 @@ def test_module_refuses_what_cannot_be_one_job(case: Case) -> None:
     with pytest.raises(ModuleFailed, match="no command after '--'"):
         case.run(submit(case, options=["-x -- y"]))
     shutil.rmtree(case.folder / "SubmitShellJob")
-    with pytest.raises(ModuleFailed, match="The port 'options' has 'a 'b'"):
+    with pytest.raises(ModuleFailed, match="Port 'options', value 'a 'b'"):
         case.run(submit(case, options=["a 'b"]))
     module = submit(case)
     module.is_while = True

@@ -88,7 +88,7 @@ def test_equal_class_names_are_numbered() -> None:
             lambda: Pipeline([Mesh(size=1, name="a"), Mesh(size=2, name="a")]),
             "two modules 'a'",
         ),
-        (lambda: Constant({}), "without a port type"),
+        (lambda: Constant({}), "no port type has the value"),
         (lambda: Job(), "class Job has no command"),
         (lambda: relax_two()["r3"], r"no module 'r3' \(modules: size, "),
     ],
@@ -143,7 +143,7 @@ def define(**body: object) -> type[Job]:
         ({"command": "x {size}"}, r"contains '\{size\}', but the class has no port"),
         ({"__annotations__": {"a": dict}}, "Port 'a' of module class Bad has the ann"),
         ({"__annotations__": {"a": int}, "a": "x"}, "Port 'a' .*: 'x' is not of type"),
-        ({"__annotations__": {"a": Output}}, "needs a path in the job's directory"),
+        ({"__annotations__": {"a": Output}}, "must be a path in the job's directory"),
         ({"__annotations__": {"a": Output}, "a": "../b"}, "is not below the job's dir"),
         (
             {"__annotations__": {"a": Output}, "a": "inputs/b"},
@@ -204,8 +204,8 @@ def test_exploration_is_a_grid_with_shared_modules() -> None:
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        ({"steps": [1]}, "'steps' is not a single port: it is one of r1.steps, r2.ste"),
-        ({"nothing": [1]}, "no module has such a port"),
+        ({"steps": [1]}, "'steps' matches several ports: r1.steps, r2.steps"),
+        ({"nothing": [1]}, "'nothing' matches no port"),
         ({"r1.nothing": [1]}, "Module 'r1' has no port 'nothing'"),
         ({"scale": []}, "'scale' has no values"),
         ({"r1.label": "ab"}, "'r1.label' must be a list, not 'ab'"),

@@ -164,7 +164,7 @@ def test_failed_job_is_reported(vistrails: VisTrails, shell: Shell) -> None:
     assert answer["errors"]["SubmitShellJob"].endswith("failed with exit code 3\nwhy")
     assert "why\n" in vistrails.words
     error = vistrails.execute("open.vt")["errors"]["SubmitShellJob"]
-    assert error == "The port 'options' has '--label 'a=b': No closing quotation"
+    assert error == "Port 'options', value '--label 'a=b': No closing quotation"
 
 
 def test_non_ascii_messages_are_shown(vistrails: VisTrails, shell: Shell) -> None:

@@ -32,7 +32,7 @@ for _command in COMMANDS:
     "--directory",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="VisTrails' user packages.  [default: ~/.vistrails/userpackages]",
+    help="Directory of user packages.  [default: ~/.vistrails/userpackages]",
 )
 def install(directory: Path | None) -> None:
     """Install the package into VisTrails.  Run the command after each update of tej."""

@@ -89,14 +89,14 @@ class CommandClient(object):
         # type: (str, str, Sequence[str]) -> bool
         """Start a job unless the job exists; return True if a job was started.
 
-        `options` are words for `tej submit`."""
+        `options` are command-line options of `tej submit`."""
         words = []
         if self.address.setup_runtime:
             words += ["--runtime", self.address.setup_runtime]
         # The last value of an option counts, so `options` cannot change the id.
         words += list(options) + ["--id", job_id, "--reuse"]
-        # `--` is not used before the directory, because the words after `--` would be
-        # the command of the job.
+        # `--` is not used before the directory, because the arguments after `--` would
+        # be the command of the job.
         answer = self._ask("submit", words + [os.path.abspath(directory)])
         return bool(answer.get("is_new"))
 
@@ -104,8 +104,8 @@ class CommandClient(object):
         # type: (str) -> Optional[Document]
         """Return the status of a job, or None if the job does not exist.
 
-        Raises ClientError if the queue is missing and has been there before: its file
-        system may be unmounted, and the job may be running."""
+        Raises ClientError if the queue is missing but has replied to this process
+        before: its file system may be unmounted while the job runs."""
         place = (self.address.destination, self.address.queue)
         queue, shown = self.address.queue, self.address.shown
         try:
@@ -129,7 +129,7 @@ class CommandClient(object):
 
     def download(self, job_id, names, directory):
         # type: (str, Sequence[str], str) -> List[str]
-        """Download files of a job below `directory`; return the paths written."""
+        """Download files of a job to `directory`; return the paths of the copies."""
         options = ["--id", job_id, "--directory", directory]
         words = [_as_file(name) for name in names]
         return list(self._ask("download", options, words)["files"])
@@ -176,7 +176,7 @@ class CommandClient(object):
         except ValueError:
             raise ClientError(
                 "NoAnswer",
-                "`tej %s` ended with status %s and no answer: %s"
+                "`tej %s` ended with exit status %s and printed no JSON: %s"
                 % (verb, process.returncode, _text(stderr).strip()),
             )
         _raise(answer.get("error"))
@@ -211,7 +211,7 @@ def _text(data):
 
 def _as_file(name):
     # type: (str) -> str
-    """Return a file name in a form that `tej` does not use as the destination."""
+    """Return a file name in a form that `tej` does not mistake for a destination."""
     return "./" + name if "@" in name or ":" in name else name
 
 
@@ -219,8 +219,8 @@ def find_command():
     # type: () -> List[str]
     """Return tej's command line.
 
-    The command line is the value of TEJ_COMMAND, the contents of COMMAND_FILE, or
-    `tej`."""
+    The command line is the value of TEJ_COMMAND, else the contents of COMMAND_FILE,
+    else `tej`."""
     words = os.environ.get("TEJ_COMMAND")
     if words:
         return shlex.split(words)

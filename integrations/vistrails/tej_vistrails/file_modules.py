@@ -1,4 +1,4 @@
-"""Modules for files: job directories made from files on ports, and downloads of jobs.
+"""Modules that make a job's directory from input files, and download files of jobs.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
@@ -25,7 +25,9 @@ _Mixed = object  # type: Any
 
 
 class AssembleDirectoryMixin(_Mixed):
-    """Mixin for modules with extra input ports, each named like the file on the port.
+    """Mixin for modules that copy the files on extra input ports to a directory.
+
+    The name of an extra port is the path of its file in the directory.
 
     The mixin does not inherit from `Module`, because VisTrails requires that a module
     class has exactly one base class that is a module."""
@@ -70,7 +72,7 @@ class AssembleDirectoryMixin(_Mixed):
             raise fail(
                 self,
                 "Input port '%s': rename the port to a relative path without empty "
-                "parts, '.' and '..'" % name,
+                "parts, '.' or '..'" % name,
             )
         target = os.path.join(folder, *parts)
         if not os.path.isdir(os.path.dirname(target)):
@@ -86,7 +88,7 @@ class AssembleDirectoryMixin(_Mixed):
 
 
 class MakeDirectory(AssembleDirectoryMixin, Module):
-    """Create a temporary directory that contains the files on the module's ports."""
+    """Module that copies the files on its extra ports to a temporary directory."""
 
     _settings = ModuleSettings()
     _output_ports = [("directory", "(basic:Directory)")]  # type: List[Port]
@@ -116,7 +118,7 @@ class Download(Module):
 
 
 class DownloadFile(Download):
-    """Download one file of a job; `filename` is the path of the file in the job."""
+    """Module that downloads the file `filename` from a job's directory."""
 
     _settings = ModuleSettings()
     _input_ports = [("filename", "(basic:String)")]  # type: List[Port]
@@ -129,13 +131,13 @@ class DownloadFile(Download):
         if len(files) != 1:
             raise fail(
                 self,
-                "'%s' is %d files: use DownloadDirectory" % (name, len(files)),
+                "'%s' matches %d files: use DownloadDirectory" % (name, len(files)),
             )
         self.set_output("file", PathObject(files[0]))
 
 
 class DownloadDirectory(Download):
-    """Download a directory of a job; `pathname` is the path of the directory."""
+    """Module that downloads the directory `pathname` from a job's directory."""
 
     _settings = ModuleSettings()
     _input_ports = [("pathname", "(basic:String)")]  # type: List[Port]

@@ -20,8 +20,8 @@ LOADED_BY_VISTRAILS = {path.stem for path in PACKAGE.glob("*.py")} - NOT_LOADED
 def find_tej() -> list[str]:
     """Return the command line of `tej` for VisTrails.
 
-    The console script does not import modules from the current directory, whereas
-    `python -m tej` does.
+    The console script is preferred, because `python -m tej` would also import modules
+    from the current directory.
     """
     scripts = Path(sysconfig.get_path("scripts"))
     script = shutil.which("tej", path=str(scripts))

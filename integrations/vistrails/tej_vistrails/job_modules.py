@@ -168,8 +168,8 @@ class BaseSubmitJob(JobMixin, Module):
             # upstream modules must be executed.
             super(JobMixin, self).update_upstream()
             return
-        # The record is marked first, because the following statements may raise an
-        # exception.
+        # The record is marked before any statement that may raise an exception: the
+        # record would otherwise be deleted.
         self._keep_record()
         for port in ("queue", "print_error"):
             self.update_upstream_port(port)
@@ -189,7 +189,9 @@ class BaseSubmitJob(JobMixin, Module):
         # type: () -> None
         if getattr(self, "is_while", False):
             raise fail(
-                self, "A job in a while-loop would be the same job in every iteration"
+                self,
+                "A job cannot run in a while-loop, because all iterations would be the "
+                "same job",
             )
         try:
             if self.trouble is not None:
@@ -228,16 +230,18 @@ class BaseSubmitJob(JobMixin, Module):
 
     def _read_options(self):
         # type: () -> List[str]
-        """Return the words of the port `options`.  Raises ModuleError."""
+        """Return the options of `tej submit` on the port `options`.
+
+        Raises ModuleError if an option is invalid."""
         options = []  # type: List[str]
         for text in self.force_get_input_list("options"):
             try:
                 options += shlex.split(text)
             except ValueError as error:
-                raise fail(self, "The port 'options' has '%s': %s" % (text, error))
+                raise fail(self, "Port 'options', value '%s': %s" % (text, error))
         if "--" in options:
             # The id of the job would become a part of the command after `--`.
-            raise fail(self, "The port 'options' takes no command after '--'")
+            raise fail(self, "Port 'options': a command after '--' is not possible")
         return options
 
     def _start(self, job, directory, options):

@@ -1,4 +1,4 @@
-"""Job handles.  Modules exchange handles, and VisTrails polls them for ended jobs.
+"""Job handles: the values on ports of type `Job`, and VisTrails' view of a job.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
@@ -112,7 +112,10 @@ def raise_module_error(module, error, job):
     If the connection was lost, raise ModuleSuspended, because the job may still run."""
     message = "tej: %s" % error.message
     if job is not None and error.is_temporary:
-        warn(message + "; suspended: execute again when the server can be reached")
+        warn(
+            message + "; the module is suspended: execute the workflow again when the "
+            "server can be reached"
+        )
         raise suspend(module, message, job)
     raise fail(module, message)
 
@@ -126,7 +129,7 @@ def exit_code(job):
 
 def describe_failure(job):
     # type: (Document) -> Optional[str]
-    """Return why a job did not succeed, or None if the job succeeded."""
+    """Return how a job failed, such as "is lost: ..."; None if the job succeeded."""
     if job["state"] == "lost":
         return "is lost: %s" % job["evidence"]
     if job["state"] == "killed":

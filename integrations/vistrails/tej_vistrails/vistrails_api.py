@@ -35,10 +35,10 @@ except ImportError as error:
 
 def waits(monitor):
     # type: (Any) -> bool
-    """Return True if a module waits for its job, False if it is suspended instead.
+    """Return True if a module must wait for its job, False if it must be suspended.
 
-    The condition is the same as in VisTrails' `JobMonitor.checkJob`, but
-    `checkJob` requests the status of a job only every ten minutes."""
+    The condition is that of VisTrails' `JobMonitor.checkJob`.  The module itself waits,
+    because `checkJob` requests the status of a job only every ten minutes."""
     if monitor.currentWorkflow() is None or monitor.callback is not None:
         return False
     configuration = get_vistrails_configuration()

@@ -38,7 +38,7 @@ _LOCAL = {"File": File, "Directory": Directory}
 
 @dataclass(frozen=True)
 class Document:
-    """A pipeline that was loaded from a file, and where its jobs run by default."""
+    """A pipeline loaded from a file, with its default destination and queue."""
 
     pipeline: Pipeline | Exploration
     destination: str | None = None
@@ -140,7 +140,7 @@ class _Builder:
         return cls(name=name, resources=resources, **inputs)
 
     def _locate(self, kind: PortType, value: Any) -> Any:
-        """Return the value; a path is relative to the directory of the document."""
+        """Return `value`, with paths resolved from the directory of the document."""
         if isinstance(value, list):
             return [self._locate(kind, one) for one in value]
         is_path = kind.is_path and isinstance(value, str)
@@ -162,7 +162,9 @@ class _Builder:
         if not isinstance(value, dict):
             return value
         if list(value) != ["from"]:
-            raise PipelineError(f"{where}: {value!r} is not of the form {{from: PORT}}")
+            raise PipelineError(
+                f"{where}: {value!r} is not of the form {{from: MODULE.PORT}}"
+            )
         name, dot, port = str(value["from"]).rpartition(".")
         upstream = name if dot else port
         if upstream in self.under_way:

@@ -54,7 +54,10 @@ _TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the content of a `.json` or `.yaml` file; raise PipelineError."""
+    """Return the document in a `.json` or `.yaml` file.
+
+    Raises PipelineError if the file cannot be read or is not a document.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeError) as error:
@@ -125,7 +128,8 @@ def check_keys(words: Mapping[str, Any], kind: str, where: str) -> None:
 def import_file(path: Path) -> ModuleType:
     """Import a Python file that is not in a package.
 
-    The directory of the file is on the import path, as for `python FILE`.
+    The directory of the file is added to the import path, as by `python FILE`.  Raises
+    PipelineError if the file does not exist or its code raises an exception.
     """
     name = f"tej_pipeline_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -145,7 +149,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def _describe_failure(path: Path, error: Exception) -> str:
-    """Describe an error in a Python file, with the last line that was executed."""
+    """Describe an error in a Python file, with the last line of the file that ran."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)

@@ -51,8 +51,8 @@ class Execution:
             words = steps[job_id].job.describe()
             raise PipelineError(f"{words} failed: {failure}") from failure
         for step in steps.values():
-            # No job is in the state `failed` now, for example because another client
-            # has restarted the failed job.
+            # No job has failed, but a wanted job has not succeeded, for example because
+            # another client has deleted or restarted the job.
             if step.job.is_wanted and step.state is not StepState.SUCCEEDED:
                 raise PipelineError(
                     f"Module '{step.job.module.name}', job {step.job.job_id}: "
@@ -159,9 +159,9 @@ class Execution:
     def failures(
         self, steps: Mapping[str, Step]
     ) -> Iterator[tuple[str, tej.JobFailed]]:
-        """Yield the id of each job that failed, with the end of its stderr.
+        """Yield the id and the error of each job that failed.
 
-        The stderr of each failed job takes one request.
+        The error contains the end of the job's stderr, which takes one request per job.
         """
         for job_id, step in steps.items():
             if step.state is StepState.FAILED and step.status:
@@ -172,8 +172,8 @@ class Execution:
     ) -> list[Path]:
         """Download the outputs of the jobs that have succeeded; return the directories.
 
-        By default, the outputs of the last modules (`Plan.wanted`) are downloaded.  The
-        files of a module are placed in `directory/MODULE`, or in
+        By default, the outputs of the last modules are downloaded: those of the jobs in
+        `Plan.wanted`.  The files of a module are placed in `directory/MODULE`, or in
         `directory/PARAMETERS/MODULE` if the plan is an exploration.
         """
         for name in modules:

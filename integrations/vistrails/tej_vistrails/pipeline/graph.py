@@ -52,7 +52,7 @@ class Pipeline:
 
     @property
     def points(self) -> list[tuple[Mapping[str, object], Pipeline]]:
-        """The pipeline as an exploration with one point."""
+        """A list with one point, without parameters, like `Exploration.points`."""
         return [({}, self)]
 
     def check(self) -> None:
@@ -107,8 +107,8 @@ class Pipeline:
                 found.append((self[port], "value"))
         if len(found) != 1:
             names = ", ".join(f"{one.name}.{port}" for one, _ in found)
-            reason = f"it is one of {names}" if found else "no module has such a port"
-            raise PipelineError(f"Parameter '{text}' is not a single port: {reason}")
+            reason = f"matches several ports: {names}" if found else "matches no port"
+            raise PipelineError(f"Parameter '{text}' {reason}")
         return found[0]
 
     def with_values(self, values: Mapping[str, object]) -> Pipeline:
@@ -151,7 +151,7 @@ class Pipeline:
 
 
 class Exploration:
-    """The grid of all combinations of parameter values, as pipelines.
+    """A grid of pipelines: one for each combination of parameter values.
 
     Modules that do not depend on a parameter are shared by the pipelines.  Modules with
     equal signatures share one job.
@@ -212,7 +212,7 @@ def cycle_error(where: str, names: Sequence[str]) -> PipelineError:
 
 
 def upstream_first(modules: Iterable[Module]) -> list[Module]:
-    """Return the modules and all modules upstream of them.
+    """Return `modules` and all modules upstream, each after its upstream modules.
 
     Raises PipelineError if the connections form a cycle.
     """

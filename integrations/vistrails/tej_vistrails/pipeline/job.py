@@ -34,7 +34,10 @@ def _folder_of(cls: type) -> Path:
 
 
 def _as_words(value: object) -> str | list[str]:
-    """Return a value as one word of the shell, or a list as several words."""
+    """Return the text of a value, or the list of the texts of a list's items.
+
+    Each text becomes one argument in the shell command.
+    """
     if isinstance(value, list | tuple):
         return [str(_as_words(one)) for one in value]
     if value is None:
@@ -48,8 +51,8 @@ class Job(Module):
     """A module that runs a command as a job on the server.
 
     `{port}` in the command is replaced by the value of the port, quoted for the shell.
-    The value of a port for a file is the path of the file in the job.  `${NAME}` is a
-    variable of the shell.
+    For a file on a port, the value is the file's path in the job's directory.
+    `${NAME}` is not replaced, because it is a variable of the shell.
     """
 
     command: ClassVar[str] = ""
@@ -100,7 +103,7 @@ class Job(Module):
 
     @classmethod
     def has_command(cls) -> bool:
-        """Return whether the class has a command, unlike a base class."""
+        """Return whether the class has a command; a base class may have none."""
         return bool(cls.command or cls.script)
 
     @classmethod
@@ -139,7 +142,8 @@ class Job(Module):
     def start_script(self, words: Mapping[str, object]) -> str:
         """Return the content of `start.sh`.
 
-        `words` maps the name of each port to its value; files are paths on the server.
+        `words` maps the name of each port to its value; the value for a file is its
+        path in the job's directory.
         """
         lines = ["#!/bin/sh", "set -e"]
         outputs = [path.rstrip("/") for path in self.output_paths.values()]
@@ -172,10 +176,10 @@ class Job(Module):
 class PythonScript(Job):
     """A module that runs Python code with the Python of the server.
 
-    The code is the function `main` of the class, which is called with the values of all
-    ports by their names, or the text `source`, in which each port is a variable.  The
-    value of a port for a file is the path of the file.  The code must not use other
-    names of its file.
+    The code is either the function `main` of the class, or the text `source`.  `main`
+    is called with the values of all ports as keyword arguments.  In `source`, each port
+    is a variable.  For a file on a port, the value is the path of the file.  `main`
+    must not use names that are defined elsewhere in its file.
     """
 
     source: ClassVar[str] = ""

@@ -61,7 +61,7 @@ class JobOutput:
 Value = Any
 """Value on a port: a scalar, a local Path, JobOutput, Source, or a tuple of these.
 
-The values of a list are a tuple, because a later change of a list would not be checked.
+A list is stored as a tuple, because a later change of the list would not be checked.
 """
 
 

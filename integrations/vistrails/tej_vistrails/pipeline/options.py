@@ -86,7 +86,7 @@ def _without(
 ) -> dict[str, list[Any]]:
     """Return the parameters without the port `name`.
 
-    The port may be called "port" in one place, and "module.port" in another.
+    The same port may have the name "port" in one place, and "module.port" in another.
     """
     place = base.find_port(name)
     return {
@@ -111,7 +111,9 @@ def _parse(pipeline: Pipeline, name: str, text: str) -> object:
     try:
         return kind.parse(text)
     except (ValueError, KeyError):
-        raise PipelineError(f"Parameter '{name}': '{text}' is not {kind}") from None
+        raise PipelineError(
+            f"Parameter '{name}': '{text}' is not of type {kind}"
+        ) from None
 
 
 def pipeline_options(function: Function) -> Function:
@@ -133,7 +135,11 @@ _OPTIONS: list[Callable[[Any], Any]] = [
         "file", type=click.Path(exists=True, dir_okay=False, path_type=Path)
     ),
     click.option(
-        "--set", "values", multiple=True, metavar="PORT=VALUE", help="Set a port."
+        "--set",
+        "values",
+        multiple=True,
+        metavar="PORT=VALUE",
+        help="Set the value of an input port.",
     ),
     click.option(
         "--explore",
@@ -179,7 +185,7 @@ def print_steps(steps: Mapping[str, Step]) -> None:
 
 
 def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
-    """Print the failed modules with their stderr, and the modules not started."""
+    """Print the errors of the failed jobs, and the modules of jobs not started."""
     failures = execution.failures(steps)
     for job_id, error in itertools.islice(failures, MAX_FAILURES):
         say(f"{steps[job_id].job.describe()} failed: {error}", err=True)
@@ -200,8 +206,8 @@ def print_failures(execution: Execution, steps: Mapping[str, Step]) -> None:
 
 
 def exit_status(steps: Mapping[str, Step]) -> int:
-    """Return 0 if all jobs succeeded, 1 if a job failed, 5 if a job is not over yet,
-    or 3 if a job was not submitted.
+    """Return 1 if a job failed, else 5 if a job has not ended, else 3 if a job was not
+    submitted, else 0.
     """
     found = {step.state for step in steps.values()}
     if found & {StepState.FAILED, StepState.NOT_STARTED}:

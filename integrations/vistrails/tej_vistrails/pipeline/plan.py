@@ -2,8 +2,8 @@
 
 The id of a job is made from the signature of the job, as in tej itself.  The signature
 covers the content of the files, the environment, and the ids of the jobs whose files
-are inputs.  A change of a module therefore changes the ids of this module and of the
-modules downstream of it.  The same pipeline has the same ids on every machine.
+are inputs.  A change of a module therefore changes the job ids of this module and of
+the modules downstream of it.  The same pipeline has the same ids on every machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PlannedJob:
 
     job_id: str
     module: Job
-    """The first module with this id; other modules may have the same id."""
+    """The first module that has this job; other modules may share the job."""
     spec: tej.JobSpec
     needs: tuple[str, ...]
     """Ids of the jobs whose files this job uses."""
@@ -37,7 +37,7 @@ class PlannedJob:
     """Values of the explored parameters, without those that differ between the points
     in which this job occurs."""
     is_wanted: bool = False
-    """Whether no other job of a pipeline uses the results of this job."""
+    """Whether no other job uses the results of this job, in at least one pipeline."""
 
     @property
     def outputs(self) -> list[str]:

@@ -21,7 +21,8 @@ output.
 The path is relative to the job's directory.  A path that ends in `/` is a directory."""
 
 _MAX_BITS = 10_000
-"""Maximum size of an integer, which Python can still convert to decimal digits."""
+"""Maximum size of an integer in bits.  Python refuses to convert much larger integers
+to decimal digits."""
 SCALARS = {"int": int, "float": float, "str": str, "bool": bool}
 PATHS = ("File", "Directory")
 
@@ -51,7 +52,8 @@ class PortType:
     def accepts(self, source: PortType) -> bool:
         """Return whether an output of type `source` can be connected to this port."""
         if self.name == "Directory" and not self.is_list and source.is_list:
-            # The files of a list are placed into one directory.
+            # A list of files fits a Directory port: the port gets one directory that
+            # contains the files.
             return source.is_path
         if source.is_list != self.is_list:
             return False
@@ -137,17 +139,20 @@ def infer_type(value: object, where: str) -> PortType:
     if names == {"int", "float"}:
         names = {"float"}
     if len(names) != 1 or not names <= SCALARS.keys():
-        raise PipelineError(f"{where} has a value without a port type: {value!r}")
+        raise PipelineError(f"{where}: no port type has the value {value!r}")
     return PortType(names.pop(), is_list)
 
 
 def check_output_path(path: object, where: str) -> str:
     """Return the path of an output; raise PipelineError if it is not valid."""
     if not isinstance(path, str) or not path or "\n" in path or "\0" in path:
-        raise PipelineError(f"{where} needs a path in the job's directory: {path!r}")
+        raise PipelineError(
+            f"{where}: the value of an output must be a path in the job's directory, "
+            f"not {path!r}"
+        )
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts or parts.as_posix() == ".":
-        raise PipelineError(f"{where} is not below the job's directory: '{path}'")
+        raise PipelineError(f"{where}: '{path}' is not below the job's directory")
     if parts.parts[0] == "inputs":
-        raise PipelineError(f"{where} is in the directory of the inputs: '{path}'")
+        raise PipelineError(f"{where}: '{path}' is in the directory of the inputs")
     return parts.as_posix() + ("/" if path.endswith("/") else "")

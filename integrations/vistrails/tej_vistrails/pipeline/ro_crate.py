@@ -1,8 +1,8 @@
 """Provenance of results: the export of a run as a Workflow Run RO-Crate.
 
 A crate is a directory with the results, the file of the pipeline, and the description
-`ro-crate-metadata.json` (https://www.researchobject.org/workflow-run-crate/).  Each job
-is an action with its parameters, times, host and state.
+`ro-crate-metadata.json` (https://www.researchobject.org/workflow-run-crate/).  The
+description has an action for each job, with its parameters, times, host and state.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Entity = dict[str, Any]
 def write_crate(execution: Execution, pipeline_file: Path, directory: Path) -> Path:
     """Write the crate of a run to a new directory; return the path of the description.
 
-    The outputs of the wanted jobs are downloaded.  Raises PipelineError if the
-    directory exists and is not empty.
+    The outputs of the wanted jobs are downloaded, and the file of the pipeline is
+    copied.  Raises PipelineError if the directory exists and is not empty.
     """
     if directory.exists() and any(directory.iterdir()):
         raise PipelineError(f"The directory '{directory}' is not empty")
@@ -64,7 +64,7 @@ def write_crate(execution: Execution, pipeline_file: Path, directory: Path) -> P
 
 
 def _list_outputs(plan: Plan, directory: Path) -> dict[str, list[str]]:
-    """Return the ids of the files that were downloaded, by the id of their job."""
+    """Return the ids in the crate of the downloaded files, by the id of their job."""
     found: dict[str, list[str]] = {job_id: [] for job_id in plan.jobs}
     for point in plan.points:
         for name, job_id in point.ids.items():

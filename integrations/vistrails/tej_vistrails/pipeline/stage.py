@@ -1,4 +1,4 @@
-"""Stage of a job module: the files in the job's directory, and the inputs.
+"""Stage of a job module: the files and inputs in the job's directory at its start.
 
 The stage has these files, which are all part of the signature:
 
@@ -105,11 +105,14 @@ class _Stage:
             ):
                 raise PipelineError(
                     f"Module '{self.job.title}': the output '{path}' is also a file "
-                    "that is uploaded: rename one of them"
+                    "that is uploaded: rename the output or the file"
                 )
 
     def place_port(self, port: InputPort) -> object:
-        """Add the files of a port; return the value as the job sees it."""
+        """Add the files on a port to the stage; return the port's value in the job.
+
+        The value of a file is its path in the job's directory.
+        """
         value = follow(self.job.get(port.name))
         if value is None:
             return None

@@ -1,4 +1,4 @@
-"""State of a step, which is a job of a plan, computed without requests."""
+"""States of steps.  A step is a job of a plan, with its state on the server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Step:
 
 
 def state_of(status: tej.JobStatus | None, *, is_used: bool) -> StepState:
-    """Return the state of a job with this status.
+    """Return the state of a job whose status on the server is `status`.
 
     `is_used` is true if results that do not exist yet depend on the job.
     """
