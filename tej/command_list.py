@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     },
     "Fetch": {
         "download": "Download files, directories or patterns from jobs.",
-        "results": "Gather values that jobs wrote to a file into a table.",
+        "results": "Print a table of the values that jobs have written to a file.",
         "ls": "List the files of a job.",
         "cat": "Print files of a job.",
         "open": "Print the directory of a job, for cd or scp.",
