@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "results": "Print a table of the values that jobs have written to a file.",
         "ls": "List the files of a job.",
         "cat": "Print files of a job.",
-        "open": "Print the directory of a job, for cd or scp.",
+        "open": "Print the path of a job's directory, for cd or scp.",
         "shell": "Open a shell in the directory of a job.",
     },
     "Manage": {
@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "delete": "Delete jobs that have ended, with their files.",
         "prune": "Delete old jobs.",
         "destroy": "Remove a queue with all its jobs.",
-        "cleanup": "Delete old jobs like prune, with a filter.",
+        "cleanup": "Delete old jobs that match a filter; see also prune.",
         "queue": "Print the path, the runtime and the limit of a queue.",
         "limit": "Limit the number of running jobs of a queue.",
     },

@@ -1,4 +1,4 @@
-"""`tej results`: gather the values that jobs wrote to a file into one table."""
+"""`tej results`: print a table of the values that jobs have written to a file."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def command(
     png: str | None,
     as_json: bool,
 ) -> int:
-    """Gather the values that jobs wrote to a file into a table, a row per job.
+    """Print a table of the values that jobs have written to a file, a row per job.
 
     The columns are the id, the state, the parameters of the sweep, and the values.
     Without a job, all jobs of the queue are used.

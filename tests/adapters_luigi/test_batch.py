@@ -171,7 +171,9 @@ def test_report_has_details_of_ten_reasons() -> None:
     }
     run: Any = SimpleNamespace(errors=errors, tasks=[None] * 100)
     head, *groups = describe_failures(run).split("\n\n")
-    assert head == "78 of 100 tasks failed; the next run keeps the 22 that succeeded"
+    assert head == (
+        "78 of 100 tasks failed; the next run does not repeat the 22 successful tasks"
+    )
     assert groups[0].startswith("exit code 1: 12 tasks\n  T1-0  job a\n")
     assert groups[9].splitlines()[-1] == "    log of 10!!"
     assert groups[10].splitlines()[-1] == "  T11-1  job a"

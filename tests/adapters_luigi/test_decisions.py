@@ -207,7 +207,7 @@ def test_job_without_known_end_is_an_error() -> None:
     made = job_run(_batch=SimpleNamespace(run=lambda: some), errors={"known": known})
     made.run()
     assert made.errors.pop("unknown").args == (
-        "The end of the job is not known: unknown",
+        "The outcome of the job is unknown: unknown",
     )
     assert made.errors == {"failed": own, "known": known}
 

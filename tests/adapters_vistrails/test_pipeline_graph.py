@@ -88,7 +88,7 @@ def test_equal_class_names_are_numbered() -> None:
             lambda: Pipeline([Mesh(size=1, name="a"), Mesh(size=2, name="a")]),
             "two modules 'a'",
         ),
-        (lambda: Constant({}), "no port type has the value"),
+        (lambda: Constant({}), "does not fit any port type"),
         (lambda: Job(), "class Job has no command"),
         (lambda: relax_two()["r3"], r"no module 'r3' \(modules: size, "),
     ],
@@ -211,7 +211,7 @@ def test_exploration_is_a_grid_with_shared_modules() -> None:
         ({"r1.label": "ab"}, "'r1.label' must be a list, not 'ab'"),
         (
             {"total.scale": [1], "scale": [2]},
-            "'total.scale' and 'scale' are the same port",
+            "'total.scale' and 'scale' name the same port",
         ),
         ({"scale": 5}, "'scale' must be a list, not 5"),
         ({"scale": {5}}, r"'scale' must be a list, not \{5\}"),

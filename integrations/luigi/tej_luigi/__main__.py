@@ -1,4 +1,4 @@
-"""`python -m tej_luigi`: print the states of a pipeline's jobs, fetch or remove them.
+"""`python -m tej_luigi`: print job states, fetch results or remove jobs of a pipeline.
 
     python -m tej_luigi status --module pipeline Summary --walks 20
     python -m tej_luigi fetch  --module pipeline Summary --walks 20
@@ -155,7 +155,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return run(words)
     except BrokenPipeError:
-        # Python flushes stdout at exit and would report the broken pipe again.
+        # Redirect stdout, because Python flushes it at exit and would report the broken
+        # pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -165,7 +166,8 @@ def run(words: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tej_luigi",
         usage="%(prog)s ACTION [--depth N] [--yes] --module MODULE TASK [PARAMETERS]",
-        description="Print the states of a pipeline's jobs, or fetch or remove them.",
+        description="Print the states of a pipeline's jobs, fetch the results of the "
+        "jobs, or remove the jobs.",
         allow_abbrev=False,
     )
     parser.add_argument("action", choices=["status", "fetch", "remove"])

@@ -27,8 +27,8 @@ def describe_failures(run: JobRun) -> str:
         groups.setdefault(_reason(error), []).append((task, error))
     total, failed = len(run.tasks), len(run.errors)
     lines = [
-        f"{failed} of {total} tasks failed; the next run keeps the {total - failed} "
-        "that succeeded"
+        f"{failed} of {total} tasks failed; the next run does not repeat the "
+        f"{total - failed} successful tasks"
     ]
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     for number, (reason, members) in enumerate(ordered):

@@ -165,7 +165,7 @@ class JobRun:
             # has not succeeded must have an error.
             if not result.succeeded and result.run.key not in self.errors:
                 self.errors[result.run.key] = result.error or Error(
-                    f"The end of the job is not known: {result.job or result.run.key}"
+                    f"The outcome of the job is unknown: {result.job or result.run.key}"
                 )
 
     def kill(self) -> None:

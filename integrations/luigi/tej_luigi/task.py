@@ -188,15 +188,16 @@ class TaskJob(Job[RemoteQueue]):
         try:
             super().delete()
         finally:
-            # Even if the request failed, the server may have deleted the job.
+            # Forget the status also if the request failed, because the server may have
+            # deleted the job nevertheless.
             self._opened.forget(self.id)
 
     def retry(self) -> JobStatus:
         """Restart the job if it failed, was killed or is lost.
 
-        If the job does not exist, the job is started.  Attempt N of the job stays on
-        the server with the id ID#N.  The method returns the new status at once, and
-        does not wait until the job ends.
+        If the job does not exist, the job is started.  An earlier attempt with the
+        number N stays on the server under the id ID#N.  The method returns the new
+        status at once, and does not wait until the job ends.
         """
         with self._task.job_spec() as spec:
             (outcome,) = self.queue.ensure_many([spec], retry=True)

@@ -61,7 +61,7 @@ class _Batch:
         log_output: bool = False,
     ) -> None:
         self.records: dict[tej.RunResult, JobRecord] = {}
-        """Records of the jobs that were started or found."""
+        """The `JobRecord` of each job that was started or found."""
         self._guard, self._artifacts = guard, artifacts
         self._outputs = Outputs(guard.logger)
         self._log_output = log_output
@@ -279,7 +279,7 @@ def wait_for_one(
             nonlocal status, due
             guard.check()
             if status is None and in_flow and time.monotonic() >= due:
-                # The job could not be claimed yet, because the server did not reply.
+                # Try again to claim the job: the server has not replied yet.
                 status = _read_status(queue, record.job_id)
                 guard.add({record: status})
                 due = time.monotonic() + PERIOD
@@ -301,8 +301,9 @@ def wait_for_one(
 def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
     """Return the status of a job; None if it cannot be read at present.
 
-    Raises tej.ConnectionFailed if the server was never reached.  Other errors are
-    ignored here: if they persist, the request that waits for the job raises them.
+    Raises tej.ConnectionFailed if the server was never reached, because its address may
+    be wrong.  Other errors are ignored here: if they persist, the request that waits
+    for the job raises them.
     """
     try:
         return queue.statuses([job_id])[job_id]
@@ -310,7 +311,5 @@ def _read_status(queue: tej.RemoteQueue, job_id: str) -> tej.JobStatus | None:
         return None
     except tej.ConnectionFailed:
         if not queue.was_reached:
-            # The server was never reached, so its address may be wrong, and the error
-            # is raised.
             raise
         return None

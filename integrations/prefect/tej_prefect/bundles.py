@@ -105,7 +105,7 @@ def tej_flow(
 
 
 def with_storage(pool: WorkPool, spool: Path) -> WorkPool:
-    """Return the pool; if it has no bundle storage, its copy stores in `spool`."""
+    """Return the pool; if it has no storage, return a copy with the storage `spool`."""
     if pool.storage_configuration.bundle_upload_step is not None:
         return pool
     storage = WorkPoolStorageConfiguration(

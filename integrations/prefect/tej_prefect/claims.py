@@ -215,7 +215,7 @@ class _OwnClaim:
         except tej.Error as error:
             # The claim is written again at the next heartbeat.
             logger.info(
-                "A claim in queue %r could not be written: %s", self.queue, error
+                "The claim on jobs in %r could not be written: %s", self.queue, error
             )
         else:
             self.written = frozenset(jobs)
@@ -316,7 +316,9 @@ class Claims:
                     # The claim's file remains, but the claim expires, because it gets
                     # no more heartbeats.
                     logger.info(
-                        "A claim at %r could not be removed: %s", own.queue, error
+                        "The claim on jobs in %r could not be removed: %s",
+                        own.queue,
+                        error,
                     )
 
     def _renew(self, own: _OwnClaim) -> None:

@@ -186,7 +186,7 @@ def load_destination(name: str) -> TejDestination:
 
 
 def as_destination(destination: TejDestination | str) -> TejDestination:
-    """Return a destination block; a name is replaced by the stored block."""
+    """Return the destination; if a name is given, load the block with this name."""
     if isinstance(destination, TejDestination):
         return destination
     return load_destination(destination)
@@ -209,7 +209,7 @@ class _Passphrase:
         if prompt.startswith("Passphrase for "):
             return self.passphrase
         raise tej.AuthenticationFailed(
-            f"The server asks {prompt.strip()!r}, and a flow cannot reply: use a key "
+            f"The server asks {prompt.strip()!r}, but a flow cannot reply: use a key "
             "or set `password`"
         )
 

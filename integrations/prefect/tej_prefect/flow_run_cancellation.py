@@ -156,7 +156,9 @@ def _unclaimed(
         raise
     except Exception as error:
         # Another flow run may have claimed the jobs, so no job is killed.
-        logger.warning("The claims could not be checked with Prefect's API: %s", error)
+        logger.warning(
+            "The claims on jobs could not be checked with Prefect's API: %s", error
+        )
         counts.is_complete = False
         reason = "their claims could not be checked with Prefect's API"
         counts.leave(len(running), reason)
@@ -273,7 +275,8 @@ class CancellationGuard:
             if self._jobs:
                 shown = [f"{job_id} at {place}" for place, job_id in self._jobs]
                 self.logger.info(
-                    "%d jobs continue to run, and the next run finds them: %s",
+                    "%d jobs continue to run, and the next run of the flow finds them: "
+                    "%s",
                     len(shown),
                     ", ".join([*shown[:3], "..."] if len(shown) > 3 else shown),
                 )

@@ -177,7 +177,7 @@ class JobFollower:
             time.sleep(RETRY)
 
     def _warn(self, error: tej.Error) -> None:
-        """Log an error that delays the report of the job's end, unless just logged."""
+        """Log an error that delays the report of the job's end; skip equal errors."""
         if str(error) == self._last_error:
             return
         self._last_error = str(error)
@@ -237,7 +237,7 @@ class JobFollower:
         return words
 
     def _last_lines(self) -> list[tuple[str, str]]:
-        """Return the last lines of stdout and stderr, without the empty streams."""
+        """Return the name and the last lines of each stream that is not empty."""
         found: list[tuple[str, str]] = []
         for stream in ("stdout", "stderr"):
             try:
@@ -250,7 +250,7 @@ class JobFollower:
         return found
 
     async def read_flow_run(self) -> FlowRun | None:
-        """Retry until Prefect's API replies, and return the flow run.
+        """Read the flow run from Prefect's API, and retry until the API replies.
 
         Returns None if the flow run was deleted.
         """

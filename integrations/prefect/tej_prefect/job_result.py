@@ -79,7 +79,7 @@ class JobRecord:
 
 
 def by_queue(records: Iterable[Record]) -> dict[tej.RemoteQueue, dict[str, Record]]:
-    """Return the jobs by their queues and ids."""
+    """Return for each queue a dictionary of its jobs by their ids."""
     found: dict[tej.RemoteQueue, dict[str, Record]] = {}
     for one in records:
         found.setdefault(one.destination.get_client(), {})[one.job_id] = one

@@ -73,8 +73,8 @@ class JobArtifacts:
     ) -> None:
         """Add jobs, with their last known statuses, to the table.
 
-        If `submitted` is true, emit an event for each job that was not found but
-        started.
+        If `submitted` is true, emit an event for each new job, but not for jobs that
+        were found.
         """
         self._known |= jobs
         if self._run.flow_run_id is None or not self._known:
@@ -97,7 +97,7 @@ class JobArtifacts:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, "; ".join(places))
 
     def set_end(self, job: JobRecord, end: tej.JobStatus | None) -> None:
-        """Record a job's final status, which is None if the job was deleted."""
+        """Record a job's final status (None if it was deleted), and emit an event."""
         before = self._known.get(job)
         if end is None:
             self._deleted.add(job)
@@ -235,8 +235,8 @@ def _emit(
     related: Sequence[RelatedResource],
     event_id: UUID | None = None,
 ) -> None:
-    # Prefect sends events in a thread, and adds the flow run and the task run in which
-    # the function is called as related resources.
+    # This call does not block, because Prefect sends events in a thread.  Prefect adds
+    # the current flow run and task run to `related`.
     emit_event(
         f"tej.job.{kind}",
         resource={

@@ -113,6 +113,6 @@ def _check(path: str) -> str:
     """Return the path of a file; raise ValueError if it is outside the directory."""
     key = PurePosixPath(path)
     if not key.parts or key.is_absolute() or ".." in key.parts:
-        raise ValueError(f"'{path}' is not a path in the storage")
+        raise ValueError(f"'{path}' is not below the directory of the storage")
     # `./` prevents a name that begins with a dash from being read as an option.
     return f"./{key}"

@@ -117,8 +117,8 @@ def _claims_of(
 def tej_resumer() -> None:
     """Resume flow runs whose jobs have ended; kill the jobs of cancelled flow runs.
 
-    A worker of type `tej` does what this flow does, every minute.  Without a worker,
-    deploy `tej_resumer` with a schedule: `tej_resumer.serve(interval=60)`.
+    A worker of type `tej` does the same every minute.  Without such a worker, deploy
+    `tej_resumer` with a schedule: `tej_resumer.serve(interval=60)`.
     """
     reconcile()
 
@@ -209,7 +209,7 @@ def _kill_rows(
 
 
 def _awaited(state: StateType) -> list[tuple[FlowRun, Artifact]]:
-    """Return the flow runs in `state` that have a table of jobs to wait for."""
+    """Return the flow runs in `state`, each with a table of the jobs it waits for."""
     wanted = FlowRunFilter(
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state]))
     )

@@ -63,9 +63,9 @@ class TejWorker(
 ):
     """Runs flow runs as jobs, directly on a server or through its scheduler.
 
-    The job's id contains the flow run's id, so that no flow run is started twice.
-    Every minute the worker takes over the flow runs of workers that have died, and
-    renews the concurrency leases of pending flow runs.
+    The job's id contains the flow run's id and the number of its attempt, so that no
+    attempt is started twice.  Every minute the worker takes over the flow runs of
+    workers that have died, and renews the concurrency leases of pending flow runs.
     """
 
     type = "tej"
@@ -100,7 +100,7 @@ class TejWorker(
 
     @property
     def work_pool(self) -> WorkPool:
-        """The work pool; its bundles are sent with the jobs if it has no storage."""
+        """The work pool; if it has no storage for bundles, with `_spool` as storage."""
         pool = super().work_pool
         return pool if self._spool is None else with_storage(pool, self._spool)
 
@@ -213,7 +213,7 @@ class TejWorker(
         await super()._propose_crashed_state(flow_run, message, client)
 
     async def _repeat_steps(self) -> None:
-        """Reconcile periodically; outside a service, only send heartbeats.
+        """Run the periodic tasks of a service; outside a service, only send heartbeats.
 
         A program may create a worker to submit its own flow.  The program's worker must
         not take over other flow runs, because the program would wait for them.

@@ -115,7 +115,7 @@ def check_place(infrastructure_pid: str | None, destination: TejDestination) -> 
     place, _, job_id = (infrastructure_pid or "").rpartition(":")
     if infrastructure_pid and place != destination.place:
         raise InfrastructureNotAvailable(
-            f"Job '{job_id}' is at {place}, and this work pool's destination is "
+            f"Job '{job_id}' is at {place}, but this work pool's destination is "
             f"{destination.place}"
         )
 
@@ -291,7 +291,7 @@ def _number(job_id: str, flow_run: FlowRun) -> int:
 
 
 def related_to(flow_run: FlowRun) -> list[RelatedResource]:
-    """Return the flow run as a related resource of an event."""
+    """Return the related resources of a job's event, namely the flow run."""
     return [object_as_related_resource("flow-run", "flow-run", flow_run)]
 
 

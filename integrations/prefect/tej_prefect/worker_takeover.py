@@ -51,7 +51,7 @@ async def unended_flow_runs(client: PrefectClient, work_pool: str) -> list[FlowR
 
 
 class OrphanFinder:
-    """Finds the flow runs that no live worker continues, for one worker."""
+    """Finds the flow runs that one worker must take over."""
 
     def __init__(self, worker_name: str) -> None:
         self._worker_name = worker_name

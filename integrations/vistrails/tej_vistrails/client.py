@@ -114,7 +114,7 @@ class CommandClient(object):
             if error.kind == "QueueNotFound" and place in _seen:
                 raise ClientError(
                     error.kind,
-                    "Queue '%s' on '%s' existed before, and is missing now: is its "
+                    "Queue '%s' on '%s' existed before, but is missing now: is its "
                     "file system mounted? If the queue was removed, create a new queue "
                     "with `tej setup %s --queue '%s'`" % (queue, shown, shown, queue),
                 )

@@ -41,8 +41,8 @@ def install(directory: Path | None = None) -> Path:
             f"'{target}' exists and was not installed by tej: rename it"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    # VisTrails creates this file when VisTrails is first started, which may not have
-    # happened yet.
+    # Create this file, because VisTrails creates it only when VisTrails is first
+    # started.
     (folder / "__init__.py").touch()
     new = folder / ".tej_vistrails.new"
     shutil.rmtree(new, ignore_errors=True)

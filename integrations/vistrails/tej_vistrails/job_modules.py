@@ -96,7 +96,7 @@ class Queue(Module):
 class Job(Module):
     """Module that returns an existing job, given its id.
 
-    The module is suspended while the job runs."""
+    While the job runs, the workflow waits or is suspended."""
 
     _settings = ModuleSettings()
     _input_ports = [("id", "(basic:String)"), ("queue", Queue)]  # type: List[Port]
@@ -240,7 +240,8 @@ class BaseSubmitJob(JobMixin, Module):
             except ValueError as error:
                 raise fail(self, "Port 'options', value '%s': %s" % (text, error))
         if "--" in options:
-            # The id of the job would become a part of the command after `--`.
+            # The option `--id`, which is added last, would become a part of the command
+            # after `--`.
             raise fail(self, "Port 'options': a command after '--' is not possible")
         return options
 

@@ -1,4 +1,4 @@
-"""Job handles: the values on ports of type `Job`, and VisTrails' view of a job.
+"""Job handles: modules pass handles through ports, and VisTrails polls the handles.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """

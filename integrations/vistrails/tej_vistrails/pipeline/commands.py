@@ -113,7 +113,7 @@ def status(loaded: Loaded) -> int:
 @click.command()
 @pipeline_options
 def kill(loaded: Loaded) -> None:
-    """Kill the jobs that run or wait.
+    """Kill the jobs that are running or queued.
 
     Other pipelines that use the same jobs are affected as well.
     """
@@ -139,7 +139,7 @@ def kill(loaded: Loaded) -> None:
     "modules",
     multiple=True,
     metavar="NAME",
-    help="Download from this module.  [default: the last modules]",
+    help="Download the outputs of this module.  [default: the last modules]",
 )
 def fetch(loaded: Loaded, directory: str, modules: tuple[str, ...]) -> int:
     """Download results.

@@ -213,7 +213,8 @@ def define_job(
     }
     environment = words.get("environment", {})
     for key, value in environment.items():
-        # Without quotes, YAML reads `yes` as true, and 1.10 as 1.1.
+        # Other types are refused, because YAML reads `yes` without quotes as true, and
+        # 1.10 as 1.1.
         if type(value) not in (str, int):
             raise PipelineError(
                 f"{where}, environment: the value of {key} must be text, not "

@@ -99,7 +99,8 @@ def _parse_yaml(text: str) -> object:
             node = super().compose_mapping_node(anchor)
             keys = [key for key, _ in node.value]
             for key in keys:
-                # YAML reads words such as `no` and `on` as true or false.
+                # Other types are refused, because YAML reads keys such as `no` and `on`
+                # as true or false.
                 if key.tag not in _TEXT_TAGS:
                     raise ValueError(
                         f"the key {key.value} is not text: put it in quotes"

@@ -139,7 +139,7 @@ class Execution:
         return steps
 
     def kill(self) -> list[str]:
-        """Kill the jobs that run or wait; return their ids.
+        """Kill the jobs that are running or queued; return their ids.
 
         Other pipelines with the same jobs are affected as well.
         """
@@ -212,6 +212,6 @@ class Execution:
 
 
 def _alive(steps: Mapping[str, Step]) -> list[str]:
-    """Return the ids of the jobs that run or wait."""
+    """Return the ids of the jobs that are running or queued."""
     alive = (StepState.QUEUED, StepState.RUNNING)
     return [job_id for job_id, step in steps.items() if step.state in alive]

@@ -166,7 +166,7 @@ class Exploration:
             other = names.setdefault(base.find_port(name), name)
             if other != name:
                 raise PipelineError(
-                    f"The parameters '{other}' and '{name}' are the same port"
+                    f"The parameters '{other}' and '{name}' name the same port"
                 )
             # A set is refused because it has no order. A string is refused because it
             # would be read as a list of characters.

@@ -139,7 +139,7 @@ def infer_type(value: object, where: str) -> PortType:
     if names == {"int", "float"}:
         names = {"float"}
     if len(names) != 1 or not names <= SCALARS.keys():
-        raise PipelineError(f"{where}: no port type has the value {value!r}")
+        raise PipelineError(f"{where}: the value {value!r} does not fit any port type")
     return PortType(names.pop(), is_list)
 
 

@@ -71,7 +71,10 @@ def make_spec(job: Job, ids: Mapping[Module, str], pipeline: str) -> tej.JobSpec
 
 
 class _Stage:
-    """The files of a job, and its inputs from other jobs, by their paths in the job."""
+    """The files of a job, and its inputs from other jobs.
+
+    The keys of `files` and `inputs` are paths in the job's directory.
+    """
 
     def __init__(self, job: Job, ids: Mapping[Module, str]) -> None:
         self.job = job
@@ -139,7 +142,7 @@ class _Stage:
         source = value.path if isinstance(value, JobOutput) else value
         is_directory = (kind or port.type.name) == "Directory"
         if not is_directory and not (isinstance(source, Path) and source.is_dir()):
-            # Some programs need the suffix of the name, such as `.cif`.
+            # Keep the suffix of the name, such as `.cif`, which some programs need.
             path += PurePath(source).suffix
         if isinstance(value, JobOutput):
             self.inputs[path] = (self.ids[value.job], value.path)
