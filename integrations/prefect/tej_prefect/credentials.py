@@ -51,7 +51,7 @@ class TejDestination(CredentialsBlock):
     """The server as `[user@]host[:port]`, a host alias of `~/.ssh/config`, or `local:`
     for the machine that the flow runs on."""
     host: str | None = None
-    """The server's name or address, instead of a destination."""
+    """The server's name or address, if `destination` is empty."""
     user: str | None = None
     """The user to log in as."""
     port: int | None = Field(default=None, ge=1, le=65535)
@@ -60,7 +60,7 @@ class TejDestination(CredentialsBlock):
     """A private key file on the machine that the flow runs on; no other key is
     offered."""
     private_key: SecretStr | None = None
-    """The text of a private key, instead of a key file."""
+    """The text of a private key, if `key_file` is empty."""
     passphrase: SecretStr | None = None
     """The passphrase of the private key."""
     password: SecretStr | None = None

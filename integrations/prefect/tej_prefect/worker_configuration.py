@@ -107,7 +107,8 @@ class TejWorkerFields(BaseModel):
     delete_when_done: bool = False
     """Whether to delete the jobs of flow runs that succeeded."""
     delete_after: float | None = Field(default=None, ge=0)
-    """The days after which the jobs of ended flow runs are deleted."""
+    """The number of days after which the ended jobs of flow runs are deleted; by
+    default, jobs are kept."""
     working_dir: str | None = Field(default=None, title="Working directory")
     """The directory on the server in which flow runs start, such as `~/project`; by
     default the job's own directory."""

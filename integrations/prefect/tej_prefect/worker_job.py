@@ -84,7 +84,7 @@ async def _start_or_find_once(
     configuration: TejWorkerConfiguration,
     destination: TejDestination,
 ) -> str:
-    """Start the job of a pending flow run, or find its newest job."""
+    """Start the job of a flow run that is pending, else find its newest job."""
     queue = destination.get_client()
     logger = worker.get_flow_run_logger(flow_run)
     if flow_run.state_type is not StateType.PENDING:
@@ -196,7 +196,7 @@ def _start(
 
 
 def job_id_of(flow_run: FlowRun, number: int | None = None) -> str:
-    """Return the id of a flow run's job, by default of the job for its next run."""
+    """Return the id of a flow run's job, by default the job of its next attempt."""
     return f"prefect-{flow_run.id}-{flow_run.run_count if number is None else number}"
 
 
