@@ -97,13 +97,15 @@ class JobArtifacts:
             self._bar = self._create("progress", PROGRESS_KEY, 0.0, "; ".join(places))
 
     def set_end(self, job: JobRecord, end: tej.JobStatus | None) -> None:
-        """Record a job's final status (None if it was deleted), and emit an event."""
+        """Record a job's final status, which is None if the job was deleted.
+
+        Emits an event, unless the job was deleted or had ended before the run found it.
+        """
         before = self._known.get(job)
         if end is None:
             self._deleted.add(job)
         else:
             self._known[job] = end
-            # No event is emitted if the job had ended before the run found it.
             is_old = job.found and before is not None and before.state.final
             if self._run.flow_run_id is not None and not is_old:
                 emit_end(job, end, self._run.flow_run_id)

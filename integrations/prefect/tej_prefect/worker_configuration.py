@@ -70,7 +70,7 @@ trap 'exit 143' TERM
 class TejWorkerFields(BaseModel):
     """Fields that the work pool's variables and a flow run's configuration share."""
 
-    # A validation error must not show its input, which contains the API key.
+    # A validation error must not show its input, which may contain the API key.
     model_config = MODEL_CONFIG
 
     destination: str

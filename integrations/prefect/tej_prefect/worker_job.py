@@ -84,7 +84,7 @@ async def _start_or_find_once(
     configuration: TejWorkerConfiguration,
     destination: TejDestination,
 ) -> str:
-    """Start the job of a flow run that is pending, else find its newest job."""
+    """Start or find the job if the flow run is pending, else find its newest job."""
     queue = destination.get_client()
     logger = worker.get_flow_run_logger(flow_run)
     if flow_run.state_type is not StateType.PENDING:
