@@ -217,7 +217,7 @@ def test_invalid_destination_says_what_is_wrong(
 def test_invalid_job_says_what_is_wrong(local: TejDestination) -> None:
     for fields, words in [
         ({}, "set `directory`"),
-        ({"script": "ls", "command": "ls"}, "either `script` or `command`"),
+        ({"script": "ls", "command": "ls"}, "`script` and `command` cannot be"),
         ({"script": "ls", "results": ["../x"]}, "not in the job's directory"),
         ({"script": "ls", "resources": {"cpus": 0}}, "0 is not a valid value of cpus"),
     ]:

@@ -318,7 +318,7 @@ def test_job_without_an_end_of_its_own_fails(
 
 def test_module_refuses_what_cannot_be_one_job(case: Case) -> None:
     case.client.statuses = [None]
-    with pytest.raises(ModuleFailed, match="no command after '--'"):
+    with pytest.raises(ModuleFailed, match="must not contain '--'"):
         case.run(submit(case, options=["-x -- y"]))
     shutil.rmtree(case.folder / "SubmitShellJob")
     with pytest.raises(ModuleFailed, match="Port 'options', value 'a 'b'"):
@@ -416,7 +416,7 @@ def test_download_has_one_file_or_a_directory(case: Case) -> None:
     case.client.files = ["/x"]
     assert run("DownloadFile", filename="f") == {"file": "/x"}
     case.client.files = ["/x", "/y"]
-    with pytest.raises(ModuleFailed, match="'f' is 2 files"):
+    with pytest.raises(ModuleFailed, match="'f' matches 2 files"):
         run("DownloadFile", filename="f")
     (case.folder / "d").mkdir()
     assert run("DownloadDirectory", pathname="d/")["directory"] == str(

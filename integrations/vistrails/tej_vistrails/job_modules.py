@@ -242,7 +242,7 @@ class BaseSubmitJob(JobMixin, Module):
         if "--" in options:
             # The option `--id`, which is added last, would become a part of the command
             # after `--`.
-            raise fail(self, "Port 'options': a command after '--' is not possible")
+            raise fail(self, "The port 'options' must not contain '--'")
         return options
 
     def _start(self, job, directory, options):
