@@ -170,6 +170,7 @@ check_absent() {
 # /etc/fstab that is not mounted. The queue may be there: if it were set up again in the empty
 # mount point, its jobs would be started a second time. In a container, the file system itself
 # may be missing, while one of its directories is mounted at the same path as on the host.
+# Therefore such a directory that contains $queue is sufficient.
 check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue
@@ -186,7 +187,7 @@ check_mounted() {
             case $path/ in "$mounted"/*) is_mounted=1 ;; esac
         done </proc/mounts
         [ -n "$is_mounted" ] ||
-            quit 20 "There is no queue at '$queue', because the file system '$mount_point' is not mounted on the server: mount it, or use 'tej setup' to create a queue without it"
+            quit 20 "There is no queue at '$queue', because the file system '$mount_point' is not mounted on the server: mount the file system, or run 'tej setup' to create a new queue at this path"
     done </etc/fstab
 }
 
@@ -273,8 +274,8 @@ open_or_install() {
     else
         check_mounted
     fi
-    # A directory with jobs is a queue whose file `version` is missing, and not a queue that has
-    # vanished.
+    # If the directory `jobs` exists, the queue has not vanished: only its file `version` is
+    # missing.
     [ ! -d "$queue/jobs" ] || printf '%s\0' has_jobs=1
     printf '%s\0' "have=${scripts:-none} ${scripts_version:-0}" "ask=install"
     IFS= read -r tej || quit 20 "The connection was lost before the queue was set up"

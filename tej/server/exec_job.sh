@@ -1,8 +1,8 @@
 # First process of a job, in the session of the job: records the start of the job, sources
-# lib/job_environment.sh, then becomes the job's command. The wrapper passes tej_queue,
-# tej_id, tej_here, tej_host, tej_clock, tej_together and tej_read_spec in the environment.
-# The working directory is the job's directory. Paths are relative, because a retry can move
-# the directory, and another job can then have its old path.
+# lib/job_environment.sh, then runs the job's command in this shell. The wrapper passes tej_queue,
+# tej_id, tej_here, tej_host, tej_clock, tej_together and tej_read_spec in the environment. The
+# working directory is the job's directory. Paths are relative, because a retry can move the
+# directory, and another job can then have its old path.
 #
 # The job's command and the user's start-up files run in this shell. To avoid name
 # clashes, the names of all variables and functions of tej in this shell begin with tej_
@@ -58,7 +58,8 @@ else (
     put started "$now ${who%% *} $$ $own_start" || exit 125
 ) || exit 125; fi
 # If a client killed the job before `started` was written, the client found no process to
-# signal. Therefore this shell signals itself. A login may have set SIGTERM to be ignored.
+# signal. Therefore this shell signals itself, also with SIGKILL, because a login may have set
+# SIGTERM to be ignored.
 [ ! -e ../kill ] || {
     kill -s TERM $$
     kill -s KILL $$

@@ -6,8 +6,8 @@
 # install RUNTIME DIGEST VERSION: install the set of scripts DIGEST in $queue. An
 # existing queue keeps its runtime. A new queue gets RUNTIME. If RUNTIME is `auto`, a
 # new queue gets the runtime of the server's scheduler, or `default` if the server has
-# no scheduler. Several clients may install scripts at the same time, because each step
-# of the installation is a single rename.
+# no scheduler. Several clients can install scripts at the same time, because each step of the
+# installation is a single rename.
 install() {
     check_path_length
     parent=${queue%/*}

@@ -103,7 +103,7 @@ begin_wrapper() {
     me
     own_native="pid $who"
     is_wrapper=1
-    # If read_clock has read the uptime, $clock_date is not empty.
+    # Read the uptime, unless read_clock has read it and set $clock_date.
     [ -n "$clock_date" ] || get_uptime
     began=${uptime%%.*}
     trap report_failure EXIT
@@ -197,8 +197,9 @@ copy_facts() {
     copy="${copy%% *} $submitted $started $where $own_native end"
 }
 
-# report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If the
-# shell ends early because a fork has failed, the jobs in $unstarted have no wrapper.
+# report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If the shell
+# ends early because a fork has failed, marks the jobs in $unstarted as lost, because they have no
+# wrapper.
 report_unstarted() {
     for id in $unstarted; do
         job=$jobs/$id
@@ -227,8 +228,8 @@ run_wrappers() {
         wrappers="$wrappers $!"
         unstarted=${unstarted#"$id"} unstarted=${unstarted# }
     done
-    # This shell waits for its wrappers: otherwise the wrappers would become orphans,
-    # and note_orphans would be wrong.
+    # This shell waits for its wrappers. Otherwise the wrappers would become orphans that are
+    # missing from the list of note_orphans.
     # shellcheck disable=SC2086 # split into pids
     wait $wrappers
     stop_heartbeat

@@ -67,9 +67,9 @@ def find_runtime(wanted: str) -> tuple[str, Scripts]:
         raise ValueError(f"A runtime cannot be called {name!r}: rename its folder")
     own = {f"runtimes/{name}/{path}": text for path, text in _read_all(folder).items()}
     core = built_in()
-    # A client that lacks the third-party runtime sends only the digest before the dot.
-    # The server accepts the shorter digest as well, since the core scripts are the
-    # same.
+    # A client that lacks the third-party runtime sends only the part of the digest
+    # before the dot. The server also accepts this part, because the core scripts are
+    # the same.
     return name, Scripts({**core.files, **own}, f"{core.digest}.{_digest(own)}")
 
 
@@ -84,8 +84,8 @@ def _find_folder(wanted: str) -> Path:
         if not found:
             known = ", ".join(BUILT_IN)
             raise ValueError(
-                f"Selected runtime {wanted!r} is unknown; there are: {known}, and "
-                "folders with a `runtime.sh` in them"
+                f"Runtime {wanted!r} is unknown: use auto, {known}, or the path of a "
+                "folder that contains `runtime.sh`"
             )
         place = found[0].load()
         if isinstance(place, ModuleType):

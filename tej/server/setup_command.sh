@@ -45,10 +45,10 @@ The queue '$queue' can be used as it is; --force replaces a queue without jobs"
     close_queue || quit 20 "The queue '$queue' is being removed by another client"
     find_unended
     [ -z "$unended" ] ||
-        keep_queue 5 "The queue '$queue' is not replaced, some jobs are still running:$unended"
+        keep_queue 5 "The queue '$queue' is not replaced, because some jobs are still running:$unended"
     [ "$jobs_there" = 0 ] || [ "$1" -ge 2 ] ||
         keep_queue 13 "The queue '$queue' holds $jobs_there jobs
-Use --force twice to delete them with it"
+Use --force twice to delete the queue with its jobs"
     aside=$queue.old.$marker
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }

@@ -137,7 +137,7 @@ get_private_group() {
 # refuse_untrusted PATH USE: quit with an error message that contains the owner, group
 # and mode of PATH.
 refuse_untrusted() {
-    # `find` may print a path that ends in `/.`.
+    # Remove `/.` from the path, which `find` may print at its end or after $queue.
     case $1 in
         */.) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
         "$queue/./"*) set -- "$queue/${1#"$queue/./"}" "$2" ;;

@@ -565,7 +565,7 @@ def test_setup_with_force_replaces_broken_link(
 
 
 def test_unknown_runtime_is_refused_without_request() -> None:
-    with pytest.raises(ValueError, match="'quantum' is unknown; there are: default"):
+    with pytest.raises(ValueError, match="'quantum' is unknown: use auto, default"):
         tej.RemoteQueue("host.invalid", setup_runtime="quantum")
 
 

@@ -41,7 +41,7 @@ def test_published_runtime_is_found_by_name(
 
 
 def test_unknown_runtime_error_lists_known_runtimes(queue_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'theirs' is unknown; there are: default"):
+    with pytest.raises(ValueError, match=r"'theirs' is unknown: use auto, default"):
         tej.RemoteQueue("local:", str(queue_path), "theirs").setup()
 
 

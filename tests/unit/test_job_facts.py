@@ -43,7 +43,7 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
     assert [line.rstrip() for line in shell(lines, "default").splitlines()] == [
         *(f"{how}: lost  {damaged('submitted')}" for how in ("empty", "no time")),
         f"cut: lost  {damaged('spec')}",
-        "none: lost  not a job of tej: it has no description",
+        "none: lost  not a job of tej: it has no file 'spec'",
         f"empty spec: lost  {damaged('spec')}",
         *(f"{how}: lost  {damaged('started')}" for how in ("no time", "empty")),
         *(f"{how}: lost  {damaged('native_id')}" for how in ("short", "one word")),

@@ -67,8 +67,8 @@ def test_options_of_torque_follow_the_resources(shell: Shell) -> None:
         "-N tej_n -r n -m n -l nodes=2:ppn=3,mem=2mb //select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads",
         "-N tej_n -r n -m n -l nodes=1:ppn=6,mem=12mb //select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads",
         "no: Slurm's qsub cannot request nodes for one job alone: use --runtime slurm",
-        "no: tej passes only scheduler options of letters, digits and _.,:=@%+/- to qsub",
-        "no: tej passes only scheduler options of letters, digits and _.,:=@%+/- to qsub",
+        "no: tej passes scheduler options to Slurm's qsub only if they consist of letters, digits and _.,:=@%+/-",
+        "no: tej passes scheduler options to Slurm's qsub only if they consist of letters, digits and _.,:=@%+/-",
         "-N j9x -r n -m n //",
     ]
 

@@ -127,15 +127,19 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         " in 'jobs/b' cannot be read:"
     )
     assert shell(lines, "default").splitlines() == [
-        *(f"native_id {removed} its process did not appear on here", "b: no", "a"),
+        *(
+            f"native_id {removed} its wrapper process did not start on here",
+            "b: no",
+            "a",
+        ),
         *(".b: yes", "native_id started .b: yes", "native_id started .b: yes"),
         *("a", "b", f"{removed} no wrapper", "a"),
         "refuse 3 Job 'b' was started, and has been deleted since",
         f"{removed} it recorded no end: can this account start more processes (ulimit -u)?",
         *(f"{removed} full", "b: no", "a"),
         *(f"{removed} the queue is being removed", "b: no", "a", "b: yes"),
-        *(f"{removed} its process did not appear on here", "a", "b"),
-        f"{kept} its process did not appear on here",
+        *(f"{removed} its wrapper process did not start on here", "a", "b"),
+        f"{kept} its wrapper process did not start on here",
         "b: yes",
         *(f"{removed} the queue is being removed", "b: no", "together a 1 b 2"),
         f"{removed} the queue is being removed",

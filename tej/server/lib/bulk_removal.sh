@@ -5,9 +5,9 @@
 claimed='' # ids of the claimed jobs that are not removed yet
 batches=0  # number of batches that were removed
 
-# claim_if_simple ID SINCE: claim the job for remove_claimed if it can be removed in a batch:
-# the job has ended, nothing outside its directory belongs to it, and its record need not be
-# printed. Returns 1 if the job cannot be removed in a batch.
+# claim_if_simple ID SINCE: claim the job for removal by remove_claimed if the job can be removed
+# in a batch: the job has ended, all of its files are in its directory, and the reply need not
+# contain its full record. Returns 1 if the job cannot be removed in a batch.
 claim_if_simple() {
     case $1 in *'#'*) return 1 ;; esac
     find_job "$1" && [ -s "$job/finished" ] && [ ! -f "$job/on_end" ] &&
@@ -38,8 +38,8 @@ claim_for_batch() {
     return 1
 }
 
-# has_ended_cleanly SINCE: check whether $job has ended, was submitted at SINCE, and has no
-# processes.
+# has_ended_cleanly SINCE: check whether $job has ended, was submitted at SINCE (if SINCE is not
+# `-`), and has no processes.
 has_ended_cleanly() {
     number='' left=''
     read -r _ how number whose left _ <"$job/finished"
@@ -54,7 +54,8 @@ has_ended_cleanly() {
     }
     [ -n "${live_tokens+known}" ] || find_live_tokens
     [ -n "$live_tokens" ] || return 0
-    # The token is in `spec`, which claim_removal of another client may have renamed.
+    # The search for processes needs the token in `spec`, and another client may have renamed
+    # `spec` (claim_removal).
     read_spec
     [ -n "$spec" ] && ! has_sign_of_life
 }
@@ -63,7 +64,8 @@ has_ended_cleanly() {
 remove_claimed() {
     [ -n "$claimed" ] || return 0
     batches=$((batches + 1))
-    # If the disk is full, no directory can be created for the batch.
+    # If the disk is full, no directory can be created for the batch. Then remove each job
+    # separately.
     make_room "away$batches" 2>/dev/null || {
         remove_singly
         return

@@ -11,12 +11,12 @@ derive_damaged_state() {
     # A directory without `spec` is not a damaged job, because tej has not created it.
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
-        evidence="not a job of tej: it has no description"
+        evidence="not a job of tej: it has no file 'spec'"
     else
         evidence="damaged: its file '${damage:-submitted}' is missing or cannot be read"
     fi
     state=lost
-    # A job with a damaged fact file may still be alive.
+    # The job may still be alive. If its native id is known, the runtime checks whether it is.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then
@@ -32,7 +32,8 @@ can_read_facts() {
     set --
     for fact in spec submitted queued resources clusters submitting native_id started kill finished lost; do
         case $newline$names$newline in *"$newline$fact$newline"*) ;; *) continue ;; esac
-        # A fact file that is not a regular file is damaged, and `cat` would block at a FIFO.
+        # Read only regular files. Any other fact file is damaged, and `cat` would block at a
+        # FIFO.
         [ ! -f "$job/$fact" ] || set -- "$@" "$job/$fact"
         [ -e "$job/$fact" ] || return 1
     done

@@ -36,8 +36,8 @@ unset_job_identity() {
 
 # find_logout_guard: set $logout_guard to a command prefix that protects a process from being
 # killed at logout. With KillUserProcesses=yes (logind.conf), systemd kills all processes of a
-# user at the last logout. If lingering is enabled for the user, the processes under the user's
-# service manager are not killed.
+# user at the last logout. Processes under the user's service manager survive if lingering is
+# enabled for the user. Therefore the prefix starts the process there.
 find_logout_guard() {
     logout_guard=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0

@@ -1,6 +1,6 @@
-# Direct start of a job: the process that the wrapper has forked becomes the script, without
-# starting another shell for exec_job.sh. Starting a program takes longer than all other work at
-# the start of a short job. Sourced by run_detached.sh.
+# Direct start of a job: the process that the wrapper has forked replaces itself with the script
+# (`exec`), without starting another shell for exec_job.sh. Starting a program takes longer than
+# all other work at the start of a short job. Sourced by run_detached.sh.
 # shellcheck shell=sh
 #
 # A job is started directly only if the result is the same as with exec_job.sh: the command is
@@ -29,8 +29,8 @@ can_start_directly() {
     item=${words%% *}
     # `env` would interpret a path that contains `=` as a variable.
     case $item in *=*) return 1 ;; esac
-    # The kernel cannot execute a script without a first line `#!`, or with a missing
-    # interpreter.
+    # Check the first line, because the kernel cannot execute a script without `#!`, or with a
+    # missing interpreter.
     item=$job/stage/$item line=''
     [ -f "$item" ] && [ -x "$item" ] && { IFS= read -r line; } 2>/dev/null <"$item" || return 1
     case $line in '#!/'*) ;; *) return 1 ;; esac
@@ -38,8 +38,9 @@ can_start_directly() {
     [ -x "${line%% *}" ]
 }
 
-# start_directly FILE ARGUMENTS...: record the start of the job, and become the script FILE.
-# Must be called in a subshell. The steps are those of exec_job.sh and job_environment.sh.
+# start_directly FILE ARGUMENTS...: record the start of the job, and replace this shell with the
+# script FILE (`exec`). Must be called in a subshell. The steps are those of exec_job.sh and
+# job_environment.sh.
 start_directly() {
     trap - EXIT
     enter_subshell
@@ -67,9 +68,9 @@ start_directly() {
     exec $tej_signals $tej_session "$@"
 }
 
-# start_without_locale FILE ARGUMENTS...: become the script FILE in a new session. `setsid` and
-# `env` run with LC_ALL=C, because loading another locale would double the run time of each of
-# the two programs. `env` gives the script the LC_ALL of the login.
+# start_without_locale FILE ARGUMENTS...: replace this shell with the script FILE in a new
+# session. `setsid` and `env` run with LC_ALL=C, because loading another locale would double the
+# run time of each of the two programs. `env` gives the script the LC_ALL of the login.
 start_without_locale() {
     if [ -n "${LC_ALL+set}" ]; then set -- "LC_ALL=$LC_ALL" "$@"; else set -- -u LC_ALL "$@"; fi
     LC_ALL=C

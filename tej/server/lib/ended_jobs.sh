@@ -33,8 +33,8 @@ print_ended() {
 }
 
 # find_special_files ID...: print the paths, such as ID/NAME, of the files in the directories
-# of these jobs and of their attempts that are neither regular files nor directories. If there
-# are many ids, or if the arguments are paths, searches the directories of all jobs.
+# of these jobs and of their attempts that are neither regular files nor directories. If there are
+# more than 1,000 ids, or if the arguments are paths, searches the directories of all jobs.
 find_special_files() {
     inside='*/*'
     [ $# -le 1000 ] && [ "$1" = "${1#/}" ] || {
@@ -78,7 +78,8 @@ read_ended_jobs() {
         function add(key, value) {
             if (value != "") record = record key "=" value "\n"
         }
-        # read_end(): set line and copy to the lines of the file finished (copy_facts).
+        # read_end(): set line and copy to the first and the second line of the file finished
+        # (copy_facts). Returns 0 if the first line is missing or is not printable ASCII.
         function read_end(path, found) {
             path = id "/finished"
             line = copy = ""
@@ -107,8 +108,8 @@ read_ended_jobs() {
             if (read_line(attempts "/" id "/last")) return 0
             return !read_line(id "/reason") && !read_line(id "/parameters")
         }
-        # read_job(): set record to the record of the job id. Returns 0 if the shell must print
-        # the record.
+        # read_job(): set the variable record to the record of the job whose id is in the variable
+        # id. Returns 0 if the shell must print the record.
         function read_job(word, count, end) {
             odd = 0
             record = ""
@@ -136,7 +137,8 @@ read_ended_jobs() {
             add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
             if (killed && !read_kill()) return 0
             if (!read_later_facts() || !read_spec()) return 0
-            # Another client may have replaced the job with a job with the same id.
+            # If another client has replaced the job with a job with the same id, the token in
+            # spec has changed.
             if (index(line, "token=" word[1] " ") != 1) return 0
             add("spec", line)
             return 1

@@ -40,7 +40,7 @@ confirm_stale() {
         [ "$version_then" = "$version" ] && [ "$looked" -le "$uptime" ]; then
         [ $((uptime - looked)) -ge "$2" ]
     else
-        # The shell would block if it opened a FIFO.
+        # Remove a file that is not regular, because the shell would block if it opened a FIFO.
         [ -f "$look" ] || rm -f "$look"
         printf '%s\n' "$uptime $version" 2>/dev/null >"$look"
         return 1

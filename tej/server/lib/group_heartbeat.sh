@@ -39,7 +39,8 @@ read_wrappers() {
 # or if another process has taken over its heartbeat.
 keeps_running() {
     id=${1%% *} job=$jobs/${1%% *}
-    # A network file system may fail for a while. The heartbeat must continue after that.
+    # While a network file system fails, the directory seems to be missing. The heartbeat must
+    # continue afterwards.
     [ -d "$job" ] || {
         may_have_wrapper "$1"
         return
@@ -72,7 +73,8 @@ may_have_wrapper() {
     # shellcheck disable=SC2086 # split into fields
     set -- $1
     set +f
-    # A wrapper that writes no native id for a minute is dead (claim_is_stale).
+    # A wrapper that does not write its native id within a minute is dead (claim_is_stale).
+    # Therefore give up the job at the fourth check after the shell $$ has ended.
     [ $# = 3 ] || {
         [ "$orphaned" -lt 4 ]
         return

@@ -18,8 +18,8 @@ put_heartbeat() {
     printf '%s\n' "$now" 1<>"$job/heartbeat"
 }
 
-# return_to_job: enter the directory of the job again if the working directory no longer exists,
-# but the directory of the job does: a restored network file system can have new directories at
+# return_to_job: if the working directory no longer exists, but the directory of the job does,
+# enter the directory of the job again. A restored network file system can have new directories at
 # the old paths (ESTALE).
 return_to_job() {
     [ "$job" != . ] || [ -f ./heartbeat ] || is_removed || :

@@ -3,9 +3,9 @@
 # shellcheck shell=sh
 
 # find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if it is certain
-# that the job does not exist. If the job may exist, but its directory cannot be read,
-# read_facts sets the state to unknown. If ID has the form NAME#N, it identifies the N-th
-# archived attempt of the job NAME.
+# that the job does not exist. If the job may exist, but its directory cannot be read, returns 0,
+# and read_facts reports the state as unknown (set_unknown). If ID has the form NAME#N, it
+# identifies the N-th archived attempt of the job NAME.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in

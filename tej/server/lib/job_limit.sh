@@ -1,7 +1,7 @@
 # Job limit of a queue, and its waiting list: start a job immediately, or let the job
 # wait until the limit allows its start (this file) or until the jobs that it needs have
-# ended (dependencies.sh). No daemon is needed: every wrapper that ends, and every client
-# that uses the queue, starts the jobs that may start now.
+# ended (dependencies.sh). No daemon is needed: every wrapper that ends, and every client that
+# uses the queue, starts the jobs that can start now.
 # shellcheck shell=sh
 #
 #   max_running              the job limit; absent (or 0, from an older tej): no limit
@@ -29,14 +29,13 @@ start_job() {
     fi
 }
 
-# start_waiting_jobs: start the waiting jobs that may start.
+# start_waiting_jobs: start the waiting jobs that can start now.
 start_waiting_jobs() {
     start_jobs_after ''
 }
 
-# start_jobs_after ID: start the waiting jobs that may start because the job ID has
-# ended. The work is done in a subshell, so that the variables of the caller do not
-# change.
+# start_jobs_after ID: start the waiting jobs that can start because the job ID has ended. The
+# work is done in a subshell, so that the variables of the caller do not change.
 start_jobs_after() {
     [ -d "$queue/waiting" ] || [ -d "$queue/dependents" ] || return 0
     (
@@ -52,12 +51,12 @@ tend_queue() {
     start_waiting_jobs
 }
 
-# set_limit N: set the job limit to N, and start the jobs that may now start. If N is 0,
-# removes the limit, so that later jobs do not use the waiting list.
+# set_limit N: set the job limit to N, and start the jobs that can now start. If N is 0, removes
+# the limit, so that later jobs do not use the waiting list.
 #
-# The file is written in `incoming`, which is private, and only then moved into the
-# queue, because the trust check of another client refuses a queue with a file that
-# other users can write to. Only a group that shares the queue may write to the file.
+# The trust check of another client refuses a queue with a file that other users can write to.
+# Therefore the file is written in the private directory `incoming`, and moved into the queue
+# after its mode is set. Only a group that shares the queue gets write permission.
 set_limit() {
     [ "$1" != 0 ] || {
         rm -f "$queue/max_running" && tend_queue
@@ -168,7 +167,7 @@ remove_ended_entries() {
 
 # has_ended: check whether the script of the loaded job has ended and will not be run again
 # by the scheduler. The file `finished` is sufficient, because the job's own wrapper starts the
-# next job before the scheduler reports why it has ended the job.
+# next job before the scheduler reports the cause of the end.
 has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
@@ -237,8 +236,8 @@ fill_slots() {
 # launch ID: start the waiting job ID through the runtime. If the runtime refuses the
 # job, the job ends without being started. Returns 1 if the runtime cannot start the job now.
 launch() {
-    # Print an empty word, which the client ignores: the start of hundreds of waiting jobs
-    # takes a long time, and the client closes a connection without any output.
+    # Print an empty word (a NUL), which the client ignores. The start of hundreds of waiting jobs
+    # takes a long time, and the client would close a connection without any output.
     [ -n "$is_wrapper${is_in_scheduler-}" ] || printf '\0'
     runtime_prepare
     (

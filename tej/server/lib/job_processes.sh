@@ -20,9 +20,9 @@ count_processes() {
     count_pids
 }
 
-# note_orphans: set $adopted to the current orphans, or to '' if the process that will adopt
-# the orphans of the jobs is unknown. Called once by the shell $$ that runs the wrapper of a
-# job, or has started the wrappers of several jobs.
+# note_orphans: set $adopted to the current orphans (the children of process 1), or to '' if the
+# process that will adopt the orphans of the jobs is unknown. Called once by the shell $$ that
+# runs the wrapper of a job, or has started the wrappers of several jobs.
 #
 # When a process ends, Linux makes its children the children of its nearest ancestor
 # that adopts orphans ("subreaper"), or of process 1. The original parent of this shell
@@ -213,7 +213,7 @@ note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0
     me
-    # The shell would block if it opened a FIFO.
+    # Write only to a regular file, because the shell would block if it opened a FIFO.
     [ ! -e "$job/.killer" ] || [ -f "$job/.killer" ] || return 0
     { printf '%s\n' "$who" >"$job/.killer"; } 2>/dev/null || :
 }

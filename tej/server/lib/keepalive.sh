@@ -1,5 +1,5 @@
-# Keep-alives: while a command waits, the client regularly receives an empty word, so that it
-# can distinguish a slow command from a dead connection.
+# Keep-alives: while a command waits, the client regularly receives an empty word (a NUL), so that
+# the client can distinguish a slow command from a dead connection.
 # shellcheck shell=sh
 
 # start_keepalives: start a background process that prints an empty word every 15 seconds. Sets

@@ -3,8 +3,8 @@
 # If a check below fails, `submit` checks each job separately, and finds the reason.
 # shellcheck shell=sh
 
-# are_usual_uploads ID TOKEN [ID TOKEN]...: check whether `new` contains all these jobs, and
-# each job is complete and requests no resources.
+# are_usual_uploads ID TOKEN [ID TOKEN]...: check whether the upload's directory `new` contains
+# all these jobs, each job is complete, and no job requests resources.
 are_usual_uploads() {
     read_specs "$room/new" "$*" '^(default_name|script)='
 }

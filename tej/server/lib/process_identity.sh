@@ -89,7 +89,8 @@ get_start() {
 read_stat() {
     [ -r "$proc/$1/stat" ] || return 0
     stat=''
-    # A process name may contain blanks, brackets and newlines.
+    # Read all lines, because a process name may contain blanks, brackets and newlines. The fields
+    # follow the last bracket.
     while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
     fields=${stat#*') '}
     # dash needs 0.3 ms to find the last bracket, so search for it only if there are several.
@@ -142,8 +143,8 @@ check_process() {
 }
 
 # may_be_hidden PID: check whether a live process PID may exist although this host does
-# not show it. A process can be hidden if /proc is mounted with hidepid, or if `ps`
-# prints nothing.
+# not show it. A process can be hidden if /proc is mounted with hidepid, or if `ps` prints nothing
+# even for this shell.
 may_be_hidden() {
     if [ -n "$proc" ]; then
         [ ! -r "$proc/1/stat" ] || return 1

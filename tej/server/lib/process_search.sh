@@ -63,7 +63,7 @@ run_search() {
     }
 }
 
-unlisted='The processes of the server cannot be listed: too many processes, no memory, or a program (awk, cat, grep, head, tr) that does not work?'
+unlisted='The processes of the server cannot be listed: are there too many processes, is memory short, or does a program (awk, cat, grep, head, tr) not work?'
 
 # search_failed: quit. Otherwise every job would seem to have no processes, and a running
 # job could be reported as lost, or be deleted. A wrapper redefines search_failed, and
@@ -125,7 +125,8 @@ search_processes() {
             is_complete = 1
             next
         }
-        # A process name may contain blanks, brackets and newlines.
+        # A record may have several lines, because a process name may contain blanks, brackets and
+        # newlines. The fields follow the last bracket.
         {
             record = record (record == "" ? "" : "\n") $0
             rest = record

@@ -146,10 +146,10 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# A function for the awk programs below. split_words(LINE, LIST): split a directive into the
-# words LIST[1], LIST[2], ... like the scheduler: a quoted text is a part of its word, and
-# keeps its quotes. A comment ends the directive. Returns the number of words. If a quote is
-# not closed, quotes have no special meaning.
+# A function for the awk programs below. split_words(LINE, LIST): split a directive into the words
+# LIST[1], LIST[2], ... as the scheduler does: a quoted text is a part of its word, and keeps its
+# quotes. A comment ends the directive. Returns the number of words. If a quote is not closed,
+# quotes have no special meaning.
 # shellcheck disable=SC2016 # awk code
 split_words='
     function split_words(line, list,    i, c, quote, word, count) {

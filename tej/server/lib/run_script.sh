@@ -90,7 +90,7 @@ prepare_wrappers() {
     read_clock
     find_session_program
     find_signal_reset
-    # Use the paths of the programs, so that the shell does not search a program for each job.
+    # Use the paths of the programs, so that the shell does not search PATH again for each job.
     for item in setsid env; do
         path=$(command -v "$item") || continue
         case $path in

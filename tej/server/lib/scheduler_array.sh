@@ -112,7 +112,8 @@ submit_array() {
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 spec='' now=''
         get_time
-        # Another client may have removed the job, and submitted a job with the same id.
+        # Compare the token, because another client may have removed the job, and submitted a job
+        # with the same id.
         if runtime_check && has_token "$2" && note_requeue &&
             put submitting "$now $array $who $((first_task + tasks))" && put queued "$now"; then
             quote "$id"

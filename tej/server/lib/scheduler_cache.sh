@@ -191,8 +191,8 @@ set_listing_error() {
 }
 
 # ask_scheduler: query the scheduler and write the listing. The caller must hold the
-# lock of the listing. The time of the listing is the time just before the query, so
-# that fact files that are newer than the listing are recognized.
+# lock of the listing. The time of the listing is the time just before the query, so that a fact
+# file that is written during the query counts as newer than the listing (is_later).
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$unique asked_at=$(date +%s)
     extent=whole

@@ -146,7 +146,8 @@ clear_missed() {
 derive_submission_state() {
     s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    # Only the file `submitting` contains the submitting shell and the name of a job array.
+    # If `submitting` cannot be read, the state is unknown, because only this file contains the
+    # submitting shell and the name of a job array.
     [ -n "$s_time" ] || can_read_facts || {
         set_unknown
         return 1
@@ -277,7 +278,7 @@ record_early_end() {
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1
-    # The node has not confirmed the end of a job that was deleted by force.
+    # After a node failure or a deletion by force, the node has not confirmed the end of the job.
     case $listed_state,$reason in cut,*'node failure'* | cancelled,*'by force'*) return 1 ;; esac
     ! was_requeued && ! scheduler_node_down "$nid"
 }

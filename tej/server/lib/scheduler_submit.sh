@@ -244,7 +244,8 @@ is_reply_lost() {
         # If the background process of qsub has lost the reply, qsub may connect to the server
         # itself, which may fail.
         *'from background qsub'* | *'failed receiving gdi request'*) ;;
-        # The server was not reached. The reason may be `Connection timed out`.
+        # The server has not received the submission, although the message may contain `Connection
+        # timed out`.
         *'cannot connect to server'*) return 1 ;;
         *imed\ out*) ;;
         *) return 1 ;;

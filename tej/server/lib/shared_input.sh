@@ -1,4 +1,4 @@
-# Shared input (`--shared`): large files of which all jobs have the same copy on the disk.
+# Shared input (`--shared`): large input files of which all jobs use one copy on the disk.
 # shellcheck shell=sh
 #
 # A shared file is an object of the content store with the suffix `.r`

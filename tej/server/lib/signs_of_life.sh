@@ -36,8 +36,8 @@ get_last_sign() {
 
 # shows_life: check whether a process of the job is or may be alive, regardless of the
 # job's state. The job's fact files must have been read before. For messages, sets $sign to
-# a description of the sign of life, and $advice to the way to end it. A job that shows a
-# sign of life must not be removed or replaced.
+# a description of the sign of life, and $advice to what the user can do. A job that shows a sign
+# of life must not be removed or replaced.
 shows_life() {
     sign='' advice='kill it first'
     if has_processes; then
@@ -53,7 +53,7 @@ shows_life() {
         esac
     elif is_beating; then
         sign="it was seen${where:+ on $where}${seen:+ $seen seconds ago}"
-        # A kill does not change a lost job.
+        # A kill has no effect on a lost job, so advise the user to wait.
         [ "$state" != lost ] || advice="try again $heartbeat_timeout seconds after it was last seen"
     fi
     [ -n "$sign" ]

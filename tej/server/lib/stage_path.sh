@@ -1,5 +1,5 @@
-# Paths in the stage of a job: resolve symbolic links, and refuse paths that point
-# outside the stage.
+# Paths in the stage (the working directory) of a job: resolve symbolic links, and refuse paths
+# that point outside the stage.
 # shellcheck shell=sh
 
 # enter PATH: set $directory to PATH with all symbolic links resolved. $(...) strips

@@ -77,7 +77,8 @@ read_started_jobs() {
             sub(/^.*\) /, "", line)
             return split(line, field, " ") >= 20 && field[1] !~ /[ZXx]/ && field[20] == start
         }
-        # read_job(): set record to the record of the job id, submitted with token.
+        # read_job(): set the variable record to the record of the job whose id and token are in
+        # the variables id and token. Returns 0 if the shell must print the record.
         function read_job(spec, count, word, native, end, state, begun) {
             if (!read_line(id "/spec") || line !~ / end$/ || !index(line, "token=" token " ")) return 0
             spec = line

@@ -81,7 +81,8 @@ read_native_id() {
 # read_facts has read. Sets $state to `?` if only the runtime knows the state.
 derive_unended_state() {
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # The wrapper may have been writing the file. Therefore read the fact files again.
+        # The wrapper may just have been writing the damaged file. Therefore read the fact files
+        # once more.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
             read_each_fact
@@ -211,9 +212,9 @@ derive_unstarted_state() {
 
 # mark_lost EVIDENCE...: set $state to `lost` and $ended to the time of the job's last
 # sign of life, and write the file `lost`. If the end of the job was recorded meanwhile,
-# sets $state to the recorded end instead. The caller must have checked that the job is
-# gone. If fact files of the job cannot be read, its end may be recorded in one of them. Therefore
-# the job is then not marked as lost (set_unknown).
+# sets $state to the recorded end instead. The caller must have checked that the job is gone. If
+# fact files of the job cannot be read, its end may be recorded in one of them. Therefore the job
+# is then not marked as lost (set_unknown).
 mark_lost() {
     read_end && return 0
     can_read_facts || {
@@ -240,7 +241,7 @@ mark_killed() {
         return 0
     }
     get_last_sign
-    # The job was alive when the kill was requested.
+    # The job was alive when the kill was requested, so its end is not earlier.
     [ -z "$kill_time" ] || [ "$kill_time" -le "$last_sign" ] || last_sign=$kill_time
     in_same_job put_end "$last_sign none 0 killed 0"
     read_end
@@ -255,8 +256,8 @@ derive_state() {
         runtime_ask "$native"
         runtime_derive_state
         # If the state is still `?`, and the end was recorded during the query (mark_lost), the
-        # next turn asks the scheduler for the cause. If no end was recorded, the fact files
-        # contradict each other.
+        # next turn of the loop asks the scheduler for the cause. If no end was recorded, the fact
+        # files contradict each other.
         [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its files on the server contradict each other}" note=''
         # Another client may have replaced the job while its state was derived.
         is_same_job || read_facts

@@ -21,7 +21,8 @@ runtime_start_together() {
     [ -z "${usual_uploads-}" ] || ! are_published "$@" || is_usual=1
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 spec=''
-        # Another client may have removed the job, and submitted a job with the same id.
+        # Compare the token, because another client may have removed the job, and submitted a job
+        # with the same id.
         [ -z "$is_usual" ] && { ! has_token "$2" || ! runtime_check; } ||
             started_together="$started_together $id"
         shift 2
@@ -99,7 +100,8 @@ resume_heartbeat() {
     read -r beat_time <"$job/heartbeat"
     get_time
     is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0
-    # In a queue of a group, only the job's owner can act on a request to kill the job.
+    # In a queue of a group, only the job's owner restarts the heartbeat process, because only a
+    # process of the owner can carry out a request to kill the job.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] && is_stale heartbeat "$heartbeat_overdue" || return 0
     (cd "$job" && detach "$here/run_detached.sh" "$queue" "$id" "$here" "$runtime" --heartbeat "$1" "$2")

@@ -118,7 +118,8 @@ $sought
 # Older versions have no option -w, which prevents the wrapping.
 read_qstat() {
     awk -v dialect="$dialect" -v moved="${2-}" '
-        # flush(): print the line of the job id from its attributes, which value contains.
+        # flush(): print the line of the current job, whose id is in id and whose attributes are
+        # in value.
         function flush() {
             if (id == "") return
             has_moved = value["job_state"] == "M" && value["queue"] ~ /@/
@@ -167,7 +168,8 @@ read_qstat() {
             # node, and copies no output files.
             else if (value["exec_host"] != "" && (status == "" || status == 265 && value["substate"] == 91 && value["stageout_status"] == "")) { state = "cancelled"; words = "deleted by force" }
             else if (status == "" && value["substate"] == 92) {
-                # PBS does not record the reason in the history of the job.
+                # PBS does not record the reason in the history of the job, so name the possible
+                # reasons.
                 state = "cancelled"
                 words = "deleted by PBS before it ran: "
                 words = words (value["depend"] == "" ? "rejected by all destinations of its queue, or by a hook" : "depend = " value["depend"])

@@ -84,7 +84,7 @@ scheduler_options() {
     case $dialect$r_options$r_partition$r_account$r_mail in
         wrapper*[!A-Za-z0-9_.,:=@%+/'
 '-]*)
-            why="tej passes only scheduler options of letters, digits and _.,:=@%+/- to qsub"
+            why="tej passes scheduler options to Slurm's qsub only if they consist of letters, digits and _.,:=@%+/-"
             return 1
             ;;
     esac
@@ -303,7 +303,7 @@ scheduler_report() {
         openpbs) print_report 'qstat -x -f' patiently qstat -x -f "$1" ;;
         *) false ;;
     esac || print_report 'qstat -f' patiently qstat -f "$1"
-    # tracejob reads the log files of PBS, which are readable on some sites.
+    # tracejob reads the log files of PBS, which users can read only on some sites.
     ! command -v tracejob >/dev/null 2>&1 || print_report tracejob patiently tracejob -n 7 "${1%%.*}"
 }
 

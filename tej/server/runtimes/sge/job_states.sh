@@ -83,7 +83,8 @@ run_qacct() {
 # from earlier jobs, and is not compared.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
-    # The exit status is 124 if qacct, which reads the whole accounting file, is too slow.
+    # Return the exit status of qacct. The status is 124 if qacct, which reads the whole
+    # accounting file, is too slow.
     said=$(run_qacct "$1" 2>/dev/null) || return
     own_name=$nickname
     read_resources && check_directives && ! has_own_name || own_name=''

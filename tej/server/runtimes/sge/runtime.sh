@@ -139,7 +139,7 @@ has_exceeded_s_rt() {
     rest=${requested_options##*s_rt=} limit=0
     rest=${rest%%[!0-9:]*}:
     while [ -n "$rest" ]; do
-        # A number with a leading zero would count as octal.
+        # Remove a leading zero, because the number would count as octal.
         part=${rest%%:*} rest=${rest#*:}
         part=${part#0}
         limit=$((limit * 60 + ${part:-0}))

@@ -156,8 +156,8 @@ slurm_history() {
     set_cluster "$1" || return
     set -- ${cluster:+-M "$cluster"} -n -X -D -P -o state,user,submit,jobid -j "${1%%;*}"
     said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@") || return
-    # Allow for clocks that differ by up to an hour. A requeue changes the time of the
-    # submission.
+    # Allow for clocks that differ by up to an hour. A requeue changes the time of the submission,
+    # so a job that may be requeued has no latest time.
     latest=$((s_time + 3600 + busy_awaited))
     [ ! -e "$job/requeue" ] && [ "$s_time" != 0 ] || latest=''
     printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
@@ -177,7 +177,8 @@ slurm_history() {
 }
 
 # slurm_has ID: return 0 if Slurm's controller has the job, and the job is not over. Sets
-# $reason to the state of the job. Another job can have the same number.
+# $reason to the state of the job. The name is compared, because another job can have the same
+# number.
 slurm_has() {
     said=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
     said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$nickname" '
