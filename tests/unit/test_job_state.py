@@ -338,7 +338,7 @@ def test_retry_is_refused_while_another_client_removes_the_job(shell: Shell) -> 
 
 
 def test_failed_retry_or_deletion_keeps_the_job(shell: Shell) -> None:
-    lines = """. "$here/lib/attempts.sh"; quit() { echo "$1" | sed "s,$queue/,,"; exit; }
+    lines = """. "$here/lib/attempts.sh"; quit() { echo "$1"; exit; }; refuse() { echo "$1"; }
     token=x; mkdir incoming; cp "$job/spec" before; read_spec
     real=$(command -v mv); mv() { case $* in *"$refused"*) return 1 ;; esac; "$real" "$@"; }
     say() { ("$@" 2>/dev/null); ls -A "$job"; cmp before "$job/spec"; }
