@@ -61,8 +61,8 @@ prepare_wait() {
 }
 
 # waits_for_itself: check whether a job that $job needs waits, directly or indirectly,
-# for a job with the id of $job. A cycle is possible only if $job is the new attempt of
-# a job.
+# for a job with the id of $job. A cycle is possible only if $job is the new attempt of a job,
+# because other jobs may already wait for its id.
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1
     dep_seen=''
@@ -278,7 +278,7 @@ take_inputs() {
         return 1
     }
     # A job with the directory `after` also has the file `dependencies`. If the shell does not
-    # find the file, the file cannot be read.
+    # find this file, the file cannot be read.
     [ -f "$job/dependencies" ] || [ ! -d "$job/after" ] || {
         why="its file '$job/dependencies' cannot be read"
         return 1

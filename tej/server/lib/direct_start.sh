@@ -8,8 +8,8 @@
 # hidden variable or function (user_environment.sh) changes the environment of the job. Other
 # commands need a shell without the functions and variables of tej.
 
-# can_start_directly: check whether start_directly can start $job, whose resources were read.
-# Sets $words to the script and its arguments.
+# can_start_directly: check whether start_directly can start $job. Must be called after
+# read_resources. Sets $words to the script and its arguments.
 can_start_directly() {
     [ -n "$is_prepared" ] && [ -z "$r_module${tej_kept-}${tej_functions-}${tej_kept_functions-}" ] || return 1
     [ ! -e "$queue/profile" ] || return 1

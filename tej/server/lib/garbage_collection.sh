@@ -55,8 +55,8 @@ remove() {
     else
         rm -rf "$1" 2>/dev/null && return 0
     fi
-    # The modes of files are not changed, because other jobs may share the files. Each
-    # directory must be writable before `find` reads it.
+    # Make all directories writable. `find` runs chmod on a directory before it reads the
+    # directory. The modes of files are not changed, because other jobs may share the files.
     find "$1" -type d -exec chmod u+rwx {} \; 2>/dev/null
     rm -rf "$1" && return 0
     unremoved=$1

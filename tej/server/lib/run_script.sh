@@ -170,7 +170,7 @@ check_job_list() {
 }
 
 # reserve_list: allocate disk space for the output of `jobs`, which is written when the disk may
-# be full. Removes the output of an earlier call.
+# be full. Overwrites the output of an earlier `jobs`.
 reserve_list() {
     { printf '%-400s\n' '' >"$job/.jobs"; } 2>/dev/null
 }

@@ -40,7 +40,8 @@ query_again() {
 }
 
 # is_answered: check whether the loaded listing is fresh and contains the states of all jobs in
-# $ids. A listing is fresh if it is less than $max_age seconds old.
+# $ids. A listing is fresh if it is less than $max_age seconds old. Also returns 0 if the
+# scheduler did not answer the last query, and this query is fresh.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$max_age" ] || return 1

@@ -274,7 +274,7 @@ record_early_end() {
 # is_end_certain: check whether no process of the killed job can run, because the scheduler
 # reports the job as over. The job's processes may run on a node that the scheduler cannot
 # reach, if the scheduler has given up the node, has requeued the job before its cancellation,
-# or no longer knows the job.
+# or no longer knows the job. A job without a heartbeat has never run.
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1

@@ -180,7 +180,8 @@ is_overloaded() {
         *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
         *'job queue full'* | *'temporarily disabled'* | *'Rate limit exceeded'*) ;;
         *'connection table full'* | *'No free connections'*) ;;
-        # PBS could not check the user, because of many submissions at the same time.
+        # PBS prints this message if it could not check the user because of many submissions at
+        # the same time.
         *'nvalid credential'*) ;;
         *) return 1 ;;
     esac

@@ -13,8 +13,8 @@ runtime_start() {
 
 # runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of all these jobs from one
 # process. Sets $started_together to the ids of the started jobs, each preceded by a space. The
-# caller then calls runtime_start for each job that is not in $started_together, which reports
-# why the job cannot be started.
+# caller then calls runtime_start for each job that is not in $started_together. runtime_start
+# reports why the job cannot be started.
 runtime_start_together() {
     [ -n "$proc" ] && [ ! -e "$queue/max_running" ] || return 0
     is_usual=''

@@ -137,7 +137,8 @@ read_qstat() {
             if (has_moved) { state = "over"; words = value["comment"] }
             if (value["job_state"] ~ /^[FXC]$/) classify_end(value["exit_status"])
             gsub(/\|/, "/", words)
-            # The log path identifies the submission, since users may choose the job name.
+            # Prefer the name in the log path, which identifies the submission, because users can
+            # choose the job name.
             name = value["output_path"]
             if (!match(name, /\/tej_[A-Za-z0-9_]+\.log$/)) {
                 name = value["job_name"]

@@ -225,8 +225,8 @@ scheduler_submit() {
     cd "$job" || return 1
     case $dialect in
         wrapper)
-            # squeue shows the file's name as the name of the job, so submit the script
-            # under that name; see scheduler_submit of the Slurm runtime.
+            # squeue shows the name of the batch script as the name of the job, so submit the
+            # script under the name $name_there; see scheduler_submit of the Slurm runtime.
             ln -f batch "$name_there" 2>/dev/null || cp batch "$name_there" || return 1
             patiently qsub "$@" "$name_there"
             ;;
