@@ -2,8 +2,8 @@
 
 bash splits the command line at `@`, `:` and `=` before it calls the completion of a
 command, so `local:` and `user@host` arrive as several words.  The script in this module
-sends the whole line instead.  click's script for bash also drops all other completions
-if one of them is a directory.
+therefore passes the whole line to tej.  Unlike click's script for bash, it also keeps
+the other completions if one completion is a directory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ complete -F %(complete_func)s %(prog_name)s
 
 
 class WholeLine(BashComplete):
-    """Completion of the whole line up to the cursor, in TEJ_COMP_LINE."""
+    """click's completion for bash, but for the whole line in TEJ_COMP_LINE."""
 
     source_template = _SOURCE
 

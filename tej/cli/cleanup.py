@@ -1,4 +1,4 @@
-"""`tej cleanup`: delete old jobs, like `tej prune`, but only with a filter."""
+"""`tej cleanup`: delete old jobs like `tej prune`, or a queue like `tej destroy`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Delete old jobs with a filter, like `tej prune`.
+    """Delete jobs that match the filters, like `tej prune`.
 
     A script that gives a filter does not need --yes.  Without a filter, --yes removes
     the whole queue like `tej destroy`; without --yes, nothing is removed.

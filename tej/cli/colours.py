@@ -15,7 +15,10 @@ def has_colours() -> bool:
 
 
 def paint(job: JobStatus | None, column: str, cell: str) -> str:
-    """Return a cell with colours: red for failed jobs, green for running jobs."""
+    """Return a table cell in the colour of the job's state; a heading is bold.
+
+    If `job` is None, the cell is a heading.  Only states and exit codes have colours.
+    """
     if job is None:
         return click.style(cell, bold=True)
     if not cell or column not in ("state", "exit"):

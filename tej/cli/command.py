@@ -239,8 +239,10 @@ def open_queue(
 ) -> RemoteQueue:
     """Return the queue that the settings in effect describe.
 
-    The runtime in the settings is used only if the command may create a queue.  If
-    `connects_early` is true, the transport logs in while the queue is imported.
+    `needed` are the runtimes that the queue may have, or () for any runtime.  The
+    runtime in the settings is used only if `creates` is true: the command may create a
+    queue.  If `connects_early` is true, the transport logs in while the modules of the
+    queue are imported.
     """
     from tej.destination import Destination
     from tej.transport import open_transport
@@ -280,7 +282,7 @@ def open_queue(
 
 
 def check_runtime(runtime: str) -> None:
-    """Raise click.BadParameter if there is no such runtime."""
+    """Raise click.BadParameter if `runtime` is neither a runtime nor its folder."""
     from tej.server.scripts import find_runtime
 
     try:
@@ -290,7 +292,10 @@ def check_runtime(runtime: str) -> None:
 
 
 def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
-    """Return the words of a command by the names of the function's parameters."""
+    """Return the words after the destination as keyword arguments for the function.
+
+    `arguments` are the names of the parameters, as in `queue_command`.
+    """
     named: dict[str, Any] = {}
     for position, argument in enumerate(arguments):
         name = argument.strip("[].")

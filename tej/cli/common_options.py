@@ -65,8 +65,8 @@ STATE: dict[str, Any] = {
     "type": click.Choice([state.value for state in JobState]),
     "metavar": "STATE",
 }
-"""Settings of the option `--state` of commands that select jobs, without `help`, which
-differs."""
+"""Settings of the option `--state` of commands that select jobs, without the help line,
+which is not the same in all commands."""
 
 
 def complete_runtime(
@@ -118,8 +118,8 @@ def state_filter(function: Function) -> Function:
 def list_filters(function: Function) -> Function:
     """Add the filters of `tej list` to a command.
 
-    The command gets the filters as `choose`, a function that returns the jobs that
-    match.
+    The command gets the filters as `choose`, a function that takes jobs and returns the
+    jobs that match.
     """
 
     @functools.wraps(function)
@@ -165,7 +165,7 @@ def list_filters(function: Function) -> Function:
 def warn_of_expansion(option: str, path: str, destination: str) -> None:
     """Print a warning if the local shell has expanded the `~` in a path on the server.
 
-    The warning is not an error, because both machines may have the same home directory.
+    This is not an error, because both machines may have the same home directory.
     """
     home = str(Path.home())
     if destination != LOCAL and path.startswith(f"{home}/"):

@@ -23,17 +23,17 @@ def count_jobs(number: int) -> str:
 
 
 def describe_loss(jobs: Collection[JobStatus], sizes: Mapping[str, int]) -> str:
-    """Return the number and the size of jobs that would be deleted.
+    """Return a text with the number and the total size of jobs to be deleted.
 
     The text also contains the number of ended jobs that were not downloaded, and the
-    number of jobs that have not ended.  A number that is 0 is left out.
+    number of jobs that have not ended.  These two are left out if they are 0.
     """
-    facts = [format_size(sum(sizes.get(job.job_id, 0) for job in jobs))]
+    details = [format_size(sum(sizes.get(job.job_id, 0) for job in jobs))]
     if lacking := sum(job.state.final and job.downloaded is None for job in jobs):
-        facts.append(f"{lacking} not yet downloaded")
+        details.append(f"{lacking} not yet downloaded")
     if alive := sum(not job.state.final for job in jobs):
-        facts.append(f"{alive} not ended")
-    return f"{count_jobs(len(jobs))} ({', '.join(facts)})"
+        details.append(f"{alive} not ended")
+    return f"{count_jobs(len(jobs))} ({', '.join(details)})"
 
 
 def is_confirmed(queue: RemoteQueue, jobs: Collection[JobStatus]) -> bool:
@@ -57,7 +57,10 @@ def confirm(action: str, loss: str, way_out: str = "") -> bool:
     """
     if not sys.stdin.isatty():
         raise click.UsageError(
-            escape(f"This would {action} {loss}, results included: add --yes{way_out}")
+            escape(
+                f"This would {action} {loss}, results included. To confirm, add "
+                f"--yes{way_out}"
+            )
         )
     question = f"{action.capitalize()} {loss}, results included?"
     return click.confirm(escape(question), err=True)

@@ -40,7 +40,7 @@ def command(
         return DECLINED
     report = output.JobReport(as_json)
     # If a job was submitted again after the filters were applied, the new job has not
-    # matched the filters and is kept.
+    # matched the filters.  `delete_many` keeps this job if it gets the earlier status.
     found = jobs.statuses.values() if jobs.by_filter else jobs.ids
     for id_, error in queue.delete_many(found).items():
         deletion = {"deleted": error is None}

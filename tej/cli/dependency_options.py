@@ -27,8 +27,8 @@ def dependencies(function: Function) -> Function:
     """Add the options `--after` and `--input` to a command.
 
     The command receives `after`, a tuple of words that identify jobs, and `inputs`, a
-    dictionary from paths to (word, path).  `find_needed` finds the jobs that the words
-    identify.
+    dictionary from each PATH to the word that identifies the other job and the path of
+    the file in the other job.  `find_needed` finds the jobs that the words identify.
     """
 
     @functools.wraps(function)

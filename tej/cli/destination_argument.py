@@ -1,9 +1,10 @@
-"""Destination argument: decide whether the first word of a command is a destination.
+"""Destination argument: decide whether a command's first argument is a destination.
 
-The destination is the first word, and may be left out if a profile or TEJ_DESTINATION
-sets the destination.  If the first word is ambiguous, the error message shows how to
-write a destination, and how to write the other argument.  docs/configuration.md
-describes the rules for users.
+The destination may be left out if a profile or TEJ_DESTINATION sets it.  The words that
+follow the name of a command, except for options, are therefore split by the rules in
+this module.  If the first word is ambiguous, the error message shows how to write a
+destination, and how to write the other argument.  docs/configuration.md describes the
+rules for users.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MISSING = (
 
 
 class Context(NamedTuple):
-    """The facts that decide whether the first word is the destination."""
+    """The conditions that decide whether the first word is the destination."""
 
     has_default: bool
     """Whether a profile or TEJ_DESTINATION sets the destination."""
@@ -74,7 +75,7 @@ def is_path(word: str) -> bool:
 
 
 def explain_destination(words: tuple[str, ...], rest: list[str]) -> str:
-    """Return why the first word is the destination, for the error `unknown host`.
+    """Return why the first word was read as the destination, for a connection error.
 
     `rest` are the words that are not the destination.  Returns "" if no word is the
     destination, or if the word is clearly a destination: it has the form of one, or
@@ -86,7 +87,7 @@ def explain_destination(words: tuple[str, ...], rest: list[str]) -> str:
     if "." in word or looks_like_destination(word) or is_ssh_alias(word):
         return ""
     if len(words) > 1:
-        return f"'{word}' was read as the destination, because it is the first word"
+        return f"'{word}' was read as the destination, because it is the first argument"
     return (
         f"'{word}' was read as the destination, because neither a profile nor "
         "TEJ_DESTINATION sets one"
@@ -98,10 +99,11 @@ def split_words(
 ) -> tuple[str | None, list[str]]:
     """Return the destination, or None if it was left out, and the other words.
 
-    `arguments` are the names of the other words: `n` is required, `[directory]` is
-    optional, and `[jobs...]` and `[files...]` accept any number of words.  Raises
-    click.UsageError if the destination or an argument is missing, if there are too many
-    words, or if the first word could be the destination or something else.
+    `arguments` are the names of the other words.  A name without brackets is required,
+    `[directory]` is optional, and `[jobs...]` and `[files...]` accept any number of
+    words.  Raises click.UsageError if the destination or an argument is missing, if
+    there are too many words, or if the first word could be the destination or something
+    else.
     """
     kind = arguments[-1] if arguments else ""
     if kind == "[directory]":
@@ -116,7 +118,7 @@ def split_words(
     if destination is not None and is_path(destination):
         raise click.UsageError(
             f"'{destination}' is a path and not a destination: the destination is the "
-            "first word, before directories, jobs and files"
+            "first argument, before directories, jobs and files"
         )
     rest = list(words[1:] if is_first else words)
     required = [name for name in arguments if not name.startswith("[")]

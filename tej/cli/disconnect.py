@@ -27,7 +27,9 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
     profile, _ = find_profile(words, name=profile_name)
     destination = Destination.parse(profile.get("destination"))
     if destination.is_local:
-        raise click.UsageError("'local:' is this machine: no connection to close")
+        raise click.UsageError(
+            "'local:' is this machine: there is no connection to close"
+        )
     closed = log_out(destination)
     left = user_master(destination)
     if as_json:
@@ -36,8 +38,8 @@ def command(words: tuple[str, ...], profile_name: str | None, as_json: bool) -> 
         return
     if left is not None:
         output.say(
-            f"A connection that your own ssh configuration opened remains at {left}: "
-            f"end it with `ssh -O exit {destination.host}`",
+            "The connection of your own ssh configuration remains open, with the "
+            f"socket {left}; to close it, run `ssh -O exit {destination.host}`",
             err=True,
         )
     elif closed:

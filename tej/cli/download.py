@@ -39,8 +39,8 @@ from tej.queue.remote import RemoteQueue
 @click.option(
     "--into",
     metavar="TEMPLATE",
-    help="Write each job to its own directory: 'out/{SEED}', with parameters, labels, "
-    "{id} and {name}.",
+    help="Directory for each job's files, such as 'out/{SEED}', from its parameters, "
+    "labels, {id} and {name}.",
 )
 @click.option(
     "--flatten",
@@ -57,11 +57,12 @@ def command(
     flatten: bool,
     as_json: bool,
 ) -> int:
-    """Download files, directories or patterns from jobs, running or not.
+    """Download files and directories of jobs, running or not.
 
-    The first word is the job, unless an option selects the jobs.  Without files, the
-    `results` of the profile are downloaded.  Without a job and files, the latest job of
-    this project is used.  Quote patterns: 'plots/*.png' is expanded on the server.
+    The first argument is the job, unless an option selects the jobs.  Without files,
+    the `results` of the profile are downloaded.  If neither a job nor files are given,
+    the latest job of this project is used.  Quote patterns: 'plots/*.png' is expanded
+    on the server.
     """
     if into is not None and directory != ".":
         raise click.UsageError("--into cannot be combined with --directory")
@@ -129,7 +130,7 @@ def download_many(
     as_json: bool,
     skipped: Iterable[str],
 ) -> int:
-    """Download files from several jobs; return the highest exit status."""
+    """Download files from several jobs; return the highest exit status of an error."""
     with TransferBar("Downloading") as bar:
         outcomes = queue.download_many(
             ids, files, directory=directory, flatten=flatten, progress=bar

@@ -42,8 +42,8 @@ def _fill(template: str, job_id: str, job: JobStatus) -> str:
         if found is None:
             known = ", ".join(values)
             raise click.UsageError(
-                f"--into: job '{job_id}' has no value {field[0]}; it has {known}; "
-                f"--param {field[1]} selects only the jobs with this parameter"
+                f"--into: job '{job_id}' has no value for {field[0]}, but only for "
+                f"{known}; --param {field[1]} selects only the jobs with this parameter"
             )
         # The value comes from the server, and must not name a path outside the local
         # directory.

@@ -74,6 +74,6 @@ def of_job(status: JobStatus) -> int:
 def of_jobs(statuses: Iterable[JobStatus]) -> int:
     """Return the exit status of `wait` for jobs that have ended.
 
-    The exit status is the first that is not 0.
+    The exit status is that of the first job whose exit status is not 0, or else 0.
     """
     return next((code for code in map(of_job, statuses) if code), 0)

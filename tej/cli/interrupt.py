@@ -1,4 +1,4 @@
-"""Ctrl-C in `tej run`: kills the job, or prints how to follow and to kill the job.
+"""Ctrl-C in `tej run`: kills the job, or prints the commands to follow and to kill it.
 
 Ctrl-C in all other commands is handled in `main.py`.
 """

@@ -173,7 +173,8 @@ def _filter_jobs(
 ) -> SelectedJobs:
     """Return the jobs that match all filters.
 
-    --failed, --running and --state together select the jobs that match one of them.
+    --failed, --running and --state count as one filter, which a job matches if it
+    matches at least one of these options.
     """
     if all_ and (failed or running or states or labels or parameters or since):
         raise click.UsageError("--all cannot be combined with other filters")
@@ -195,9 +196,8 @@ def _report_none(jobs: SelectedJobs, otherwise: str, *, as_json: bool) -> int:
     if as_json:
         output.print_json({"jobs": []})
     elif jobs.skipped:
-        noun = "job" if jobs.skipped == 1 else "jobs"
         output.say(
-            f"Nothing to do: {jobs.skipped} {noun} match, but {otherwise}", err=True
+            f"Nothing to do. Jobs that match, but {otherwise}: {jobs.skipped}", err=True
         )
     else:
         output.say("No job matches", err=True)
@@ -209,7 +209,9 @@ def find_jobs(
 ) -> SelectedJobs:
     """Return the jobs that the words identify.
 
-    Raises JobNotFound or AmbiguousJob if a word does not match exactly one job.
+    Without words, returns the latest job of the project if `latest` is true, and raises
+    click.UsageError otherwise.  Raises JobNotFound or AmbiguousJob if a word does not
+    match exactly one job, or if the project has no job.
     """
     words = list(words)
     if not words and not latest:

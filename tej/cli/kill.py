@@ -19,7 +19,7 @@ def can_be_killed(job: JobStatus) -> bool:
 
 
 @queue_command("kill", "[jobs...]", example="tej kill train-1 --grace 60")
-@job_selection(only=can_be_killed, otherwise="ended before")
+@job_selection(only=can_be_killed, otherwise="had already ended")
 @click.option(
     "--with-dependents", is_flag=True, help="Also kill the jobs that need these jobs."
 )

@@ -95,9 +95,9 @@ def command(
         room = None if usage is None else usage.jobs
         known_ids = [job.job_id for job in jobs]
         if last is not None:
-            # The other ids of the queue are unknown, so no id may be shortened.
-            # JobTable does not shorten an id that is the beginning of another known id,
-            # so `ID.` is added for each id.
+            # The ids of the older jobs are unknown, so the table must not shorten any
+            # id.  JobTable does not shorten an id that is the beginning of another
+            # known id, so pass `ID.` as a known id for each job.
             known_ids = [f"{job_id}." for job_id in known_ids]
         table = JobTable(arrange(chosen, order), names, sizes=room, known_ids=known_ids)
         return table, usage

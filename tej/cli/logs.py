@@ -39,7 +39,7 @@ CHUNK = 1 << 16
 @click.option(
     "--scheduler",
     is_flag=True,
-    help="Print the scheduler's messages and accounting entry, with the reason if the "
+    help="Print the scheduler's messages and accounting entry, and the reason if the "
     "scheduler ended the job.",
 )
 @click.option(
@@ -96,13 +96,13 @@ def command(
 
 
 def print_head(job_id: str, jobs: SelectedJobs) -> None:
-    """Print the line above the output of a job to stderr."""
+    """Print a line with the job's id to stderr, as a heading of the job's output."""
     name = output.title(job_id, jobs.statuses.get(job_id))
     output.say_line(f"==> {name} <==", err=True)
 
 
 def print_several(readers: dict[str, Logs], jobs: SelectedJobs, as_json: bool) -> int:
-    """Print the output of several jobs; return 0, or an error's highest exit status."""
+    """Print the output of several jobs; return the highest exit status of an error."""
     worst = 0
     if as_json:
         click.echo('{"jobs": [')

@@ -133,7 +133,7 @@ def _open_closed_streams() -> None:
 
     If a standard stream stayed closed, the first files or sockets that tej opens would
     get the file descriptors 0 to 2, and output to stdout or stderr would be written to
-    them.
+    these files or sockets.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:

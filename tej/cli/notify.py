@@ -25,7 +25,7 @@ def notify(title: str, text: str) -> None:
     If no program can show the notification, for example in an SSH session, rings the
     bell of the terminal and prints the notification to stderr.
     """
-    # A line that begins with a dash would be an option of notify-send.
+    # Without `--`, notify-send would read text that begins with a dash as an option.
     words = ["--", title, text]
     commands = (
         ["notify-send", "--app-name=tej", *words],

@@ -36,6 +36,7 @@ def find_profile(
 ) -> tuple[Profile, list[str]]:
     """Return the settings in effect, and the words after the destination.
 
+    `words`, `arguments` and `selects_jobs` are described in `destination_argument.py`.
     `name` and `given` are the profile and the settings that the options set.  If the
     destination on the command line is the name of a profile, that profile is used.
     """
@@ -57,7 +58,7 @@ def find_profile(
 
 
 def check_profile_word(word: str, settings: Mapping[str, Setting]) -> None:
-    """Raise click.UsageError if `word` is a profile, and also another host's alias."""
+    """Raise click.UsageError if `word` is a profile and another host's ssh alias."""
     target = settings.get("destination")
     if (target is None or target.value != word) and is_ssh_alias(word):
         raise click.UsageError(
@@ -69,8 +70,8 @@ def check_profile_word(word: str, settings: Mapping[str, Setting]) -> None:
 def settings_on_command_line(context: click.Context) -> dict[str, Any]:
     """Return the settings that the options of a command give, by their keys.
 
-    A value that click took from an environment variable is left out, because the
-    command line takes precedence over the environment (see `Config.resolve`).
+    A value that click took from an environment variable is left out, because
+    `Config.resolve` adds the value with a lower precedence.
     """
     names = {"queue_path": "queue", "runtime": "runtime", "transport": "transport"}
     names |= {"trust_queue": "trust_queue", "persist": "persist"}

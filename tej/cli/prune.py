@@ -126,7 +126,7 @@ def prune(
     lacking = sum(job.downloaded is None for job in deleted)
     if lacking and not ask:
         total = count_jobs(len(deleted))
-        output.say(f"Not yet downloaded: {lacking} of {total}", err=True)
+        output.say(f"Not downloaded before deletion: {lacking} of {total}", err=True)
     if not jobs:
         output.say("No job matches", err=True)
     return 0

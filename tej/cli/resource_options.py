@@ -88,7 +88,7 @@ def resources(function: Function) -> Function:
     """Add the options of the scheduler to a command that starts a job.
 
     The values on the command line are passed to the command as the dictionary
-    `resources`, with the keys of `Resources`, and as `login`.
+    `resources`, with the keys of `Resources`.  The option --login is passed as `login`.
     """
     names = [
         option.partition("/")[0].removeprefix("--").replace("-", "_")

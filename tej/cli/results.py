@@ -220,7 +220,7 @@ def plot(rows: list[list[str]], axes: tuple[str, str], png: str | None) -> None:
 
 
 def save_png(points: list[Point], axes: tuple[str, str], file: str) -> None:
-    """Draw the points to a PNG file.
+    """Write a plot of the points to a PNG file.
 
     Raises click.UsageError if matplotlib is not installed.
     """

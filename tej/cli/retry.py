@@ -206,7 +206,8 @@ def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> st
     """Return the id for the retry of a job.
 
     `digest` is the signature of the job with the files in `files`.  If `is_new` is
-    false, raises InvalidJobDirectory if the files have changed.
+    true, the files may differ from the job's earlier files.  If `is_new` is false,
+    raises InvalidJobDirectory for other files.
     """
     old = status.signature
     if digest == old:

@@ -147,7 +147,7 @@ def id_of(queue: RemoteQueue, spec: JobSpec) -> str:
 
 
 def free_id(queue: RemoteQueue, spec: JobSpec) -> str:
-    """Return an unused id for another run: the usual id, or ID-2, ID-3, and so on.
+    """Return an unused id for another run: the job's own id, or ID-2, ID-3, and so on.
 
     If another client uses the id first, both clients follow the same job, because the
     signatures are equal.
@@ -199,8 +199,9 @@ def warn_of_own_results(written: list[str], spec: JobSpec) -> None:
     entries = scan(directory, everything=spec.everything, ignore=spec.ignore)
     if any(entry.source in results for entry in entries):
         output.say(
-            "Results in the job's own directory change its signature: "
-            "use --directory, or list them in .tejignore or as `ignore` in the profile",
+            "Results in the job's own directory change its signature: write results "
+            "elsewhere with --directory, or list them in .tejignore or under `ignore` "
+            "in the profile",
             err=True,
         )
 

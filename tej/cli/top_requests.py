@@ -27,7 +27,7 @@ class ShownQueue:
     trouble: str = ""
     """Reason why the last request failed."""
     changed: threading.Event = field(default_factory=threading.Event)
-    """Event that is set to request the jobs now."""
+    """Event that the screen sets to request the jobs immediately."""
 
 
 Chosen = tuple[ShownQueue, str, int]
@@ -37,7 +37,11 @@ Chosen = tuple[ShownQueue, str, int]
 def read_lines(
     logs: Logs, splitters: dict[str, LineSplitter]
 ) -> list[tuple[str, bool]]:
-    """Return the lines that a job has printed since the last call."""
+    """Return the lines that a job has printed since the last call.
+
+    Each line has a flag: whether the line is from stderr.  `splitters` keeps incomplete
+    lines between calls.  If the output cannot be read, the error is the last line.
+    """
     lines: list[tuple[str, bool]] = []
 
     def add(name: str, found: list[bytes]) -> None:
@@ -46,8 +50,8 @@ def read_lines(
             lines.append((text, name == "_stderr"))
 
     def take(piece: Piece) -> None:
-        # A progress bar uses `\r` to overwrite its line, so only the text after the
-        # last `\r` is shown.
+        # A progress bar uses `\r` to overwrite its line.  Show each version of the line
+        # as a line of its own, because the output cannot overwrite lines.
         data = piece.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         add(piece.name, splitters[piece.name].feed(data))
 

@@ -97,9 +97,9 @@ def describe_end(ended: Mapping[str, JobStatus]) -> str:
 
 
 class Progress:
-    """The line "12/30 done, 2 failed, 1 running", if stderr is a terminal.
+    """A line on stderr, such as "12/30 done, 2 failed, 1 running", during a wait.
 
-    The line is shown only for several jobs.
+    The line is shown only at a terminal, and only if more than one job is awaited.
     """
 
     def __init__(self, queue: RemoteQueue, known: dict[str, JobStatus | None]) -> None:

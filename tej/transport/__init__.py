@@ -1,7 +1,8 @@
 """Transports: run programs on the server, over SSH or on this machine.
 
 `open_transport` chooses between the system's OpenSSH, paramiko and the local shell.
-An error explains why a transport cannot be used, for example if `ssh` is not installed.
+It raises ConnectionFailed if the chosen transport cannot be used, for example because
+`ssh` is not installed.
 Importing this package does not import paramiko, which is imported on its first use.
 """
 
@@ -40,26 +41,32 @@ def open_transport(
     known_hosts: str = "",
     persist: str | None = None,
 ) -> Transport:
-    """Create the transport for a destination; the server is not contacted before `run`.
+    """Return the transport for a destination, without contacting the server.
 
     `transport` is "openssh" or "paramiko"; the default is the value of TEJ_TRANSPORT.
-    If TEJ_TRANSPORT is unset, the default is "openssh" if `ssh` is installed, and
-    "paramiko" otherwise.  The default is also "paramiko" if a password, `key`,
-    `known_hosts`, or an `ask` other than the terminal is given, because tej cannot pass
-    them to `ssh`.
+    If TEJ_TRANSPORT is unset, the default is "openssh".  The default is "paramiko" if
+    `ssh` is not installed, or if an argument is given that tej cannot pass to `ssh`: a
+    password, `key`, `known_hosts`, or `ask` without `terminal`.
 
-    `ask(prompt)` returns a secret (a password, a passphrase, a one-time code).  Without
-    `ask`, a login that requires a secret fails.  `terminal` permits `ssh` to prompt at
-    the terminal of this process.  `timeout` is the time limit in seconds for connecting
-    and for each step of the login (default: ConnectTimeout of the ssh configuration, or
-    30).  `io_timeout` is the time limit in seconds for a program that neither sends nor
-    receives a byte.
+    `ask(prompt)` returns a secret (a password, a passphrase, a one-time code) to the
+    paramiko transport.  `terminal` permits `ssh` to prompt at the terminal of this
+    process.  Without them, a login that has to prompt for a secret fails.
+    `accept_new_host_key` adds an unknown host key to known_hosts; without it, the
+    connection fails.
+
+    `timeout` is the time limit in seconds for connecting and for each step of the login
+    (default: ConnectTimeout of the ssh configuration, or 30).  `io_timeout` is the time
+    limit in seconds for a program that neither sends nor receives a byte.  `keep_alive`
+    is the interval of keepalive messages in seconds.
 
     `config_file` replaces the user's and the system's ssh configuration.  `key` is the
     text of a private key, which is offered instead of all other keys.  `known_hosts` is
-    text in the format of a known_hosts file, and takes precedence over the files.
+    text in the format of a known_hosts file, and takes precedence over such files.
     `persist` is the time for which an unused connection of `ssh` stays open, in the
     format of ControlPersist in ssh_config (default: TEJ_PERSIST, or 60 seconds).
+
+    Raises ConnectionFailed if the transport cannot be used with these arguments, and
+    ValueError if `transport` or `persist` is invalid.
     """
     if destination.is_local:
         from tej.transport.local import LocalTransport
@@ -86,9 +93,9 @@ def open_transport(
     if name == "openssh":
         if destination.password or key or known_hosts:
             raise ConnectionFailed(
-                "The openssh transport does not accept a password, or a key or "
-                "known_hosts given as text. Store the key and the host keys in files "
-                "in ~/.ssh, or use the paramiko transport"
+                "The openssh transport accepts neither a password nor the text of a "
+                "key or of known_hosts. Store the key and the host keys in files in "
+                "~/.ssh, or use the paramiko transport"
             )
         from tej.transport.openssh import OpensshTransport
 

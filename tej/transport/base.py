@@ -19,7 +19,7 @@ class Completed(NamedTuple):
     stdout: bytes
     """Standard output of the program; empty if a sink received it."""
     stderr: bytes
-    """Standard error of the program; a long text without its middle."""
+    """Standard error of the program; of a long text, only its start and its end."""
 
 
 class Transport(ABC):
@@ -34,7 +34,7 @@ class Transport(ABC):
     """Number of programs started so far."""
 
     def prepare(self) -> None:  # noqa: B027 (only ssh has a configuration to read)
-        """Start to read the configuration, without contacting the server.
+        """Start to read the ssh configuration, without contacting the server.
 
         A caller that has other work to do before the first `run` may call `prepare`, so
         that both proceed at the same time.
@@ -43,10 +43,10 @@ class Transport(ABC):
     def connect_early(self) -> None:  # noqa: B027 (only ssh can connect without waiting)
         """Start to log in, after `prepare`, without waiting for the server.
 
-        If another process has already logged in, open the session of the first program
-        instead.  The caller must call `run` or `close` soon.  Until then, `ssh` may
-        prompt the user for a secret.  Raises ConnectionFailed if the configuration
-        cannot be read.
+        If another process has already logged in, request the session of the first
+        program instead.  The caller must call `run` or `close` soon, because other
+        processes wait for this login.  Until then, `ssh` may prompt the user for a
+        secret.  Raises ConnectionFailed if the configuration cannot be read.
         """
 
     @abstractmethod
@@ -56,13 +56,13 @@ class Transport(ABC):
         stdin: Iterable[bytes] = (),
         stdout: Sink | None = None,
     ) -> Completed:
-        """Run a program of one line and wait until the program finishes.
+        """Run `program`, a line of shell code, and wait until it finishes.
 
-        A separate thread iterates over `stdin` while the output is read, so the
-        iterator may wait for data that `stdout` receives.  It is not an error if the
-        program finishes before it has read all of its input.  If the iterator raises an
-        exception, the input ends, and `run` raises the exception when the program has
-        finished.
+        `stdin` yields the program's input, and `stdout` receives its output.  A
+        separate thread iterates over `stdin`, so the iterator may wait for output that
+        `stdout` receives.  It is not an error if the program finishes before it has
+        read all of its input.  If the iterator raises an exception, the input ends, and
+        `run` raises the exception when the program has finished.
 
         Raises ConnectionFailed if the connection cannot be made, is lost, or is idle
         for longer than `io_timeout`.  After a ConnectionFailed, the program may or may
@@ -72,13 +72,13 @@ class Transport(ABC):
     def tunnel(  # noqa: B027 (a transport without SSH has nothing to forward)
         self, listen: tuple[str, int], target: tuple[str, int]
     ) -> None:
-        """Forward connections from the server's port `listen` to `target` on this side.
+        """Forward connections from `listen` on the server to `target` on this side.
 
-        If the connection to the server is lost, the next program that runs opens a new
-        connection, and opens the tunnel again.  `tunnel` may be called to open the
-        tunnel earlier.  The tunnel ends when the transport is closed.  `listen` is a
-        host and a port; the host "" stands for every address that the server permits.
-        Raises ConnectionFailed if the server does not permit the tunnel.
+        Both are a host and a port.  In `listen`, the host "" stands for every address
+        that the server permits.  If the connection to the server is lost, the next call
+        to `run` or `tunnel` connects again and opens the tunnel again.  The tunnel ends
+        when the transport is closed.  Raises ConnectionFailed if the server does not
+        permit the tunnel.
         """
 
     def disable_prompts(self) -> None:  # noqa: B027 (a local transport never prompts)

@@ -34,7 +34,8 @@ class Connection(ABC):
         The session runs `program_start.COMMAND`, which reads the program from stdin.
         Raises BlockingIOError if the server permits no further session,
         ConnectionFailed if the connection is lost, and another OSError if a limit of
-        this process is reached.  After these errors, no program has run.
+        this process is reached (`local_shortage.py`).  After these errors, no program
+        has run.
         """
 
     @abstractmethod
@@ -50,10 +51,7 @@ class Connection(ABC):
         """Disconnect without waiting for the network."""
 
     def replace(self) -> None:
-        """Disconnect because the connection does not work.
-
-        No process may use the connection again.
-        """
+        """Disconnect a connection that does not work, so that no process uses it."""
         self.close()
 
     def disconnect(self) -> None:  # noqa: B027 (not every connection holds a socket)

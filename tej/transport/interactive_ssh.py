@@ -1,7 +1,7 @@
 """Interactive programs on the server: build the command line of `ssh -t`.
 
-A `Transport` connects a program to pipes, so an editor or a shell cannot use it.  This
-module therefore starts `ssh -t`, through the ControlMaster of the openssh transport if
+A `Transport` connects a program to pipes, but an editor or an interactive shell needs a
+terminal.  `ssh -t` provides one, and uses the ControlMaster of the openssh transport if
 one runs.
 """
 
@@ -15,7 +15,7 @@ from tej.errors import ConnectionFailed
 
 
 def terminal_command(destination: Destination, script: str) -> list[str]:
-    """Return the command line that runs a POSIX shell script at this terminal.
+    """Return the command line that runs a POSIX script on the server, at this terminal.
 
     Raises ConnectionFailed if the program `ssh` is missing.
     """
@@ -48,10 +48,10 @@ def _ssh(destination: Destination) -> list[str]:
 
 
 def as_word(script: str) -> str:
-    """Return a command that runs a POSIX script in any login shell of the server.
+    """Return a command that runs a POSIX script, whatever the user's login shell is.
 
-    The script is written in octal, because each login shell (csh, fish, ...) has other
-    rules for the characters in quotes.
+    All characters except letters and digits are written in octal, because the quoting
+    rules differ between login shells (csh, fish, ...).
     """
     data = script.encode("utf-8", "surrogateescape")
     octal = "".join(

@@ -16,7 +16,8 @@ IN_DOUBT = "the program may or may not have run"
 WARNING_PERIOD = 60.0
 """Minimum number of seconds between two warnings about the same server."""
 SUSPENDED = 5
-"""Number of ticks without a check after which a process counts as suspended."""
+"""Number of ticks (`IdleTimer.tick`) without a check after which this process counts as
+suspended."""
 _last_warnings: dict[str, float] = {}
 """Time of the last warning about each server."""
 
@@ -65,8 +66,8 @@ class IdleTimer:
         now = time.monotonic()
         suspended, self._checked = now - self._checked, now
         if suspended > SUSPENDED * self.tick:
-            # While this process was suspended, for example by Ctrl-Z, the server may
-            # have sent data, which has not been read yet.
+            # Do not count the time in which this process was suspended, for example by
+            # Ctrl-Z: the server may have sent data, which has not been read yet.
             self._last = now
             self._begun += suspended
             return
@@ -82,7 +83,7 @@ class IdleTimer:
             error = ConnectionFailed(
                 f"{self.where} accepted the login, then did not run tej's program "
                 f"within {self.io_timeout:g} s{printed}\n"
-                f"{HINT.capitalize()}. Compare: ssh {self.where} true"
+                f"{HINT.capitalize()}. To compare, run: ssh {self.where} true"
             )
             # tej does not retry after a permanent error: each attempt would take as
             # long as this one and fail in the same way.
@@ -92,7 +93,7 @@ class IdleTimer:
             raise cut_off(f"{self.where} was silent for {self.io_timeout:g} s")
 
     def _warn(self, waited: float) -> None:
-        """Log a warning, unless another program has logged it a short time ago.
+        """Log a warning, unless one about the same server was logged a short time ago.
 
         Many threads may start programs on the same slow server at the same time.
         """
@@ -103,6 +104,6 @@ class IdleTimer:
         _last_warnings[self.where] = now
         logger.warning(
             "%s accepted the login but has not answered for %d s: %s. "
-            "Giving up %g s after the login.",
+            "tej gives up %g s after the login.",
             *(self.where, waited, HINT, self.io_timeout),
         )

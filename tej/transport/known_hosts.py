@@ -77,9 +77,10 @@ def known_name(host: str, port: int, alias: str | None = None) -> str:
 
 
 def find(paths: Iterable[Path], name: str, given: str = "") -> list[Entry]:
-    """Return all lines about the host `name`, first from `given`, then from the files.
+    """Return all known_hosts lines about the host `name`.
 
-    Files that cannot be read are skipped.
+    The lines of the text `given` come first, then those of the files `paths`.  Files
+    that cannot be read are skipped.
     """
     entries = [*_entries(Path("known_hosts given"), given, name)]
     for path in paths:

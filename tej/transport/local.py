@@ -22,7 +22,7 @@ from tej.transport.program_start import COMMAND, Start
 logger = logging.getLogger("tej")
 
 GRACE = 1.0
-"""Seconds that `abort` waits for the program to exit after each signal."""
+"""Seconds that `abort` waits for the program to exit before it sends each signal."""
 
 
 class LocalTransport(Transport):

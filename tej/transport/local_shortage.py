@@ -1,7 +1,7 @@
-"""Shortages: errors because this process has no descriptors, threads or memory left.
+"""Shortages: errors because this machine has no descriptors, threads or memory left.
 
-Such an error says nothing about a connection: the connection works, and the same step
-may succeed later.  `pool.py` handles a server that refuses a session (MaxSessions).
+After such an error, the connection still works, and the same step may succeed later.
+If the server refuses a session (MaxSessions), `pool.py` handles the error instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tej.errors import ConnectionFailed
 SHORTAGES = frozenset(
     (
         *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN),
-        # More descriptors have been sent through sockets than the receivers have read.
+        # Too many descriptors were sent through sockets and not received yet.
         errno.ETOOMANYREFS,
     )
 )

@@ -74,7 +74,7 @@ class OpensshTransport(PooledTransport):
         return connection
 
     def _take_query(self) -> ConfigQuery | None:
-        """Return the `ssh -G` query that `prepare` has started, at most once.
+        """Take the `ssh -G` query that `prepare` started; return None without a query.
 
         The caller must hold the lock of the first slot.
         """
@@ -115,9 +115,10 @@ class MasterConnection(Connection):
         return not self._lost
 
     def begin(self) -> bool:
-        """Log in, or open the session of the first program, without waiting.
+        """Start to log in, or request the session of the first program.
 
-        Returns False if neither is possible now.  `open` and `start` then do both.
+        Does not wait for the server.  Returns False if neither is possible now; `open`
+        and `start` then do both later.
         """
         if self.master.begin():
             return True
@@ -127,7 +128,7 @@ class MasterConnection(Connection):
         return bool(self._early)
 
     def open(self, *, again: bool) -> None:
-        """Log in, unless another process has already started the ControlMaster."""
+        """Log in, unless a ControlMaster already runs."""
         self.fresh = not self._early and self.master.ensure(again=again)
 
     def start(self, start: Start) -> MasterSession:
@@ -143,7 +144,8 @@ class MasterConnection(Connection):
     def _request_session(self) -> tuple[MuxClient, list[int]]:
         """Request a session without waiting for the server.
 
-        Returns the client, and the ends of stdin, stdout and stderr for this process.
+        Returns the client, and this process's ends of the pipes for stdin, stdout and
+        stderr.
         """
         ours, theirs = make_pipes()
         try:
@@ -220,8 +222,8 @@ class MasterConnection(Connection):
         self._tunnels.clear()
 
     def abandon(self) -> None:
-        # As long as the child had its copy of the program's stdin open, the program
-        # would not read end-of-file when the parent closes stdin.
+        # Close the child's copies of the pipes.  Otherwise, the program would not read
+        # end-of-file when the parent closes the program's stdin.
         while self._early:
             mux, pipes = self._early.pop()
             mux.forget()
@@ -232,9 +234,9 @@ class MasterConnection(Connection):
 
 
 class MasterSession(PipeProcess):
-    """A program that runs on the server.
+    """A program on the server, whose standard streams are pipes of this process.
 
-    The ControlMaster connects the program's standard streams to pipes of this process.
+    The ControlMaster copies data between the pipes and the server.
     """
 
     def __init__(

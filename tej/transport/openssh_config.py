@@ -1,4 +1,4 @@
-"""Configuration of the openssh transport: run `ssh -G`, find a socket directory."""
+"""ssh configuration for the openssh transport: run `ssh -G`, and check jump hosts."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ConfigQuery:
         self._process = _start_query(self._words)
 
     def result(self) -> SshConfig:
-        """Return the options; raise ConnectionFailed if `ssh` rejects its files."""
+        """Return the options; raise ConnectionFailed if `ssh -G` fails or hangs."""
         return SshConfig(self._words, _read_query(self._process, self._where))
 
     def cancel(self) -> None:
@@ -133,7 +133,7 @@ def _read_query(process: subprocess.Popen[bytes], where: str) -> dict[str, list[
             f"{where}: `ssh -G` did not end within {QUERY_TIMEOUT:g} s; does the "
             "command of a `Match exec` in ~/.ssh/config hang?"
         )
-        # Each further attempt would probably take as long as this attempt.
+        # Do not retry: each attempt would probably take as long as this one.
         failed.permanent = True
         raise failed from error
     if process.returncode != 0:

@@ -45,7 +45,7 @@ def connection_error(
     if isinstance(error, AuthenticationFailed):
         denied = DENIED.search(text)
         methods = set(denied[1].split(",")) if denied else PROMPTS
-        # Without a terminal, ssh cannot prompt for a password or code.
+        # ssh can have sent a password or a code only if it could prompt at a terminal.
         error.sent_secret = is_shown and bool(PROMPTS & methods)
     return error
 
@@ -96,8 +96,8 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
     if status == -1 and "NEWKEYS received" in text and "attempt key" not in text:
         return (
             f"{where} answers, but ssh has not begun to log in within {timeout:g} s. "
-            "Does the ssh agent (SSH_AUTH_SOCK or IdentityAgent) reply? `ssh-add -l` "
-            "lists its keys."
+            "Does the ssh agent (SSH_AUTH_SOCK or IdentityAgent) reply? Check with "
+            "`ssh-add -l`."
         )
     if status == -1 or "timed out" in text:
         return (
@@ -117,7 +117,7 @@ def _reason(config: SshConfig, timeout: float, status: int, text: str) -> str:
 
 
 def _answer_before_login(text: str) -> str:
-    """Return how a server that sent no SSH version failed, and advice for the user."""
+    """Return the cause if a server sent no SSH version, with advice for the user."""
     if "Exceeded MaxStartups" in text:
         return "has too many logins at the moment (MaxStartups): repeat the command."
     if "Not allowed at this time" in text:
@@ -151,7 +151,8 @@ def _unreached_server(config: SshConfig, text: str) -> str:
 def _login_server(config: SshConfig, text: str) -> str:
     """Return the server of the last login in `text`: the destination or a jump host.
 
-    The `ssh` processes for jump hosts write to the same stderr.
+    `text` may contain several logins, because the `ssh` processes for jump hosts write
+    to the same stderr.
     """
     found = AUTHENTICATING.findall(text)
     if not found:
@@ -247,8 +248,8 @@ def _host_key(config: SshConfig, text: str, quoted: str) -> str:
             f"{theirs}. If you know that the new key is right: "
             f"ssh-keygen {file}-R {shlex.quote(known)}"
         )
-    # ssh does not pass the option for --accept-new-host-key to the `ssh` processes for
-    # jump hosts.
+    # For a jump host, do not suggest --accept-new-host-key: ssh does not pass the
+    # option StrictHostKeyChecking to the `ssh` processes for jump hosts.
     is_jump_host = where.lower() != config.where.lower()
     option = "" if is_jump_host else "--accept-new-host-key, or "
     return (

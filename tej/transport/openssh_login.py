@@ -44,7 +44,7 @@ class Login:
 
 
 def log_in(destination: Destination, settings: Settings) -> Login:
-    """Log in, so that all processes of this user can use the connection from now on.
+    """Return a connection that all processes of this user share; log in if necessary.
 
     Raises ConnectionFailed if the login fails.
     """

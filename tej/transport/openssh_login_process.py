@@ -85,7 +85,7 @@ def _wait(process: subprocess.Popen[bytes], limit: float | None) -> int:
     """Return the exit status; raise subprocess.TimeoutExpired after `limit` seconds.
 
     With a limit, `Popen.wait` polls the process in intervals of up to 50 ms, which is a
-    noticeable part of a login.  Linux can wait for the end of a process with a limit.
+    noticeable part of a login.  On Linux, a pidfd avoids this polling.
     """
     if limit is None or not hasattr(os, "pidfd_open"):
         return process.wait(limit)

@@ -73,7 +73,7 @@ def stop_master(path: Path) -> bool:
             # longer be stopped.
             raise
         stopped = False
-    # A ControlMaster that crashed or is suspended does not remove its socket.
+    # Remove the socket, because a ControlMaster that crashed or is suspended does not.
     with contextlib.suppress(OSError):
         path.unlink()
     return stopped
@@ -87,13 +87,14 @@ _locks_guard = threading.Lock()
 def _exclusively(path: Path, *, wait: bool) -> Iterator[bool]:
     """Lock the path of a ControlMaster, so that only one thread or process logs in.
 
-    Other threads and processes wait for the lock, and then use the same connection.  If
-    `wait` is false and the lock is taken, yield False.
+    Other threads and processes wait for the lock, and then use the same connection.
+    Yields True, or False if `wait` is false and the lock is taken.
     """
     with _locks_guard:
         lock = _locks.setdefault(str(path), threading.Lock())
     # A lock of fcntl belongs to a whole process, so the threads of a process need an
-    # additional lock.  flock is not used, because a forked child would inherit it.
+    # additional lock.  flock is not used, because a forked child would inherit its
+    # lock.
     if not lock.acquire(blocking=wait):
         yield False
         return
@@ -131,13 +132,13 @@ class Master:
         self.own = True
         self._login: LoginProcess | None = None
         self._lock = contextlib.ExitStack()
-        """The lock of `_exclusively`, while `_login` is not None."""
+        """Holds the lock of `_exclusively` while `_login` is not None."""
         user_socket = None if number else config.user_socket
         if user_socket and (config.makes_master or is_alive(user_socket)):
             self.path, self.own = user_socket, False
 
     def ensure(self, *, again: bool = False) -> bool:
-        """Start the ControlMaster if it does not run; returns whether it was started.
+        """Log in if no ControlMaster runs; returns whether a ControlMaster was started.
 
         If `again` is true, an earlier connection was lost, and a warning explains why
         `ssh` prompts the user again.  Raises ConnectionFailed if the login fails.
@@ -148,11 +149,11 @@ class Master:
         return True
 
     def begin(self, *, again: bool = False, wait: bool = False) -> bool:
-        """Start the login if no ControlMaster runs; returns whether it was started.
+        """Start a login if no ControlMaster runs; returns whether a login was started.
 
-        The caller calls `ensure` or `cancel` afterwards, because other processes wait
-        until then.  If another process is already logging in, wait for that login, or
-        return False if `wait` is false.
+        The caller must call `ensure` or `cancel` afterwards, because other processes
+        wait until then.  If another process is already logging in, wait for its login,
+        or return False if `wait` is false.
         """
         if is_alive(self.path):
             return False
@@ -170,7 +171,7 @@ class Master:
         return True
 
     def cancel(self) -> None:
-        """End a login that `begin` has started, and that `ensure` has not awaited."""
+        """End the login that `begin` has started, if `ensure` was not called since."""
         login, self._login = self._login, None
         if login is not None:
             with self._lock:

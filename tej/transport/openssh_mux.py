@@ -61,7 +61,7 @@ class MuxClient:
             try:
                 self._socket.connect(path)
             except BlockingIOError:
-                # So many clients connect at once that the queue of the socket is full.
+                # The queue of the socket is full, because many clients connect at once.
                 time.sleep(FULL_QUEUE)
             else:
                 return
@@ -105,9 +105,10 @@ class MuxClient:
     def request_session(
         self, command: str, environment: Sequence[str], streams: Sequence[int]
     ) -> None:
-        """Request a session that runs a command, with three descriptors as its streams.
+        """Request a session that runs a command, without waiting for the server.
 
-        Does not wait for the server; `wait_for_session` does.
+        `environment` are variables as NAME=VALUE, and `streams` are the descriptors for
+        stdin, stdout and stderr of the command.
         """
         no_terminal_x11_agent_subsystem = _integer(0) * 4
         body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
@@ -173,10 +174,10 @@ class MuxClient:
         return _read_integers(message, 1)[0], message[4:]
 
     def _bytes(self, size: int) -> bytes:
-        """Return the next `size` bytes, which stay in the buffer.
+        """Return the next `size` bytes, but do not remove them from the buffer.
 
-        Therefore, if a timeout interrupts the reading of a message, the next call reads
-        the message from its beginning.
+        If a timeout interrupts the reading of a message, the next call can therefore
+        read the message from its beginning.
         """
         while len(self._unread) < size:
             self._socket.settimeout(self._left())

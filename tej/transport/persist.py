@@ -9,7 +9,7 @@ DEFAULT_PERSIST = "60"
 
 
 def check_persist(time: str) -> str:
-    """Return a time in the format of ControlPersist.
+    """Return `time`, an idle time in the format of ControlPersist; 0 becomes 1 second.
 
     Raises ValueError if `time` does not have this format.
     """

@@ -112,8 +112,7 @@ class PipeProcess(Process):
     def after_fork(self) -> None:
         """Close the copies of the pipes in a forked child.
 
-        As long as the child had its copy of stdin open, the program would not read
-        end-of-file when the parent closes stdin.
+        Otherwise, the program would not read end-of-file when the parent closes stdin.
         """
         # Create a new lock, because a thread of the parent may have locked the old one.
         self._lock = threading.Lock()

@@ -38,7 +38,7 @@ SESSION_TIMEOUT = 1.0
 REFUSED = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses in seconds before a session that sshd refused is requested again.
 
-When a session has ended, sshd counts it towards MaxSessions for a short time."""
+For a short time after a session has ended, sshd still counts it towards MaxSessions."""
 
 
 class _Slot:
@@ -129,13 +129,13 @@ class PooledTransport(Transport):
 
     @contextlib.contextmanager
     def _process(self, start: Start) -> Iterator[tuple[Process, str]]:
-        """Open a session for one program, and yield its process and its server."""
+        """Start a program in a new session; yield its process and the server's name."""
         pauses = iter(REFUSED)
         while True:
             slot = self._take()
             try:
-                # After an error of this machine, the connection still works, and other
-                # processes may use it.
+                # Do not disconnect after an error of this machine: the connection still
+                # works, and other processes may use it.
                 with translating_local_errors(str(self._destination)):
                     started = self._start(slot, start)
                 if started is not None:
@@ -151,11 +151,10 @@ class PooledTransport(Transport):
     def _respect_limit(self, slot: _Slot, pauses: Iterator[float]) -> None:
         """Lower the session limit of a connection after the server refused a session.
 
-        The new limit is the number of open sessions.  If this process has no open
-        session on the connection, sleep instead.  After several refusals, the limit of
-        a connection that other processes share becomes 0, because their sessions count
-        towards MaxSessions.  For a connection of this process alone, raise
-        ConnectionFailed.
+        The new limit is the number of this pool's open sessions on the connection.  If
+        there are none, sleep for the next pause, so that the caller can try again.
+        After the last pause, set the limit to 0, because other processes use all
+        sessions.  Raise ConnectionFailed instead if the connection is new (`fresh`).
         """
         with self._changed:
             others = slot.used - 1
@@ -176,11 +175,11 @@ class PooledTransport(Transport):
             self._changed.notify_all()
 
     def _start(self, slot: _Slot, start: Start) -> tuple[Process, str] | None:
-        """Start a session on the connection of `slot`.
+        """Start a program on the connection of `slot`.
 
-        Returns None if the server permits no further session on this connection.  If
-        this connection cannot be made, but another connection exists, also returns
-        None.
+        Returns the process and the server's name.  Returns None if the server permits
+        no further session on this connection, or if an additional connection cannot be
+        opened.
         """
         while True:
             try:
@@ -214,11 +213,11 @@ class PooledTransport(Transport):
             return process, connection.where
 
     def _take(self) -> _Slot:
-        """Reserve a session and return the connection's slot.
+        """Reserve a session and return the slot of its connection.
 
-        If no session becomes free within SESSION_TIMEOUT seconds, add a connection.
-        Raises ConnectionFailed if other processes use all sessions of the connections,
-        and no connection can be added.
+        If no session becomes free within SESSION_TIMEOUT seconds, add a slot for a
+        further connection.  Raises ConnectionFailed if other processes use all sessions
+        of all connections, and no connection can be added.
         """
         with self._changed:
             while not self._is_free():
@@ -262,7 +261,8 @@ class PooledTransport(Transport):
         return ConnectionFailed(
             f"{self._destination} refuses to open a session: other programs use all "
             "sessions of the shared connection (MaxSessions of sshd). End some of the "
-            f"programs, or repeat the command later. No further connection: {reason}"
+            "programs, or repeat the command later. No further connection was opened: "
+            f"{reason}"
         )
 
     def _give_back(self, slot: _Slot) -> None:
@@ -282,7 +282,8 @@ class PooledTransport(Transport):
             try:
                 slot.connection = self._connect(slot.number)
             except ConnectionFailed as error:
-                # An earlier connection has proved that the host and port are right.
+                # The error is not permanent if an earlier connection has proved that
+                # the host and port are right.
                 error.permanent = error.permanent and not self._proven
                 raise
             self._proven = True

@@ -39,8 +39,8 @@ class Tunnels:
     def restore(self, connection: Connection) -> None:
         """Open the lost tunnels again over a new connection.
 
-        For some time after a connection was lost, the server may keep the port of a
-        tunnel.  A tunnel whose port is taken stays lost until the next call.
+        The server may keep the port of a tunnel in use for some time after it has lost
+        the old connection.  Such a tunnel is opened by a later call.
         """
         with self._lock:
             lost = {listen: self._targets[listen] for listen in self._lost}

@@ -75,7 +75,7 @@ class Output:
             self._pieces.append(data)
 
     def take(self, data: bytes) -> None:
-        """Pass data to the sink, except for the output of start-up files."""
+        """Pass data to the sink, without the output of the shell's start-up files."""
         data = self._start.strip(data)
         if data:
             self._sink(data)
@@ -83,6 +83,7 @@ class Output:
     def end(self) -> None:
         """Pass b"" to the sink to mark the end of the output.
 
+        If the program has not run, the last output of start-up files precedes the b"".
         Only the first call has an effect.
         """
         if not self._ended:
@@ -155,7 +156,7 @@ class _Collector(threading.Thread):
 def serve(
     process: Process, start: Start, stdin: Iterable[bytes], output: Output, where: str
 ) -> Completed:
-    """Send and receive the data of a program until the program finishes.
+    """Send and receive the data of a program until it finishes; return its result.
 
     All threads that `serve` starts end before `serve` returns.
     """
@@ -163,7 +164,8 @@ def serve(
     with contextlib.ExitStack() as stack:
         stack.callback(process.close)
         try:
-            # The sender starts last: if a thread cannot be started, no program runs.
+            # The sender starts last, because it sends the program: if a thread cannot
+            # be started, no program runs.
             for thread in (collector, sender):
                 start_thread(thread, where)
                 stack.callback(thread.join)

@@ -1,7 +1,7 @@
 """Blocks: long lines of shell code, sent in a form that the server's shell reads fast.
 
-The shell's `read` may read only one byte in each system call, because the input after
-the line belongs to the program.  `dd` reads the block in a few system calls.
+The shell's `read` reads only one byte in each system call, because it must not consume
+the input after the line.  `dd` reads a block of known size in a few system calls.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _BUFFER = 8192
 For fewer bytes, the `dd` of uutils up to 0.0.17 (Debian 12) fills a buffer of this
 size, and would consume the program's own input."""
 
-# `dd` makes one system call, which may return only a part of the block.  `read` then
-# reads the rest of the line: only the newline, fewer than _BUFFER bytes of the block,
-# or the whole line if the server has no `dd`.  If the input ends before the newline,
-# nothing is evaluated.  The variable `tej` is unset before the evaluation, because a
+# `dd` makes one system call, which may return only a part of the block, so `dd` is
+# repeated.  `read` then reads the rest of the line: only the newline, fewer than
+# _BUFFER bytes of the block, or the whole line if the server has no `dd`.  If the input
+# ends before the newline, nothing is evaluated.  The variable `tej` is unset, because a
 # user may export a variable of this name, and all child processes would get the text.
 # `set --` removes the text from the positional parameters.
 _READ = (

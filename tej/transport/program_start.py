@@ -9,10 +9,10 @@ read beyond the end of a line (POSIX).  `sh -s` could also read a part of the pr
 input, so tej does not use it.
 
 Start-up files of the login shell run before COMMAND.  Since start-up files may print
-text, tej drops all output before the program's token.  Since start-up files may read
-from stdin, tej sends some empty lines first.  tej then sends COMMAND as a line as well:
-if a start-up file replaces the login shell (`exec zsh`), the new shell reads its
-commands from stdin.
+text, tej drops all output before a random token, which the program prints first.  Since
+start-up files may read from stdin, tej sends some empty lines first.  tej then sends
+COMMAND as a line as well: if a start-up file replaces the login shell (`exec zsh`), the
+new shell reads its commands from stdin.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ class Start:
         yield from rest
 
     def strip(self, data: bytes) -> bytes:
-        """Return `data` without the output of start-up files."""
+        """Return `data` without the output of start-up files.
+
+        Raises RemoteCommandFailure if they print more than MAX_STARTUP_OUTPUT bytes.
+        """
         if self.running:
             return data
         self._unread += data

@@ -8,4 +8,4 @@ Ask = Callable[[str], str]
 """Function that takes a prompt and returns the secret that the user enters."""
 
 PROMPTS = 3
-"""Number of times that the user is prompted for a secret, as by ssh."""
+"""Maximum number of prompts for the same secret (NumberOfPasswordPrompts of ssh)."""

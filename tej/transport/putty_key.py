@@ -16,8 +16,8 @@ CONVERT = (
 def putty_key_problem(path: Path) -> str | None:
     """Return why a key file cannot be used, or None if it has another format.
 
-    The path may come from the server, because the server's banner is a part of the
-    output of `ssh`.  Only a regular file is read: a terminal or a pipe could block.
+    The path may come from the server, because the output of `ssh` contains the server's
+    banner.  Only a regular file is read, because a terminal or a pipe could block.
     """
     with contextlib.suppress(OSError):
         if path.is_file():

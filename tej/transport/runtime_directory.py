@@ -43,6 +43,6 @@ def runtime_directory() -> Path:
             return path
         error = PermissionError(f"{path} is not a private directory of this user")
     raise ConnectionFailed(
-        "No private directory for the sockets of ssh: set XDG_RUNTIME_DIR to a "
-        f"directory that only you can read ({error})"
+        "There is no private directory for the sockets of ssh; set XDG_RUNTIME_DIR to "
+        f"a directory that only you can read ({error})"
     )

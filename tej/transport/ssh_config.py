@@ -20,7 +20,7 @@ AUTHENTICATIONS = {
     "kbdinteractiveauthentication": "keyboard-interactive",
     "challengeresponseauthentication": "keyboard-interactive",
 }
-"""Options that can disable a login method, with the method's name in SSH."""
+"""The name in SSH of the login method that an option of ssh_config can disable."""
 NOT_HONOURED = {
     name.lower(): name
     for names in (

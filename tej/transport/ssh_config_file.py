@@ -26,7 +26,8 @@ from tej.errors import ConnectionFailed
 logger = logging.getLogger("tej")
 
 MAX_DEPTH = 16
-# The value of an option in RAW is a command, which may contain spaces, quotes and '#'.
+# Options whose value is a command.  It is not split into words, because it may contain
+# spaces, quotes and '#'.
 RAW = {"proxycommand"}
 LINE = re.compile(r"""\s*"?(\w+)"?(?:\s*=\s*|\s+|$)(.*)""")
 # One part of a word: text in double quotes, text in single quotes, or unquoted text.
@@ -93,8 +94,9 @@ def read_file(
 ) -> None:
     """Read one configuration file and add its options to `lookup`.
 
-    If `active` is false, no option of the file applies, because the file is included
-    in a Host block for other hosts.
+    Relative paths in Include lines start at `folder`.  If `active` is false, no option
+    of the file applies, because the file is included in a Host block for other hosts.
+    Raises ConnectionFailed if a line is invalid.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -126,9 +128,9 @@ def read_file(
 
 
 def read_aliases(files: Iterable[tuple[Path, Path]]) -> set[str]:
-    """Return the host names without wildcards in the `Host` lines of some files.
+    """Return the host names without wildcards in the `Host` lines of `files`.
 
-    Each file is given with the directory at which the paths of its `Include` lines
+    Each file is paired with the directory at which relative paths in `Include` lines
     start.  Files that cannot be read and lines that cannot be parsed are skipped.
     """
     pending = list(files)
@@ -227,7 +229,7 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 
 
 def wildcard(pattern: str, text: str) -> bool:
-    """Return whether a pattern of ssh matches, with the wildcards `*` and `?` only."""
+    """Return whether `text` matches a pattern of ssh: `*` and `?` are wildcards."""
     expression = fnmatch.translate(pattern.replace("[", "[[]"))
     return re.match(expression, text) is not None
 
@@ -268,7 +270,7 @@ def _criterion(name: str, argument: str, lookup: Lookup) -> bool:
         return _matches(subjects[name](), patterns.split(","))
     if name == "exec":
         return _succeeds(expand(argument, lookup.tokens()))
-    logger.debug("ssh configuration: Match %s is not understood", name)
+    logger.debug("ssh configuration: Match %s is not supported", name)
     return False
 
 

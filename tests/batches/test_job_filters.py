@@ -281,7 +281,7 @@ def test_prune_in_a_script_needs_filter_and_yes(
     done = command("prune", "--all", "--yes", **own)
     assert done.status == 0
     assert len(done.stdout.splitlines()) == 2
-    assert done.stderr == "Not yet downloaded: 2 of 2 jobs\n"
+    assert done.stderr == "Not downloaded before deletion: 2 of 2 jobs\n"
     assert [job.state for job in local_queue.jobs()] == [JobState.RUNNING]
     done = command("prune", "--all", **own)
     assert (done.status, done.stderr) == (0, "No job matches\n")

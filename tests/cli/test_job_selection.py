@@ -82,7 +82,7 @@ def test_filters_select_jobs(here: Here, jobs: list[str]) -> None:
     assert ids("status", "--running") == []
     nothing = here("kill", "--failed")
     assert (nothing.status, nothing.stdout) == (0, "")
-    assert "Nothing to do: 2 jobs match, but ended before" in nothing.stderr
+    assert "Jobs that match, but had already ended: 2" in nothing.stderr
 
 
 def test_delete_of_all_jobs_needs_yes_in_scripts(

@@ -130,7 +130,7 @@ def test_result_directories_are_distinct_and_inside() -> None:
     assert make_folders("out/{SEED}-{name}", jobs) == {"a": "out/1-n", "b": "out/2-n"}
     with pytest.raises(click.UsageError, match="jobs 'a' and 'b' would both"):
         make_folders("out/{name}", jobs)
-    with pytest.raises(click.UsageError, match="job 'a' has no value {LR}.*--param LR"):
+    with pytest.raises(click.UsageError, match="no value for {LR}.*--param LR"):
         make_folders("{LR}", jobs)
     for value in ("", ".", "..", "a/b", "/", "a\\b", "a\0"):
         hostile = {"a": job("a", parameters={"SEED": value})}
@@ -327,7 +327,7 @@ def test_deletion_in_a_script_needs_yes(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(click, "confirm", ask)
     monkeypatch.setattr("sys.stdin", Stdin(False))
-    with pytest.raises(click.UsageError, match="delete 1 job, .*: add --yes; or so"):
+    with pytest.raises(click.UsageError, match="1 job, .*To confirm, add --yes; or so"):
         confirm_deletion.confirm("delete", "1 job", "; or so")
     assert asked == []
     monkeypatch.setattr("sys.stdin", Stdin(True))

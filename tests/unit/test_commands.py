@@ -284,7 +284,7 @@ def test_disconnect_says_what_was_closed(
     assert disconnect("lab") == "There is no connection to ssh://lab\n"
     own[0] = Path("/s")  # type: ignore[call-overload]
     said = disconnect("me@lab")
-    assert "remains at /s: end it with `ssh -O exit lab`" in said
+    assert "socket /s; to close it, run `ssh -O exit lab`" in said
     assert disconnect("lab", as_json=True) == {"closed": False, "own_master": "/s"}
     with pytest.raises(click.UsageError, match="no connection to close"):
         disconnect("local:")

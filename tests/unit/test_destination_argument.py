@@ -98,7 +98,7 @@ def test_ambiguous_first_word_is_an_error(
     ("given", "rest", "message"),
     [
         ("first", "", "'first' was read as the destination, because neither"),
-        ("sim host", "host", "'sim' was read .* because it is the first word"),
+        ("sim host", "host", "'sim' was read .* because it is the first argument"),
     ],
 )
 def test_unknown_host_is_explained(given: str, rest: str, message: str) -> None:

@@ -98,5 +98,5 @@ def test_only_a_readable_key_gets_advice_about_permissions(tmp_path: Path) -> No
     assert "chmod" not in why_unusable(tmp_path)
     assert not prompts
     # A file with wrong permissions does not count as a wrong passphrase.
-    assert why_unusable(key).endswith(f"(mode 0644): chmod 600 {key}")
+    assert why_unusable(key).endswith(f"(mode 0644); run: chmod 600 {key}")
     assert len(prompts) == 1

@@ -128,7 +128,7 @@ def test_session_of_other_processes_is_awaited(pauses: list[float]) -> None:
     assert pauses == [*REFUSED, *REFUSED]
     one._slots[1].limit = 0
     one.errors = [ConnectionFailed("no login")]
-    with pytest.raises(ConnectionFailed, match="No further connection: no login"):
+    with pytest.raises(ConnectionFailed, match="connection was opened: no login"):
         one.session().__enter__()
     # The next program tries all connections again.
     assert {slot.limit for slot in one._slots} == {MAX_SESSIONS}

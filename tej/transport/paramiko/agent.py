@@ -45,7 +45,7 @@ class Agent(AgentSSH):
             # Close the socket here, because paramiko's own class would leave it open.
             sock.close()
             raise
-        # To sign, the agent may have to wait for the user.
+        # Signing has no time limit, because the agent may have to wait for the user.
         sock.settimeout(None)
         self._socket = sock
 

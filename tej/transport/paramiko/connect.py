@@ -33,8 +33,9 @@ PARAMIKO_LOG = "tej.paramiko"
 if logging.getLogger(PARAMIKO_LOG).level == logging.NOTSET:
     logging.getLogger(PARAMIKO_LOG).setLevel(logging.CRITICAL)
 
-# GCM encrypts and authenticates in one pass, twice as fast as CTR with an HMAC.
-# OpenSSH no longer offers paramiko's other ciphers, nor MACs with MD5.
+# Name endings of the permitted ciphers, the preferred first.  GCM encrypts and
+# authenticates in one pass, twice as fast as CTR with an HMAC.  OpenSSH no longer
+# offers paramiko's other ciphers, nor the MACs with MD5, which `_enter` excludes.
 CIPHERS = ("-gcm@openssh.com", "-ctr")
 WINDOW = 1 << 23
 """Window size: maximum number of bytes that the server sends before tej reads them.
@@ -64,7 +65,7 @@ class Transport(paramiko.Transport):
 class Packetizer(paramiko.packet.Packetizer):
     """paramiko's packetizer without its early rekeying and its timer thread."""
 
-    # OpenSSH rekeys AES after twice as many bytes.  By default, paramiko rekeys
+    # OpenSSH rekeys AES after twice this number of bytes.  By default, paramiko rekeys
     # after 512 MB, and loses the connection if a channel closes during the rekeying.
     REKEY_BYTES = 1 << 35
 
@@ -112,7 +113,7 @@ class _Connector:
         if config.unsupported:
             logger.warning(
                 "%s: the paramiko transport ignores %s of the ssh configuration; "
-                "the openssh transport honours it",
+                "the openssh transport does not",
                 *(config.where, ", ".join(config.unsupported)),
             )
         sock = self._reach(config, depth=0)

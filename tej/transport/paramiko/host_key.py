@@ -48,7 +48,7 @@ def check_host_key(
     *,
     accept: bool,
 ) -> None:
-    """Check the host key of the server with known_hosts.
+    """Check the host key of the server against `entries`, its lines in known_hosts.
 
     Raises HostKeyRejected if the key is revoked or has changed.  If the key is unknown,
     adds it to known_hosts if `accept` is true, and raises HostKeyRejected otherwise.

@@ -1,4 +1,4 @@
-"""Private key files of SSH: public key and encryption, read without a passphrase."""
+"""Key files of SSH: read the public key, and whether the private key is encrypted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class Identity:
     public key in readable form."""
     encrypted: bool
     private: bool
-    """Whether the login loads the file; a public key selects a key of the agent."""
+    """Whether the login loads the file.
+
+    A file with only a public key is not loaded, but selects a key of the agent."""
 
 
 def read_identities(paths: Iterable[Path]) -> list[Identity]:

@@ -75,7 +75,8 @@ def load_file(
         raise ValueError(problem)
     data = path.read_bytes()
     _require_key(data)
-    # The permissions of a file without a key, such as /dev/null, are of no concern.
+    # The permissions are checked only now, because they do not matter for a file
+    # without a key, such as /dev/null.
     _require_private(path)
     key = parse_key(data, passphrase)
     for certificate in (*certificates, path.with_name(path.name + "-cert.pub")):
@@ -90,9 +91,9 @@ def load_file(
 
 
 def _require_private(path: Path) -> None:
-    """Raise KeyUnusable if other users can read a key file; ssh refuses it, too.
+    """Raise KeyUnusable if other users can read a key file, as ssh refuses it, too.
 
-    A ValueError would count as a wrong passphrase.
+    Not a ValueError, which would count as a wrong passphrase.
     """
     if sys.platform == "win32":
         return
@@ -100,7 +101,8 @@ def _require_private(path: Path) -> None:
     if found.st_uid == os.getuid() and found.st_mode & 0o077:
         raise KeyUnusable(
             f"{path} cannot be used: other users can read it "
-            f"(mode {found.st_mode & 0o777:04o}): chmod 600 {shlex.quote(str(path))}"
+            f"(mode {found.st_mode & 0o777:04o}); run: "
+            f"chmod 600 {shlex.quote(str(path))}"
         )
 
 
@@ -146,4 +148,4 @@ def parse_key(data: bytes, passphrase: str | None) -> paramiko.PKey:
                 serialization.NoEncryption(),
             )
             return make.from_private_key(io.StringIO(text.decode()))
-    raise ValueError("not a type of key that tej can use")
+    raise ValueError("tej does not support this type of key")

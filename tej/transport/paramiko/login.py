@@ -119,7 +119,8 @@ class _Login:
         """
         cause: Exception | None = None
         for attempt in self._in_order(self._attempts(agent)):
-            # An attempt can change the methods that the server accepts.
+            # The methods are checked before each attempt, because an attempt can change
+            # the methods that the server accepts.
             if attempt.method in done or not self._may_try(attempt.method):
                 continue
             try:
@@ -187,8 +188,8 @@ class _Login:
         if self.settings.ask is not None:
             self.prompted = False
             for number in range(PROMPTS):
-                # Do not repeat the attempt if the server has sent no prompt, as some
-                # servers do that offer keyboard-interactive.
+                # Some servers offer keyboard-interactive, but send no prompt.  The
+                # attempt is then not repeated.
                 if self.prompted or not number:
                     yield self._interactive_attempt("answers typed")
             if not self.prompted:
@@ -282,7 +283,7 @@ class _Login:
         lost = not self.transport.is_active()
         if lost and len(self.tried) < MAX_AUTH_TRIES:
             return ConnectionFailed(
-                f"{self.where} disconnected during the login (with {tried})"
+                f"{self.where} disconnected during the login (tried: {tried})"
             )
         words = [f"{self.where} did not accept the login. Tried: {tried}."]
         if self.allowed is not None:
