@@ -20,6 +20,7 @@ from statuses import job
 from tej import config, errors
 from tej.cli import cleanup, delete, destroy, download, notify, prune, runtime_check
 from tej.cli.exit_status import DECLINED
+from tej.cli.main import tej
 from tej.cli.open import argument_of_scp
 from tej.config.profile import Setting
 from tej.runtime_check import Finding
@@ -374,8 +375,7 @@ def test_connect_prints_how_long_the_connection_lasts(
     monkeypatch.setattr(openssh_login, "log_in", log_in)
 
     def connect(*words: str) -> Any:
-        command = import_module("tej.cli.connect").command
-        result = CliRunner().invoke(command, [*words, "--json"])
+        result = CliRunner().invoke(tej, ["connect", *words, "--json"])
         return result.output if result.exit_code else json.loads(result.stdout)
 
     document = connect("me@lab", "--persist", "8h")
