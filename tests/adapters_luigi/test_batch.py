@@ -362,7 +362,7 @@ def test_vanished_job_is_no_success(
     monkeypatch.setattr(tej.Batch, "wait", lambda batch, _: batch.results)
     with pytest.raises(tej.JobFailed, match="2 of 2 tasks failed"):
         AllRetried(script=gate.wait).run()
-    with pytest.raises(tej.Error, match="not known"):
+    with pytest.raises(tej.Error, match="outcome of the job is unknown"):
         Retried(n=1, script=gate.wait).run()
     gate.open()
 

@@ -155,7 +155,7 @@ def test_job_named_by_task_id_must_match(address: QueueAddress, tmp_path: Path) 
     task.text = "two"
     # A job with the same id but other files is an error.
     with pytest.raises(
-        tej.JobAlreadyExists, match=r"made from different files.*delete it"
+        tej.JobAlreadyExists, match=r"made from different files.*delete the job"
     ):
         task.complete()
     with pytest.raises(tej.JobAlreadyExists):
