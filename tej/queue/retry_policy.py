@@ -1,4 +1,7 @@
-"""Retry policy: how often a request is repeated after a lost connection."""
+"""Retry policy: how often a request is repeated after a lost connection.
+
+`Run.retry` in `run_result.py` and `batch_submission.py` run a failed job again.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from clocks import pass_time, set_age
 from facts import beat_of, set_word, wrapper_of
-from jobs import Gate, wait_until, wrappers_of
+from jobs import Gate, wait_until, wait_until_printed, wrappers_of
 
 import tej
 
@@ -86,9 +86,10 @@ def test_job_of_another_host_with_heartbeat_is_kept(
 def test_job_lost_for_another_host_runs_here(
     local_queue: tej.RemoteQueue, job: Make, gate: Gate, queue_path: Path
 ) -> None:
-    local_queue.submit("here", job(gate.wait))
+    local_queue.submit("here", job(f"echo begun; {gate.wait}"))
     facts = queue_path / "jobs/here"
-    wait_until((facts / "started").exists, "the script runs")
+    # A job that is marked as lost before its script runs does not start.
+    wait_until_printed(queue_path, "here")
     (facts / "lost").write_text("1 no sign of life from this host\n")
     set_age(1000, facts / "heartbeat")
     assert local_queue.status("here").state is tej.JobState.RUNNING
