@@ -43,8 +43,8 @@ await_replacement() {
     [ -d "$jobs/$1" ]
 }
 
-# await_replacements: call await_replacement for each job that is not in `jobs`. Sets $replaced_ids to
-# the ids of jobs whose new attempt is not published yet.
+# await_replacements: call await_replacement for each job that is not in `jobs`. Sets
+# $replaced_ids to the ids of the jobs whose new attempt is not published yet.
 await_replacements() {
     replaced_ids=''
     # A pattern */restarting would not match the link in yash, because its target does not exist.

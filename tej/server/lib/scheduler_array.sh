@@ -32,8 +32,8 @@ array_refused='' # tokens of the jobs whose array was refused, each between spac
 array_tasks=''   # indexes of the array that is being submitted, or ''
 
 # runtime_start_together ID TOKEN [ID TOKEN]...: submit job arrays for the jobs that have
-# equal resources. The caller then calls runtime_start for all jobs, which submits the jobs
-# that are not in an array.
+# equal resources. The caller then calls runtime_start for all jobs. runtime_start submits the
+# jobs that are not in an array.
 runtime_start_together() {
     [ ! -e "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
     groups=0

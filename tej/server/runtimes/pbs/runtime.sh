@@ -161,8 +161,8 @@ list_chunks() {
         nodes=${r_nodes:-$(((${r_tasks:-$r_tasks_per_node} + r_tasks_per_node - 1) / r_tasks_per_node))}
         add_chunk "$nodes" "$r_tasks_per_node"
     elif [ -n "$r_tasks" ] && [ -n "$r_nodes" ]; then
-        # Distribute the tasks evenly. If the division leaves a remainder, that many nodes get
-        # one more task.
+        # Distribute the tasks evenly. If the division leaves the remainder R, R nodes get one
+        # more task each.
         [ $((r_tasks % r_nodes)) = 0 ] || add_chunk $((r_tasks % r_nodes)) $((r_tasks / r_nodes + 1))
         [ "$r_tasks" -lt "$r_nodes" ] || add_chunk $((r_nodes - r_tasks % r_nodes)) $((r_tasks / r_nodes))
     elif [ -n "$r_tasks" ]; then

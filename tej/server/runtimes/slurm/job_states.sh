@@ -97,7 +97,8 @@ slurm_read() {
         BEGIN {
             count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD EXPEDITING", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "queued"
-            # In a federation, a job is REVOKED here if it has started on another cluster.
+            # In a federation, a job has the state REVOKED on this cluster if it has started on
+            # another cluster.
             state["REVOKED"] = "moved"
             count = split("NODE_FAIL PREEMPTED BOOT_FAIL", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "cut"
