@@ -35,8 +35,8 @@ def command(
 ) -> int:
     """Delete jobs that match the filters, like `tej prune`.
 
-    A script that gives a filter does not need --yes.  Without a filter, --yes removes
-    the whole queue like `tej destroy`; without --yes, nothing is removed.
+    A script that gives a filter does not need --yes.  Without a filter, the whole queue
+    is removed, as by `tej destroy`, but only with --yes.
     """
     if older_than is None and keep_last is None and not (failed or states or labels):
         if not (yes or dry_run):

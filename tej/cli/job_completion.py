@@ -115,10 +115,10 @@ def _complete_from_queue(
     kind: str,
     find: Callable[[RemoteQueue, list[str]], list[CompletionItem]],
 ) -> list[CompletionItem]:
-    """Call `find` with the queue and the words of the command; return its completions.
+    """Return the completions that `find` returns, or none if an error occurs.
 
-    `kind` describes the words after the destination, such as "[jobs...]".  Returns no
-    completions if an error occurs.
+    `find` is called with the queue and the words after the destination.  `kind`
+    describes these words, such as "[jobs...]".
     """
     from tej.cli.profile import find_profile
     from tej.errors import Error

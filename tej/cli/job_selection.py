@@ -100,8 +100,8 @@ def job_selection(
     selects all jobs of the queue, and so does the option named `all_with`, if the user
     has set it.  If `before_files` is true, the job is the first of the words `files`,
     unless an option selects the jobs.  Filters select only jobs for which `only`
-    returns true; `otherwise` is the reason why the command does not work on other jobs.
-    If the filters select no job, the command is not called.
+    returns true; `otherwise` is the reason why the command does not work on other jobs,
+    such as "have not ended".  If the filters select no job, the command is not called.
     """
 
     def decorate(function: Function) -> Function:

@@ -1,4 +1,4 @@
-"""Log of the command line: warnings on stderr, and more with `--verbose`."""
+"""Log of the commands: warnings on stderr, and more messages with `--verbose`."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def print_plan(template: JobSpec, specs: list[JobSpec], *, as_json: bool) -> Non
 
 
 def report(rows: list[Row], outcomes: list[Outcome], *, as_json: bool) -> int:
-    """Print the id of each job; return the highest exit status."""
+    """Print the id of each job; return the highest exit status of an error, or 0."""
     documents = []
     new = 0
     for row, outcome in zip(rows, outcomes, strict=True):

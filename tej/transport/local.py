@@ -28,8 +28,8 @@ GRACE = 1.0
 class LocalTransport(Transport):
     """Runs programs with this machine's `/bin/sh`, as the current user.
 
-    As over SSH, a program starts in the home directory and in a session of its own:
-    Ctrl-C at the terminal interrupts tej, not the program.
+    As over SSH, a program starts in the home directory.  The program has a session of
+    its own, so that Ctrl-C at the terminal interrupts tej, not the program.
     """
 
     def __init__(self, command: Sequence[str] = ("/bin/sh", "-c", COMMAND)) -> None:
@@ -118,8 +118,8 @@ class _LocalProcess(PipeProcess):
 
     def abort(self, error: BaseException) -> None:
         logger.debug("local: stopped waiting for a program: %r", error)
-        # `finished` tells the thread that sends stdin to stop.  The thread closes stdin
-        # before it exits.
+        # `finished` stops the thread that sends stdin.  The thread then closes stdin.
+        # The program reads end-of-file, and may exit without a signal.
         self.finished()
         self._close("out")
         for signal_number in (signal.SIGHUP, signal.SIGKILL):

@@ -34,6 +34,7 @@ class SshConfig(NamedTuple):
     command: tuple[str, ...]
     """The command line of `ssh` for this host, with its options, but without `-G`."""
     values: dict[str, list[str]]
+    """The values of each option, by the option's name in lower case."""
 
     def first(self, option: str) -> str:
         return self.values.get(option, [""])[0]

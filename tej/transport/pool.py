@@ -2,8 +2,8 @@
 
 sshd limits the sessions of a connection (MaxSessions, 10 by default).  If all sessions
 are in use, the pool opens a further connection, so that a short program does not wait
-for programs that run for hours.  The pool keeps unused connections until
-`close`; `persist` (persist.py) limits how long `ssh` keeps an unused connection.
+for programs that run for hours.  The pool closes its connections only in `close`, but
+`ssh` closes an unused connection after the time `persist` (persist.py).
 """
 
 from __future__ import annotations
