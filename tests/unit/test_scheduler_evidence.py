@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from jobs import wait_until
-from server_functions import function
+from server_functions import function, in_all_shells
 
 Shell = Callable[..., str]
 
@@ -248,6 +248,7 @@ def test_memory_kill_with_exit_0_is_no_success(
     assert shell(lines) == f"{state}\n"
 
 
+@in_all_shells
 @pytest.mark.parametrize(
     ("facts", "state"),
     [

@@ -134,9 +134,10 @@ look_up() {
             ;;
     esac
     # $listed is LISTING_NUMBER|STATE|NAME|WORDS, and WORDS may contain further bars.
-    listed=${listed#*|}
-    listed_state=${listed%%|*} listed=${listed#*|}
-    listed_name=${listed%%|*} reason=${listed#*|}
+    # In a pattern of mksh and ksh93, a bar without a backslash separates two patterns.
+    listed=${listed#*\|}
+    listed_state=${listed%%\|*} listed=${listed#*\|}
+    listed_name=${listed%%\|*} reason=${listed#*\|}
     if [ -z "$listed_name" ] || [ -z "$2" ] || [ "$listed_name" = "$2" ]; then return; fi
     # Users may rename a job. If the listed name is not a name that tej has given, only the
     # id is compared.

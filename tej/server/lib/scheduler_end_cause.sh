@@ -15,7 +15,7 @@ find_cause() {
             # Slurm may report FAILED for a job that it killed because of the memory limit.
             # The job's log then contains the cause.
             logged=$(cause_in_log)
-            case $logged in limit* | cut*) listed_state=${logged%%|*} reason=${logged#*|} ;; esac
+            case $logged in limit* | cut*) listed_state=${logged%%\|*} reason=${logged#*\|} ;; esac
             return 0
             ;;
         *) return 0 ;;
@@ -29,7 +29,7 @@ find_cause() {
             listed=${logged:-$listed}
             ;;
     esac
-    [ -z "$listed" ] || listed_state=${listed%%|*} reason=${listed#*|}
+    [ -z "$listed" ] || listed_state=${listed%%\|*} reason=${listed#*\|}
 }
 
 history_timed_out='' # 1 if a query of the accounting has exceeded its time limit
