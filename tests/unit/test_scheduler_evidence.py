@@ -415,6 +415,16 @@ def test_kill_is_complete_only_if_the_node_agrees(
         assert said[-1].endswith("checking again before the job counts as killed\n")
 
 
+@in_all_shells
+def test_output_of_a_failed_program_decides(shell: Shell) -> None:
+    lines = """proc=''; ps() { :; }; kill() { echo 'Permission denied'; return 1; }
+    may_be_hidden 5 && echo hidden
+    squeue() { echo n1; }; sinfo() { return 1; }; slurm_node_down 5 && echo down
+    scontrol() { echo 'Slurmctld(primary) at a is UP'; return 1; }
+    is_controller_up && echo up"""
+    assert shell(lines).split() == ["hidden", "down", "up"]
+
+
 def test_unrecorded_end_has_the_time_of_the_last_heartbeat(shell: Shell) -> None:
     """The job may have ended long before this request."""
     lines = f"""{GONE} echo 1000 >"$job/heartbeat"

@@ -151,7 +151,8 @@ may_be_hidden() {
     else
         [ -z "$(ps -o stat= -p $$ 2>/dev/null)" ] || return 1
     fi
-    case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) ;; *) return 1 ;; esac
+    # After an empty branch, ksh93 would return the status of `kill`.
+    case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) : ;; *) return 1 ;; esac
 }
 
 # is_alive PID START: check whether the process exists and its pid was not reused.

@@ -28,7 +28,7 @@ slurm_here() {
 # is_controller_up: check whether Slurm's controller answers. If the controller is down,
 # `scontrol ping` fails immediately, but squeue needs ten seconds or more to fail.
 is_controller_up() {
-    case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) ;; *) return 1 ;; esac
+    case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) : ;; *) return 1 ;; esac
 }
 
 # slurm_term ID: send SIGTERM to all processes of the job. scancel repeats the request for

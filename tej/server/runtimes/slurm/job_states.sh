@@ -143,7 +143,7 @@ slurm_node_down() {
     case $job_nodes in *[!,]*) ;; *) return 0 ;; esac
     set_cluster "$1" || return 0
     set -- -a -h -n "${job_nodes%,}" -o %T ${cluster:+-M "$cluster"}
-    case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) ;; *) return 1 ;; esac
+    case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) : ;; *) return 1 ;; esac
 }
 
 # slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. If a cluster
