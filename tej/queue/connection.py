@@ -45,7 +45,7 @@ class QueueConnection:
 
     Several threads may use one `QueueConnection` without a lock, because the transport
     has its own locks.  A request changes only `digest` (to "any"), `reached`,
-    `warnings`, `last_seen`, `removed` and `removals`.
+    `warnings`, `last_seen`, `removed`, `removals` and `downloaded_tokens`.
     """
 
     transport: Transport
@@ -84,6 +84,8 @@ class QueueConnection:
     """Whether this client has removed the queue since the queue last replied."""
     removals: int = 0
     """Number of times that this client has removed the queue."""
+    downloaded_tokens: dict[str, str] = field(default_factory=dict)
+    """For each job id, the token of the job whose files were downloaded last."""
 
     def __post_init__(self) -> None:
         self.digest = self.digest or self.scripts.digest

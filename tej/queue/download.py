@@ -87,8 +87,14 @@ def note_downloaded(connection: QueueConnection, job_ids: Iterable[str]) -> None
     wanted = check_job_ids(job_ids)
     if not wanted:
         return
+    words = [submitter()]
+    for job_id in wanted:
+        words.append(job_id)
+        # Another client may have retried the job since the download.
+        if token := connection.downloaded_tokens.get(job_id):
+            words.append(f"/{token}")
     try:
-        connection.request("note_downloaded", submitter(), *wanted)
+        connection.request("note_downloaded", *words)
     except Error as error:
         logger.info("The download could not be recorded on the server: %s", error)
 
@@ -113,4 +119,6 @@ def receive(
         if outcome.error is not None:
             explained = connection.explain(outcome.error)
             done[job_id] = Downloaded(outcome.files, explained)
+        else:
+            connection.downloaded_tokens[job_id] = outcome.token
     return {job_id: done[job_id] for job_id in downloads}

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tej.errors import DownloadFailed, Error
@@ -36,6 +37,8 @@ class Downloaded:
     """Paths of the files that were written, even if the download of other files
     failed."""
     error: Error | None = None
+    token: str = field(default="", repr=False, compare=False)
+    """Token with which the job was submitted; empty with older server scripts."""
 
 
 class DownloadAborted(Exception):
@@ -310,7 +313,14 @@ class Receiver:
         if status is not None:
             for skipped in unpacking.left_out:
                 logger.warning("Job '%s': not downloaded: %s", self._job_id, skipped)
-            self.done[self._job_id] = Downloaded(unpacking.files, error)
+            token = "" if status else _token_in(message)
+            self.done[self._job_id] = Downloaded(unpacking.files, error, token)
+
+
+def _token_in(message: bytes) -> str:
+    """Return the token in the words that follow a complete download, or ''."""
+    found = re.search(rb"^token=([0-9a-f]{1,64})$", message, re.MULTILINE)
+    return found[1].decode() if found else ""
 
 
 def receive_all(

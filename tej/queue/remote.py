@@ -730,7 +730,8 @@ class RemoteQueue:
 
         `tej download` and `tej run` record each complete download of a job that has
         ended.  `tej prune` and `tej destroy` print the number of ended jobs without
-        such a record.  An error is only logged.
+        such a record.  If this queue has downloaded files of a job, and another client
+        has retried the job since, the new job is not marked.  An error is only logged.
         """
         download.note_downloaded(self.connection, job_ids)
 

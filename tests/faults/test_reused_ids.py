@@ -172,6 +172,20 @@ def test_prune_leaves_a_retry_of_an_old_job(
     assert queue.status("twice#1").exit_code == 7
 
 
+def test_retry_is_not_marked_as_downloaded(
+    queue: tej.RemoteQueue, other: tej.RemoteQueue, twice: Path, gate: Gate
+) -> None:
+    """Another client retries the job between the download and its record."""
+    gate.open()
+    queue.ensure(twice, job_id="twice").wait()
+    queue.download("twice", ["_stdout"], directory=twice)
+    queue.note_downloaded(["twice"])
+    assert queue.status("twice").downloaded is not None
+    assert other.ensure(twice, job_id="twice", retry=True).wait().succeeded
+    queue.note_downloaded(["twice"])
+    assert queue.status("twice").downloaded is None
+
+
 def test_failed_retry_upload_keeps_failed_job(
     queue: tej.RemoteQueue, doubles: Doubles, twice: Path
 ) -> None:
