@@ -33,6 +33,7 @@ from tej.transport.local_shortage import start_thread
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
 from tej.wire.replies import Outdated, Record, parse_reply
+from tej.wire.requests import NO_INPUT
 
 logger = logging.getLogger("tej")
 
@@ -283,19 +284,24 @@ class Watcher:
         head = Record()
         head.verb = "wait"
         removals = self._connection.removals
-        stopped = False
+        stopped = is_refused = False
+        tail = b""
 
         def take(data: bytes) -> None:
-            nonlocal splitter, last_splitter, stopped
+            nonlocal splitter, last_splitter, stopped, is_refused, tail
             if data:
                 self._connection.reached = True
+                tail = (tail + data)[-len(NO_INPUT) :]
+                if tail == NO_INPUT:
+                    is_refused = True
+                    self._stop.set()
                 report(splitter.feed(data))
                 return
             # Empty data marks the end of a reply.  If the server's scripts are
             # upgraded, the request is sent again, and the second reply needs a new
             # splitter.
             last_splitter, splitter = splitter, RecordSplitter("wait")
-            stopped = self._stop.is_set()
+            stopped = self._stop.is_set() and not is_refused
             self._stop.set()
 
         def report(records: bytes) -> None:

@@ -159,8 +159,8 @@ def check(program: Program, reply: Reply, done: Completed) -> None:
             done.status,
         )
     if done.status == OUTDATED:
-        words = reply.data.decode("ascii", "replace").strip()
-        digest, _, version = words.partition(" ")
+        line, _, _ = reply.data.partition(b"\n")
+        digest, _, version = line.decode("ascii", "replace").partition(" ")
         raise Outdated(digest, version)
     message = shorten(reply.stderr_of(done))
     raise error_of(done.status, message, program.verb)

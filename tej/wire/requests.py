@@ -69,6 +69,7 @@ def verb(
     )
     return program(
         name,
+        f"{_END_OF_INPUT if name == 'wait' else ''}"
         f"verb={name}\n"
         f"open_queue {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
@@ -76,6 +77,14 @@ def verb(
         f"{run}",
         trusted=trusted,
     )
+
+
+NO_INPUT = b"ask=nothing\0"
+"""Words of a reply after which the client ends its input."""
+
+# A forced command such as `tee log | sh` ends only when the client ends its input, even
+# if this shell quits before it uses the input.
+_END_OF_INPUT = "trap 'printf \"%s\\0\" ask=nothing 2>/dev/null' EXIT\n"
 
 
 def submission(
@@ -98,10 +107,7 @@ def submission(
     words = [word for job in jobs for word in job]
     return program(
         "submit",
-        # A forced command such as `tee log | sh` ends only when the client ends its
-        # input, even if this shell quits before it asks for the upload.
-        "trap 'printf \"%s\\0\" ask=nothing 2>/dev/null' EXIT\n"
-        "verb=submit\n"
+        f"{_END_OF_INPUT}verb=submit\n"
         f"open_or_install {command(queue, digest)}\n"
         f"need {command(*needed)}\n"
         f"{_ASK_SPARSE if ask_sparse else ''}"

@@ -62,12 +62,15 @@ def test_recorded_input_does_not_hold_a_reply(
         with pytest.raises(QueueExists, match="not from tej"):
             queue.submit("refused", directory)
         found.append(True)
+        with pytest.raises(QueueExists, match="not from tej"):
+            queue.wait(["refused"])
+        found.append(True)
 
     # The requests would never end, so no pool may wait for its thread.
     thread = threading.Thread(target=use, daemon=True)
     thread.start()
     thread.join(60)
-    assert found == [True, False, True, True]
+    assert found == [True, False, True, True, True]
 
 
 def test_background_process_with_stderr_is_not_awaited(
