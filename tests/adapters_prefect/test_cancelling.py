@@ -164,7 +164,7 @@ def test_only_live_claims_keep_jobs(
             raise RuntimeError("The API does not reply")
 
         patch.setattr(claims, "get_client", fail)
-        assert "0 jobs killed, 1 left running (the claims" in claim(live)
+        assert "0 jobs killed, 1 left running (their claims" in claim(live)
     with monkeypatch.context() as patch:
 
         def lose(*_: object, **__: object) -> bytes:
