@@ -9,7 +9,7 @@ from tej.queue.remote import RemoteQueue
 
 @queue_command("queue", example="tej queue lab")
 def command(queue: RemoteQueue, as_json: bool) -> None:
-    """Print the path, the runtime and the limit of a queue."""
+    """Print the path, the runtime and the job limit of a queue."""
     info = queue.info()
     if as_json:
         document = {"queue": str(info.path), "runtime": info.runtime}

@@ -81,7 +81,7 @@ def signature(
 
 
 def make_id(digest: str) -> str:
-    """Return the job id that is made from a signature, such as `sig-683eedf3...`."""
+    """Return the job id for the digest of a signature, such as `sig-683eedf3...`."""
     return ID_PREFIX + digest[:ID_DIGITS]
 
 

@@ -1,4 +1,4 @@
-"""Job status and job states, as the server reports them."""
+"""Status record of a job, and the list of job states, as the server reports them."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Download:
         return max(parts, key=lambda part: len(part.parts))
 
     def place_checked(self, name: PurePosixPath) -> Path:
-        """Return the local path of a member, like `place`, and check `recursive`.
+        """Check `recursive`, and return the local path of an archive member (`place`).
 
         Raises DownloadFailed if `recursive` is not set and the member is inside a
         requested directory.

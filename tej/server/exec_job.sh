@@ -58,8 +58,8 @@ else (
     put started "$now ${who%% *} $$ $own_start" || exit 125
 ) || exit 125; fi
 # If a client killed the job before `started` was written, the client found no process to
-# signal. Therefore this shell signals itself, also with SIGKILL, because a login may have set
-# SIGTERM to be ignored.
+# signal. Therefore this shell kills itself. SIGKILL follows, because this shell may have
+# inherited from the login that SIGTERM is ignored.
 [ ! -e ../kill ] || {
     kill -s TERM $$
     kill -s KILL $$

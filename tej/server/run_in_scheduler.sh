@@ -1,6 +1,7 @@
 # Wrapper of a job under a scheduler ("the runner"): run_in_scheduler.sh QUEUE ID HERE
-# RUNTIME TOKEN [BY_CLUSTER [ARRAY LOG]]. ARRAY is the name of the job array that contains
-# the job; see lib/scheduler_array.sh. The runner executes the job's script, writes the
+# RUNTIME TOKEN [BY_CLUSTER [ARRAY LOG]]. HERE is the directory of tej's scripts. BY_CLUSTER is 1
+# if the native id of the job contains the cluster. ARRAY is the name of the job array that
+# contains the job, and LOG its log file; see lib/scheduler_array.sh. The runner executes the job's script, writes the
 # heartbeat, forwards signals and records the exit status. The runner and the script
 # stay in the session that the scheduler created, because a process outside this session
 # would survive `qdel`.

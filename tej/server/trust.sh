@@ -137,7 +137,7 @@ get_private_group() {
 # refuse_untrusted PATH USE: quit with an error message that contains the owner, group
 # and mode of PATH.
 refuse_untrusted() {
-    # Remove `/.` from the path, which `find` may print at its end or after $queue.
+    # `find` can print `/.` at the end of the path or after $queue. Remove this `/.`.
     case $1 in
         */.) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
         "$queue/./"*) set -- "$queue/${1#"$queue/./"}" "$2" ;;

@@ -112,7 +112,8 @@ class PipeProcess(Process):
     def after_fork(self) -> None:
         """Close the copies of the pipes in a forked child.
 
-        Otherwise, the program would not read end-of-file when the parent closes stdin.
+        Otherwise, the process at the other end of stdin would not read end-of-file when
+        the parent closes stdin.
         """
         # Create a new lock, because a thread of the parent may have locked the old one.
         self._lock = threading.Lock()

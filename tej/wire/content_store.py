@@ -51,7 +51,7 @@ class FileObject:
     """A content-store object that holds one large file.
 
     The object stores neither mode nor modification time; the commands in
-    `Plan.assembly` set both in the job.
+    `Plan.assembly` set both on the copy in the job's directory.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Error for a malformed reply, and shortening of the server's messages."""
+"""Error for a malformed reply, and a function that shortens server messages."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Dialogue:
                 self.words.append(word)
 
     def answers(self) -> Iterator[bytes]:
-        """Yield the replies, which the transport sends to the program's stdin."""
+        """Yield the answers, which are sent to the remote program's stdin."""
         while (question := self._questions.get()) is not None:
             answer = self._answer(question, self.words)
             yield from answer

@@ -224,7 +224,7 @@ class JobFollower:
             self._kill_at = now + CANCEL_GRACE
 
     def describe(self, status: tej.JobStatus | None) -> str:
-        """Return how the job has ended, and the reason if the job was started twice."""
+        """Return how the job has ended. If the scheduler started it twice, say so."""
         if status is None:
             return "the job does not exist"
         words = status.describe()

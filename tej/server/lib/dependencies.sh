@@ -267,9 +267,9 @@ end_unstarted() {
     run_on_end_once
 }
 
-# take_inputs: copy the files that $job needs from other jobs to its stage, and check its
-# shared files. Returns 1 and sets $why on failure. Called by the wrapper of $job. If $again
-# is 1, an earlier run of the wrapper may have copied a part of the inputs.
+# take_inputs: copy the files that $job needs from other jobs into the stage of $job, and check
+# the shared files of $job. Returns 1 and sets $why on failure. Called by the wrapper of $job. If
+# $again is 1, inputs may exist already, because an earlier run of the wrapper copied them.
 take_inputs() {
     find_changed_input
     [ -z "$changed" ] || {

@@ -166,8 +166,8 @@ remove_ended_entries() {
 }
 
 # has_ended: check whether the script of the loaded job has ended and will not be run again
-# by the scheduler. The file `finished` is sufficient, because the job's own wrapper starts the
-# next job before the scheduler reports the cause of the end.
+# by the scheduler. If the file `finished` exists, do not wait until the scheduler reports the
+# cause of the end: the job's wrapper calls this function before that report.
 has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
@@ -247,8 +247,8 @@ launch() {
         # Therefore the client does not wait until a busy scheduler accepts the job.
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
-        # Do not start the job if a fact file cannot be read, because the job may already have
-        # been started, or if `spec`, which contains its token, is missing.
+        # Do not start the job without `spec`, which contains the job's token. If a fact file
+        # cannot be read, the job may already have been started, so do not start it again.
         [ -z "$native" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1

@@ -85,8 +85,8 @@ cancel_batch() {
 # job by an attempt, and has called mark_restarting.
 trash_job() {
     claim_removal || return 1
-    # The client that published $job may have died before it removed this link. With the link,
-    # find_job would restore an older attempt after the removal.
+    # Remove the link `restarting`, which remains if the client that published $job died. Otherwise
+    # find_job would restore an older attempt after $job is removed.
     [ -n "${1-}" ] || [ ! -h "$queue/attempts/$id/restarting" ] || rm -f "$queue/attempts/$id/restarting"
     away=$incoming/away.$unique.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then

@@ -22,8 +22,8 @@ from tej.transport.settings import TIMEOUT, Settings
 class ParamikoConnection(Connection):
     """A connection to a server, with the connections to its jump hosts.
 
-    `connect` adds each socket, transport and command as soon as it is open, so that
-    `close` closes all of them if a later step fails.
+    `connect` registers each socket, transport and proxy command in this object at once,
+    so that `close` closes all of them if a later step fails.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -82,7 +82,7 @@ def _describe_crate(
     files: Mapping[str, Iterable[str]],
     workflow: str,
 ) -> Iterator[Entity]:
-    """Yield the entities of the crate, of its parts, and of the whole run."""
+    """Yield the RO-Crate entities of the crate, its files, and the pipeline run."""
     name = execution.plan.name
     title = f"Run of pipeline {name}"
     results = sorted({one for found in files.values() for one in found})

@@ -1,10 +1,10 @@
 # Clusters of Slurm: select the cluster on which a command looks for a job.
 # shellcheck shell=sh
 #
-# The id of a job is NUMBER;CLUSTER, or NUMBER if the job is on the queue's own cluster. This
-# cluster is recorded as the property `cluster` when the queue is created, because another login
-# node, the compute nodes of another cluster, or another SLURM_CONF may belong to a cluster in
-# which NUMBER is another job or no job.
+# The id of a job is NUMBER;CLUSTER, or NUMBER if the job is on the queue's own cluster. The
+# queue's own cluster is recorded as the property `cluster` when the queue is created. On another
+# login node, on a compute node, or with another SLURM_CONF, the default cluster can be another
+# one, and NUMBER can be another job there.
 
 load_variables SLURM_CONF
 read_setup cluster
