@@ -364,7 +364,7 @@ def test_download_waits_for_a_job_that_is_archived(shell: Shell) -> None:
     nap() { mv '../.taken x' ../spec; }; set -- M a 1 out; . "$here/commands/download"
     nap() { :; }; set -- M a 1 out; . "$here/commands/download" """
     assert shell(lines, "default").split("\n") == [
-        *("M - a", "M 0 a", "", "M - a", "M 20 a"),
+        *("M - a", "M 0 a", "token=0123456789abcdef", "M - a", "M 20 a"),
         *("Job 'a' was deleted while it was read", ""),
     ]
 
