@@ -91,6 +91,8 @@ TESTS = {
     "tej/server/lib/*heartbeat.sh": f"unit/test_heartbeat_script.py {STATE} queue/test_signs_of_life.py faults/test_clocks.py",
     "tej/server/lib/*ed_jobs.sh": f"{STATE} queue/test_ended_jobs.py batches/test_many_jobs.py",
     "tej/server/exec_job.sh": f"{START} {WRAPPER} queue/test_environment.py queue/test_job_script.py",
+    "tej/server/lib/facts.sh": f"{STATE} {WRAPPER} queue faults shells",
+    "tej/server/lib/run_script.sh": f"{WRAPPER} {START} queue/test_job_script.py faults",
     "tej/server/lib/direct_start.sh": f"{WRAPPER} queue/test_job_script.py shells",
     "tej/server/run_detached.sh": f"{STATE} {WRAPPER} {START} queue/test_several_wrappers.py faults",
     "tej/server/lib/attempts.sh": f"{STATE} {SUBMIT} cli batches faults",

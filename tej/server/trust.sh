@@ -39,7 +39,6 @@ check_queue_trust() {
 # relative to the queue. Write permission of the group $private is accepted. If $closed
 # is set, only owners are checked inside the queue.
 find_untrusted() {
-    set --
     [ -z "$scripts" ] || [ ! -d "$queue/scripts/$scripts" ] || set -- "scripts/$scripts"
     # `find` also prints a path that another client has removed during the search. If the
     # first path no longer exists, the search is repeated.
@@ -85,8 +84,6 @@ find_replaceable() {
 # bit.
 check_link_trust() {
     [ "$trusted" = 0 ] || return 0
-    get_account
-    get_private_group
     check_directory_trust "${1%/*}/" "the link '$1'"
     untrusted=$(
         find "$1" -prune ! -user "$account" ! -user 0 -print 2>/dev/null

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -70,6 +71,17 @@ def test_only_existing_files_are_read(shell: Shell) -> None:
     ]
 
 
+def test_output_is_followed_until_the_end(shell: Shell) -> None:
+    lines = """echo out >"$job/stage/f"; need_job() { load_job "$1"; }; print_head() { echo head; }; print_job() { echo record; }
+    load_again() { echo "look ${now:-x}"; now=5; }; is_final() { [ -e end ]; }
+    sleeps=0; sleep() { sleeps=$((sleeps + 1)); [ "$sleeps" != 61 ] || : >end; [ "$sleeps" != 62 ] || echo 1 >../finished; }
+    set -- M 1 a f '' ''; . "$here/commands/logs"; echo "$sleeps" """
+    assert shell(lines).splitlines() == [
+        *("M 0 1", "look x", "M 0 1", "out", "look x", "M 0 0", "look x", "M 0 0"),
+        *("look x", "look x", "look 5", "M 0 0", "head", "record", "62"),
+    ]
+
+
 WAIT = (
     functions(
         "may_have_ended has_new_end print_ends print_many_ends print_all_ends"
@@ -94,6 +106,23 @@ def test_most_checks_look_only_for_ends(shell: Shell) -> None:
     assert shell(lines).splitlines() == [
         *("no", "yes", "no", "yes", "no"),
         *("yes", "yes", "yes", "yes", "no", "yes", "yes", "yes", "no"),
+    ]
+
+
+def test_wait_lasts_until_all_jobs_have_ended(shell: Shell) -> None:
+    lines = f"""{WAIT} print_head() {{ echo head; }}; query_runtime() {{ echo "query $*"; }}; tend_queue() {{ echo tend; }}
+    derive_state() {{ state=running; [ ! -s "$job/finished" ] || state=finished; }}; is_final() {{ [ "$state" = finished ]; }}
+    print_job() {{ echo "$id $state after $sleeps"; }}; sleeps=0; sleep() {{ sleeps=$((sleeps + 1)); case $sleeps in 3) ended b ;; 32) ended c ;; esac; }}
+    add b; add c; set -- b c; . "$here/commands/wait" """
+    reader, writer = os.pipe()
+    try:
+        words = shell(lines, "default", stdin=reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert words.replace("\0", ".").splitlines() == [
+        *("head", "tend", "query b c", ".b finished after 3", ".tend", "query c"),
+        *("..c finished after 32", "."),
     ]
 
 

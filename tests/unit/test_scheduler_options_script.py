@@ -113,6 +113,16 @@ def test_options_of_grid_engine_follow_the_resources(shell: Shell) -> None:
     ]
 
 
+def test_shell_of_pbs_jobs_is_made_executable(shell: Shell) -> None:
+    """The scripts are sent without their modes."""
+    lines = """say() { mkdir -p "$here/runtimes/pbs"; : >"$here/runtimes/pbs/exec_script.sh"; find_shell; echo "${shell#"$queue"}"; }
+    here=$queue/h; say; [ -x "$shell" ] && echo executable; here="$queue/h h"; say
+    here=$queue/i; chmod() { echo refused >&2; return 1; }; say"""
+    assert shell(lines, "pbs").splitlines() == [
+        *("/h/runtimes/pbs/exec_script.sh", "executable", "", ""),
+    ]
+
+
 def test_commands_of_pbs_depend_on_the_dialect(shell: Shell) -> None:
     lines = rf"""{OPTIONS} qsub() {{ echo "qsub $*" | sed "s,$queue,Q,g; s,$here,H,g"; }}; : >"$job/batch"; array_tasks=''; directives='#PBS -l a=1 -N "x y" # c'; options='-l
 n=1

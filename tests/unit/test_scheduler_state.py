@@ -182,3 +182,12 @@ def test_queued_job_is_no_longer_missed(shell: Shell) -> None:
         *("queued/slurm 5: requeued, and will run again from the start", "last"),
         "queued/",
     ]
+
+
+def test_key_names_task_server_and_cluster(shell: Shell) -> None:
+    lines = """say() { for item; do set_key "$item"; printf '%s ' "$key"; done; echo; }
+    say 7 7_0 7_1 7_10 '7_1;gpu' '7;gpu' 7.1; dialect=openpbs; say 7.server; dialect=torque; say 7.server"""
+    assert shell(lines).splitlines() == [
+        "7 7e0 7e1 7e10 7e1_gpu 7_gpu 7e1 ",
+        *("7_server ", "7 "),
+    ]

@@ -54,12 +54,12 @@ def test_only_one_client_publishes_a_job(shell: Shell) -> None:
 def test_jobs_published_together_are_checked_singly(shell: Shell) -> None:
     lines = f"""{SUBMIT} print_started() {{ echo "started $id"; }}; runtime_start_together() {{ :; }}
     start_published() {{ echo "start $id"; }}; mkdir -p attempts/b; ln -s x attempts/b/restarting
-    new room/new/a; new room/new/b; received='a b'; publish_together; ls room/new
+    new room/new/a; new room/new/b; received='a b'; publish_together; ls room/new; new room/new/d; received=d; publish_together; ls room/new
     for id in a b c; do try was_published; done; ls attempts/b; together=''; id=b; try was_published
     id=count; try can_start_together 1; try can_start_together 2; : >room/new/a/dependencies
     try can_start_together 2; mkdir room/x; mv room/new/a/dependencies room/x; try can_start_together 2"""
     assert shell(lines, "default").splitlines() == [
-        *("a", "start", "started a", "a: no", "b: yes"),
+        *("a", "a", "start", "started a", "a: no", "b: yes"),
         *("refuse 20 Job 'c' was deleted during its submission", "c: no"),
         *("start b", "b: yes", "count: no", "count: yes", "count: no", "count: no"),
     ]
