@@ -83,14 +83,14 @@ need_job() {
     [ -d "$job" ] || {
         check_jobs
         explain_unread
-        quit 20 "Job '$1' $why"
+        quit 20 "Job '$1' $unread"
     }
 }
 
-# explain_unread: set $why to the reason that the job $id, which may exist, is not found.
+# explain_unread: set $unread to the reason that the job $id, which may exist, is not found.
 explain_unread() {
-    why="cannot be read, so its state is unknown: check the directory '$job' on the server"
-    [ ! -h "$queue/attempts/$id/restarting" ] || why="is being replaced by a new attempt: repeat the command"
+    unread="cannot be read, so its state is unknown: check the directory '$job' on the server"
+    [ ! -h "$queue/attempts/$id/restarting" ] || unread="is being replaced by a new attempt: repeat the command"
 }
 
 # check_jobs: quit if the jobs of the queue cannot be listed, because the shell would treat the
