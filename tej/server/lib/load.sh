@@ -1,5 +1,5 @@
-# Loader of the library: every program that uses a queue sources load.sh. Expects:
-# queue, runtime, here (the directory of the installed scripts).
+# Loads the library. Every program that uses a queue sources this file. Expects the variables
+# $queue, $runtime, and $here (the directory of the installed scripts).
 # shellcheck shell=sh
 
 jobs=$queue/jobs incoming=$queue/incoming

@@ -1,10 +1,10 @@
-# Locks: a lock is a symbolic link. The target of the link identifies the process that
-# holds the lock, so that the lock of a dead process can be removed.
+# Locks. A lock is a symbolic link whose target names the process that holds the lock. If that
+# process is dead, another process may remove the lock.
 # shellcheck shell=sh
 
-# is_locked PATH SECONDS: check whether a live process holds the lock PATH. Sets $holder
-# to the target of the link. If the process runs on another host, it counts as live for
-# SECONDS. Returns 1 if the process is dead, and 2 if the lock does not exist.
+# is_locked PATH SECONDS: check whether a live process holds the lock PATH. A process on another
+# host counts as live for SECONDS. Sets $holder to the target of the link. Returns 1 if the
+# process is dead, and 2 if there is no lock.
 is_locked() {
     holder=$(ls -ld "$1" 2>/dev/null) || return 2
     holder=${holder#*" -> "} lock_path=$1 patient=$2
@@ -21,7 +21,7 @@ is_locked() {
         get_time
         ! is_number "${1-}" || age=$((now - $1))
     }
-    # If this host was booted after the lock was acquired, the process is dead.
+    # A process that acquired the lock before the last boot of this host is dead.
     if is_past "${2-}" "${3-}" && [ -n "$age" ]; then
         get_uptime
         [ "$age" -le "$uptime" ] || return 1
@@ -29,8 +29,8 @@ is_locked() {
     [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 
-# take_lock PATH: acquire the lock PATH. If a dead process holds the lock, the lock is
-# removed first. Returns 1 if another process holds the lock.
+# take_lock PATH: acquire the lock PATH, after removing the lock of a dead process. Returns 1 if
+# another process holds the lock.
 take_lock() {
     me
     get_time
@@ -38,8 +38,8 @@ take_lock() {
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
     [ $? = 1 ] && mv "$lock" "$lock.$self.$unique" 2>/dev/null || return 1
-    # Another process may have removed and acquired the lock before this `mv`. If so,
-    # `mv` has moved the lock of the other process, and the lock is moved back.
+    # Since the check, another process may have replaced the lock with its own. Then `mv` has
+    # moved the new lock, which must be moved back.
     moved=$(ls -ld "$lock.$self.$unique" 2>/dev/null)
     if [ "${moved#*" -> "}" != "$holder" ]; then
         mv "$lock.$self.$unique" "$lock"

@@ -1,23 +1,23 @@
-# Uploads of many jobs: one awk process reads the files of all jobs, because the shell's `read`
-# needs a system call for each byte. `submit` sources this file if a request has at least 10 jobs.
-# If a check below fails, `submit` checks each job separately, and finds the reason.
+# Checks of many uploaded jobs with one awk process. The shell's `read` is slow, because it
+# reads one byte at a time. commands/submit sources this file for 10 or more jobs. If a check
+# fails, commands/submit checks each job separately, to find the reason.
 # shellcheck shell=sh
 
-# are_usual_uploads ID TOKEN [ID TOKEN]...: check whether the upload's directory `new` contains
-# all these jobs, each job is complete, and no job requests resources.
+# are_usual_uploads ID TOKEN [ID TOKEN]...: check whether the upload contains all these jobs,
+# complete and without requested resources.
 are_usual_uploads() {
     read_specs "$room/new" "$*" '^(default_name|script)='
 }
 
-# are_published ID TOKEN [ID TOKEN]...: check whether `jobs` contains all these jobs with
-# these tokens. Another client may have removed a job, and submitted a job with the same id.
+# are_published ID TOKEN [ID TOKEN]...: check whether the queue contains all these jobs with
+# these tokens. A job with the same id and another token is the job of another client.
 are_published() {
     read_specs "$jobs" "$*" ''
 }
 
-# read_specs DIRECTORY WORDS KEYS: check whether each job in WORDS (`ID TOKEN [ID TOKEN]...`) has
-# a complete `spec` with its token in DIRECTORY. If KEYS is not empty, also check whether KEYS
-# matches each line of the file `resources` of each job.
+# read_specs DIRECTORY WORDS KEYS: check whether DIRECTORY contains a complete file `spec` with
+# the right token for each job in WORDS (`ID TOKEN [ID TOKEN]...`). If KEYS is not empty, each
+# line of a job's file `resources` must match KEYS.
 read_specs() {
     tej_directory=$1 tej_words=$2 tej_keys=$3 LC_ALL=C awk '
         BEGIN {

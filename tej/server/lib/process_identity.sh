@@ -1,24 +1,23 @@
-# Identity of a process: its host, boot, pid namespace, pid and start time. The functions check
-# whether a recorded process is alive, is gone, or has a pid that another process uses now.
-# A zombie counts as dead, unless it has more than one thread.
+# Identifies processes. A pid alone is not enough, because the kernel reuses pids. A process is
+# identified by its host, the host's boot id, its pid namespace ("space"), its pid and its start
+# time. A zombie counts as dead, unless it has other threads.
 # shellcheck shell=sh
 #
-# On Linux, the functions in this file read /proc with shell builtins. On other systems, the
-# functions run `ps`.
+# On Linux, these functions read /proc with shell builtins. On other systems, they run `ps`.
 
 if [ -r /proc/self/stat ]; then proc=/proc; else proc=''; fi
 
 is_wrapper='' # 1 in the wrapper that started the job
 
-# get_host: set $host, $boot and $space to the host name, the boot id and the pid namespace.
+# get_host: set $host, $boot and $space to the name, boot id and pid namespace of this host.
 get_host() {
     [ -z "${host-}" ] || return 0
     boot='' space=-
     if [ -n "$proc" ]; then
-        # If /proc is mounted with the option `subset=pid`, it has no directory `sys`.
+        # /proc has no directory `sys` if it is mounted with `subset=pid`.
         if [ -r $proc/sys/kernel/hostname ]; then read -r host <$proc/sys/kernel/hostname; else host=$(uname -n); fi
         [ ! -r $proc/sys/kernel/random/boot_id ] || read -r boot <$proc/sys/kernel/random/boot_id
-        # Strip the brackets of `pid:[N]`, which are a pattern in the shell.
+        # In the link target `pid:[N]`, the brackets would act as a shell pattern.
         space=$(readlink $proc/self/ns/pid 2>/dev/null) && space=${space#*'['} space=${space%']'} || space=-
     else
         host=$(uname -n)
@@ -26,32 +25,31 @@ get_host() {
         boot=$(printf '%s' "$boot" | tr -cd 'A-Za-z0-9.-')
     fi
     : "${boot:=-}"
-    # The host name must be a single word, because fact files contain it.
+    # The host name is written as one word to the files of jobs.
     case $host in
         '') host=- ;;
         *[[:blank:]]*) host=$(printf '%s' "$host" | tr ' \t' '--') ;;
     esac
 }
 
-# read_host WORDS: set $host, $boot and $space from WORDS, which another process on this
-# host has determined.
+# read_host WORDS: set $host, $boot and $space from WORDS, the result of get_host in another
+# process on this host.
 read_host() {
     # shellcheck disable=SC2086 # split into fields
     set -- $1
     host=$1 boot=$2 space=$3
 }
 
-# get_uptime: set $uptime to the seconds since this host was booted. A change of the
-# clock does not change $uptime. If the boot time is unknown, sets $uptime to the seconds
-# since 1970.
+# get_uptime: set $uptime to the seconds since the boot of this host. A change of the clock does
+# not change $uptime. If the boot time is unknown, sets $uptime to the seconds since 1970.
 get_uptime() {
     uptime=''
     if [ -r "$proc/uptime" ]; then
         read -r uptime _ <"$proc/uptime"
         uptime=${uptime%%.*}
     else
-        # If the clock is set, a kernel with kern.boottime adjusts kern.boottime as well, so
-        # the difference does not change.
+        # When the clock is set, the kernel also changes kern.boottime, so the difference stays
+        # the same.
         up_since=$(sysctl -n kern.boottime 2>/dev/null)
         up_since=${up_since#*sec = } up_since=${up_since%%,*}
         uptime=$(date +%s)
@@ -60,20 +58,19 @@ get_uptime() {
 }
 
 # read_centiseconds: set $centiseconds to the uptime of this host in units of 0.01 seconds.
-# Returns 1 if the host has no file /proc/uptime in the format of Linux.
+# Returns 1 without a Linux /proc/uptime.
 read_centiseconds() {
     [ -n "$proc" ] && [ -r $proc/uptime ] && read -r uptime _ <$proc/uptime || return 1
     case $uptime in
         *[!0-9.]* | *.*.*) return 1 ;;
-        # The digit 1 is prepended, because some shells read a leading zero as octal.
+        # Some shells read a number with a leading zero as octal, so prepend the digit 1.
         ?*.[0-9][0-9]) centiseconds=$((${uptime%.*} * 100 + 1${uptime#*.} - 100)) ;;
         *) return 1 ;;
     esac
 }
 
-# get_start PID: set $start to the start time of the process, or to '' if no live process
-# has this pid. If /proc is available, also sets $session to the session id and $parent to
-# the pid of the parent of the process.
+# get_start PID: set $start to the start time of the process, or to '' if no live process has
+# this pid. With /proc, also sets $session to its session id and $parent to its parent's pid.
 get_start() {
     start='' session='' parent=''
     if [ -n "$proc" ]; then
@@ -89,8 +86,8 @@ get_start() {
 read_stat() {
     [ -r "$proc/$1/stat" ] || return 0
     stat=''
-    # Read all lines, because a process name may contain blanks, brackets and newlines. The fields
-    # follow the last bracket.
+    # A process name may contain blanks, brackets and newlines. The fields follow the last
+    # bracket.
     while IFS= read -r line || [ -n "$line" ]; do stat=$stat$line; done 2>/dev/null <"$proc/$1/stat"
     fields=${stat#*') '}
     # dash needs 0.3 ms to find the last bracket, so search for it only if there are several.
@@ -100,7 +97,7 @@ read_stat() {
     set -- $fields
     set +f
     [ $# -ge 20 ] || return 0
-    # A process whose first thread has exited has the state Z while other threads run.
+    # While other threads run, a process whose first thread has exited has the state Z.
     case $1 in
         Z) [ "${18}" -gt 1 ] || return 0 ;;
         X | x) return 0 ;;
@@ -110,7 +107,8 @@ read_stat() {
     start=$1
 }
 
-# get_ps_start PID ZONE: set $start to the start time reported by `ps`, as one word.
+# get_ps_start PID ZONE: set $start to the start time that `ps` prints in the time zone ZONE, as
+# one word.
 get_ps_start() {
     set -f
     # shellcheck disable=SC2046 # split into words
@@ -120,9 +118,8 @@ get_ps_start() {
     [ $# = 0 ] || start=$(printf '%s-' "$@")
 }
 
-# check_process PID START: set $life to `alive` if the process with this pid and start
-# time exists, to `gone` if the process does not exist, and to `unsure` if this host
-# cannot determine whether the process exists.
+# check_process PID START: set $life to `alive` if the process exists, to `gone` if it does not,
+# and to `unsure` if this host cannot tell.
 check_process() {
     life=gone
     get_start "$1"
@@ -133,29 +130,27 @@ check_process() {
     elif [ "$2" = - ]; then
         life=unsure
     elif [ -z "$proc" ]; then
-        # An older tej recorded the start time in the login's time zone. Some kernels
-        # shift all start times when the clock is set. Therefore the process may be the
-        # same although the start times differ.
+        # An older tej used the login's time zone, and some kernels shift all start times when
+        # the clock is set. So the process may be the same despite a different start time.
         get_ps_start "$1" "${TZ-}"
         if [ "$start" = "$2" ]; then life=alive; else life=unsure; fi
     fi
     return 0
 }
 
-# may_be_hidden PID: check whether a live process PID may exist although this host does
-# not show it. A process can be hidden if /proc is mounted with hidepid, or if `ps` prints nothing
-# even for this shell.
+# may_be_hidden PID: check whether a live process PID may exist although this host does not show
+# it. The causes are /proc with the option hidepid, and a `ps` that does not work.
 may_be_hidden() {
     if [ -n "$proc" ]; then
         [ ! -r "$proc/1/stat" ] || return 1
     else
         [ -z "$(ps -o stat= -p $$ 2>/dev/null)" ] || return 1
     fi
-    # After an empty branch, ksh93 would return the status of `kill`.
+    # After an empty case branch, ksh93 keeps the status of `kill`, so the branch contains `:`.
     case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) : ;; *) return 1 ;; esac
 }
 
-# is_alive PID START: check whether the process exists and its pid was not reused.
+# is_alive PID START: check whether the process exists.
 is_alive() {
     check_process "$1" "$2"
     [ "$life" = alive ]
@@ -167,34 +162,32 @@ is_gone() {
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check whether this process runs on HOST, since the boot BOOT, in the
-# pid namespace SPACE. Elsewhere, a recorded pid may belong to another process.
+# same_host HOST BOOT SPACE: check whether this shell runs in the same pid namespace of the same
+# boot of HOST. Elsewhere, a pid that was recorded there means nothing.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]
 }
 
-# is_past HOST BOOT: check whether HOST is the name of this host, and BOOT is not the
-# current boot of this host. In that case, this host was restarted, or another machine has
-# the same name.
+# is_past HOST BOOT: check whether HOST is the name of this host, with another boot id. Either
+# this host was restarted since, or another machine has the same name.
 is_past() {
     get_host
     [ "$1" = "$host" ] && [ "$2" != - ] && [ "$boot" != - ] && [ "$2" != "$boot" ]
 }
 
-# $self is the pid of this shell. In a subshell, $$ is the pid of the parent shell.
+# The pid of this shell. In a subshell, $$ is the pid of the parent shell.
 self=$$
 
-# enter_subshell: set $self to the pid of this subshell, and $own_start to its start time.
-# Requires /proc.
+# enter_subshell: set $self and $own_start to the pid and start time of this subshell. Requires
+# /proc.
 enter_subshell() {
     start=''
     read_stat self
     self=${stat%% *} own_start=${start:--}
 }
 
-# me: set $who to `HOST BOOT SPACE PID START`, which identifies this shell, and $own_start to
-# START.
+# me: set $who to `HOST BOOT SPACE PID START` of this shell, and $own_start to START.
 me() {
     get_host
     [ -n "${own_start-}" ] || {

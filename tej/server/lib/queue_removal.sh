@@ -1,40 +1,36 @@
-# Removal of a queue: close the queue to new jobs, and find the jobs that may still run.
-# A queue with running jobs must not be removed.
+# Checks before a queue is removed: the queue is closed to new jobs, and no job may still run.
 # shellcheck shell=sh
 
-# close_queue: close the queue to new jobs. Returns 1 if another client is removing the
-# queue. A submission publishes its job before it checks for `closing`. A removal
-# creates `closing` before it searches for jobs. Therefore either the submission finds
-# `closing`, or the removal finds the job.
+# close_queue: close the queue to new jobs with the lock `closing`. Returns 1 if another client
+# is removing the queue. A submission adds its job before it checks for `closing`, and a removal
+# searches for jobs after it has created `closing`. So one of the two always finds the other.
 close_queue() {
     take_lock "$queue/closing" || return 1
     # shellcheck disable=SC2329 # called by run_search
     search_failed() { keep_queue 20 "$unlisted"; }
 }
 
-# is_closed: check whether a live client is removing the queue. If the client runs on
-# another host, it counts as live for an hour.
+# is_closed: check whether a live client is removing the queue. A client on another host counts
+# as live for an hour.
 is_closed() {
     [ -h "$queue/closing" ] && is_locked "$queue/closing" 3600
 }
 
-# keep_queue STATUS MESSAGE...: open the queue to new jobs again and quit with the
-# message.
+# keep_queue STATUS MESSAGE...: open the queue to new jobs again, and quit.
 keep_queue() {
     rm -f "$queue/closing"
     quit "$@"
 }
 
-# check_listed DIRECTORY: open the queue to new jobs again and quit if DIRECTORY cannot be
-# listed. The shell would treat DIRECTORY as empty, and the queue would be removed with its
-# running jobs.
+# check_listed DIRECTORY: call keep_queue if DIRECTORY exists but cannot be listed. To the
+# shell, such a directory looks empty, and the queue would be removed with its running jobs.
 check_listed() {
     can_list "$1" || is_absent "$1" ||
         keep_queue 20 "'$1' cannot be read, so it is unknown whether jobs are running: check the directory on the server"
 }
 
-# find_unended: set $unended to the jobs and attempts that have not ended or have left
-# processes running, and $jobs_there to the number of jobs.
+# find_unended: set $unended to the ids of the jobs that have not ended or have left processes
+# running, and $jobs_there to the number of jobs. Includes the earlier attempts of retried jobs.
 find_unended() {
     check_listed "$jobs"
     check_listed "$queue/attempts"
@@ -58,17 +54,15 @@ find_unended() {
     done
 }
 
-# note_unended ID: add ID to $unended if the job has not ended, or if processes of the
-# job still run.
+# note_unended ID: add ID to $unended if the job has not ended, or if its processes still run.
 note_unended() {
     load_job "$1" || return 0
     recount
     is_final && [ -z "$left" ] && ! has_sign_of_life || unended="$unended $id"
 }
 
-# has_sign_of_life: check whether a process of the loaded job is or may be alive,
-# regardless of the job's state. Sets $sign and $advice for messages, like shows_life. If no
-# process has the job's token, and the end of the job is not recorded, shows_life checks the job.
+# has_sign_of_life: check whether a process of the loaded job is or may be alive, whatever the
+# state of the job. Sets $sign and $advice for messages, like shows_life.
 has_sign_of_life() {
     sign='' advice='kill it first'
     if has_live_token; then
@@ -79,23 +73,21 @@ has_sign_of_life() {
     fi
 }
 
-# has_live_token: check whether a process on this host had the token of the loaded job when
-# the tokens of all processes were read. One search finds the tokens of all jobs. Also
-# returns 0 if the tokens could not be read ($live_tokens is `unknown`).
+# has_live_token: check whether a process on this host has the token of the loaded job in its
+# environment. Also returns 0 if the environments could not be read.
 has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=}
     case $live_tokens in unknown | *"TEJ_JOB_TOKEN=${mark%% *}$newline"*) ;; *) return 1 ;; esac
 }
 
-# find_live_tokens: set $live_tokens to the job tokens of all processes on this host, one
-# per line. If the processes cannot be listed, calls search_failed and sets $live_tokens to
-# `unknown`.
+# find_live_tokens: set $live_tokens to the tokens of all processes on this host, one per line.
+# If the processes cannot be listed, sets $live_tokens to `unknown` and calls search_failed.
 find_live_tokens() {
     live_tokens=''
     [ -n "$proc" ] || return 0
-    # The last file is stdin. Its line arrives only if cat has read all files before it. The
-    # exit status does not show this: in uutils, it is the number of unreadable files.
+    # `cat` prints the line from stdin only after all other files. The exit status of `cat` does
+    # not show this: in uutils, it is the number of unreadable files.
     live_tokens=$(
         printf '\nTEJ_JOB_TOKEN= \n' | cat "$proc"/[0-9]*/environ - 2>/dev/null |
             tr '\0' '\n' | grep '^TEJ_JOB_TOKEN='

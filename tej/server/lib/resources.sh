@@ -1,8 +1,8 @@
-# Resources that a job requests, and the directives (#SBATCH, #PBS, #$) in the job's
-# script.
+# Reads the resources that a job requests, and the scheduler directives (#SBATCH, #PBS, #$) in
+# the job's script.
 # shellcheck shell=sh
 #
-# The client writes the file `resources` of a job, one KEY=VALUE per line:
+# The client writes the job's file `resources`, one KEY=VALUE per line:
 #
 #   nodes tasks tasks_per_node cpus gpus walltime (seconds) memory memory_per_cpu (bytes)
 #   gpu_type partition account qos constraint reservation name priority mail
@@ -14,10 +14,9 @@
 #   default_name  name of the job if neither `name` nor the script sets one
 #   script        path below stage/ of the script whose directives are read
 
-# read_resources: read the file `resources` of the job. Sets r_KEY to the value of each
-# KEY, or to '' if KEY is absent. Sets $r_options to the options, one per line, and
-# $r_given to the keys that only a scheduler can satisfy. Returns 1 and sets $why if a
-# value is invalid.
+# read_resources: set r_KEY from each KEY in the job's file `resources`, or to ''. Sets
+# $r_options to the options, one per line, and $r_given to the keys that only a scheduler can
+# satisfy. Returns 1 and sets $why if a value is invalid.
 read_resources() {
     r_nodes='' r_tasks='' r_tasks_per_node='' r_cpus='' r_gpus='' r_walltime='' r_memory=''
     r_memory_per_cpu='' r_gpu_type='' r_partition='' r_account='' r_qos='' r_constraint=''
@@ -54,8 +53,8 @@ read_resources() {
     }
 }
 
-# in_megabytes [BYTES]: set $megabytes to BYTES (default $r_memory) in units of 1048576
-# bytes, rounded up.
+# in_megabytes [BYTES]: set $megabytes to BYTES (default $r_memory) in units of 1048576 bytes,
+# rounded up.
 in_megabytes() {
     megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
 }
@@ -65,8 +64,8 @@ as_clock() {
     clock=$(printf '%d:%02d:%02d' $((r_walltime / 3600)) $((r_walltime / 60 % 60)) $((r_walltime % 60)))
 }
 
-# set_begin: set $begin to $r_begin in the format YYYYMMDDhhmmss, in the local time of
-# this host.
+# set_begin: set $begin to $r_begin in the format YYYYMMDDhhmmss, in the local time of this
+# host.
 set_begin() {
     begin=$r_begin
     case $begin in
@@ -74,7 +73,7 @@ set_begin() {
         @*) begin=${begin#@} ;;
         *) return 0 ;;
     esac
-    # GNU and busybox need `date -d`; BSD needs `date -r`.
+    # GNU and busybox have `date -d`, and BSD has `date -r`.
     begin=$(date -d "@$begin" +%Y%m%d%H%M%S 2>/dev/null || date -r "$begin" +%Y%m%d%H%M%S)
 }
 
@@ -88,8 +87,7 @@ prepend() {
     options=$prepended$options prepended=''
 }
 
-# refuse_resources KEY...: return 1 and set $why if the job requests a resource in
-# KEY... The resources in KEY... have no standard option in the scheduler.
+# refuse_resources KEY...: return 1 and set $why if the job requests a resource in KEY...
 refuse_resources() {
     for key in "$@"; do
         case $key in
@@ -101,9 +99,9 @@ refuse_resources() {
     done
 }
 
-# note_ignored: set the file `ignored` to the requested resources that a runtime
-# without a scheduler ignores (runtimes/default). The walltime is not ignored, because the
-# wrapper enforces it.
+# note_ignored: write the requested resources that only a scheduler could satisfy to the job's
+# file `ignored`. The walltime is not among them, because the job's wrapper enforces the
+# walltime.
 note_ignored() {
     ignored=''
     for key in $r_given; do
@@ -115,17 +113,16 @@ note_ignored() {
     }
 }
 
-# describe_ignored: add the resources that the runtime ignores to $note.
+# describe_ignored: add the ignored resources to $note.
 describe_ignored() {
     ignored=''
     read -r ignored <"$job/ignored"
     note="${note:+$note; }runtime $runtime ignores: $ignored"
 }
 
-# find_directives: set $directives to the scheduler directives of the job's script: the
-# lines that begin with one of $directive_marks. Slurm and PBS read directives up to the
-# first command of the script. Grid Engine reads directives in the whole script. PBS
-# allows blanks before a directive.
+# find_directives: set $directives to the directives in the job's script. Slurm and PBS read
+# directives up to the first command, and Grid Engine in the whole script. PBS allows blanks
+# before a directive.
 find_directives() {
     directives=''
     [ -n "$r_script" ] && [ -f "$job/stage/$r_script" ] || return 0
@@ -146,10 +143,9 @@ find_directives() {
     ' "$job/stage/$r_script" 2>/dev/null)
 }
 
-# A function for the awk programs below. split_words(LINE, LIST): split a directive into the words
-# LIST[1], LIST[2], ... as the scheduler does: a quoted text is a part of its word, and keeps its
-# quotes. A comment ends the directive. Returns the number of words. If a quote is not closed,
-# quotes have no special meaning.
+# For the awk programs below. split_words(LINE, LIST): split a directive into LIST[1], LIST[2],
+# ... as the scheduler does, and return their number. Words keep their quotes, and a comment
+# ends the directive. If a quote is not closed, quotes have no special meaning.
 # shellcheck disable=SC2016 # awk code
 split_words='
     function split_words(line, list,    i, c, quote, word, count) {
@@ -174,16 +170,15 @@ split_words='
     }
 '
 
-# check_directives: set $requested_options to the options in the script and in $r_options,
-# as words NAME=VALUE, each followed by a space. Quotes and blanks in VALUE are removed.
-# Returns 1 and sets $why if an option requests an array job or a submission that waits for
-# the job.
+# check_directives: set $requested_options to the options in the script and in $r_options. The
+# format is NAME=VALUE, each followed by a space, without quotes and blanks in VALUE. Returns 1
+# and sets $why if an option requests a job array, or makes the submission wait for the job.
 check_directives() {
     find_directives
     # Each line after the line `//` is one argument in $r_options.
     requested_options=" $(printf '%s\n' "$directives" // "$r_options" | LC_ALL=C awk -v mark="${directive_marks%% *}" "$split_words"'
-        # An option such as -a or -t requests a job array in one scheduler, and has
-        # another meaning in another scheduler.
+        # -a, -t and -J request a job array in one scheduler, and have other meanings in
+        # another.
         function is_array(word, value) {
             if (words[1] == "#SBATCH") return word ~ /^(-a|--array)$/
             return word ~ /^-[Jt]$/ && value ~ /^[0-9]+[-,]/
@@ -206,8 +201,8 @@ check_directives() {
                     word = substr(word, 1, 2)
                 }
                 gsub(/["\047 \t]/, "", value)
-                # The reason follows the options in the output, on a line that begins
-                # with `it` (see $why below).
+                # The reason is printed after the options, on a line that begins with `it` (see
+                # $why below).
                 if (is_array(word, value)) wrong = "requests a job array (" words[i] "): submit the jobs one by one"
                 if (is_wait(word, value)) wrong = "makes the submission wait for the job (" words[i] "): use tej wait instead"
                 printf "%s=%s ", word, value
@@ -231,8 +226,8 @@ check_directives() {
     [ -z "$why" ]
 }
 
-# is_requested NAME...: check whether the script's directives or $r_options contain an
-# option in NAME...
+# is_requested NAME...: check whether the script's directives or $r_options contain an option in
+# NAME...
 is_requested() {
     for word in "$@"; do
         case $requested_options in *" $word="*) return 0 ;; esac
@@ -240,9 +235,8 @@ is_requested() {
     return 1
 }
 
-# copy_directives: print the directives of the script without the options in $replaced
-# and without the `#PBS -l` resources in $replaced_list, because the submission
-# overrides these options and resources.
+# copy_directives: print the directives that the submission does not override. $replaced
+# contains the overridden options, and $replaced_list the overridden `#PBS -l` resources.
 copy_directives() {
     [ -n "$directives" ] || return 0
     [ -n "$replaced$replaced_list" ] || {
@@ -250,7 +244,7 @@ copy_directives() {
         return
     }
     printf '%s\n' "$directives" | LC_ALL=C awk -v options=" $replaced " -v list=" $replaced_list " "$split_words"'
-        # keep(value): the resources in a comma-separated value without those in `list`.
+        # keep(value): the comma-separated resources in value without those in `list`.
         function keep(value,    parts, count, i, name, kept) {
             count = split(value, parts, ",")
             kept = ""

@@ -1,18 +1,17 @@
-# Execution of a job's script, and its result: exit code or signal. exec_job.sh replaces itself
-# with the script (`exec`). Expects: queue, id, here, and tej_session=the command that starts a
-# program in a new session, or ''.
+# Runs a job's script, and finds out whether it exited or was ended by a signal. This file is
+# used by the wrappers, the processes that run a job's script and record its end. Expects
+# $queue, $id, $here, and $tej_session (a command that starts a program in a new session, or
+# '').
 # shellcheck shell=sh
 
-# enter_job: enter the job's directory and set job=. (the working directory). If the job
-# is archived for a retry, another job may have its old path, but the working directory
-# is still the directory of the archived job.
+# enter_job: enter the job's directory, and use it as $job. A retry moves the directory of an
+# earlier attempt, and a new job gets the old path. The working directory moves along.
 enter_job() {
     cd "$jobs/$id" && job=.
 }
 
-# enter_readable_job: call enter_job, and repeat the call while a network file system fails.
-# Otherwise, the scheduler would report a job that has ended, although its script never ran.
-# Exits if the job was removed.
+# enter_readable_job: call enter_job, and try again while a network file system fails. Exits if
+# the job was removed.
 enter_readable_job() {
     until enter_job 2>/dev/null; do
         ! is_absent "$jobs/$id" || exit 0
@@ -20,9 +19,8 @@ enter_readable_job() {
     done
 }
 
-# await_directory: wait until the directory of the job can be read, because the exit status
-# must not be lost if a network file system fails for a while. Exits if the job was removed.
-# $own_native is the native id that this wrapper has written.
+# await_directory: wait until the job's directory can be read. Otherwise a failure of a network
+# file system could cost the exit status. Exits if the job was removed.
 await_directory() {
     read_spec
     until [ -n "$spec" ] || can_list_job; do
@@ -32,15 +30,14 @@ await_directory() {
     done
 }
 
-# can_list_job: check whether the directory of the job exists and can be listed. If so, only
-# `spec` is missing or damaged. The directory of a job is never empty, but the list of a removed
-# directory is empty.
+# can_list_job: check whether the job's directory can be listed. It always contains files. A
+# directory that was removed still counts as existing for its processes, but is empty.
 can_list_job() {
     [ -n "$(ls "$job/" 2>/dev/null)" ]
 }
 
-# is_removed: check whether the job, whose directory cannot be read, was removed: its id belongs
-# to no job or to another job. Enters the directory again if its path can be read.
+# is_removed: check whether the unreadable job was removed: its id belongs to no job, or to a
+# job with another native id. If the path can be read, enters the directory again.
 is_removed() {
     native=''
     { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
@@ -54,8 +51,8 @@ is_removed() {
     is_absent "$jobs/$id"
 }
 
-# has_not_started: check whether the shell for the script ended without starting the
-# script, although no client requested a kill. In that case, marks the job as lost.
+# has_not_started: if the shell for the script ended before the script started, and no client
+# has killed the job, mark the job as lost. Otherwise returns 1.
 has_not_started() {
     [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
@@ -66,8 +63,8 @@ has_not_started() {
     await_on_end
 }
 
-# set_whose: set $whose to `killed` if a client has killed the job, or if the inputs of the
-# job are missing ($unready), and otherwise to `own`. Must be called before `finished` is
+# set_whose: set $whose, the cause of the end, to `killed` if a client has killed the job or its
+# inputs are missing ($unready), and otherwise to `own`. Must be called before `finished` is
 # written.
 set_whose() {
     note_changed_input
@@ -82,15 +79,14 @@ set_whose() {
 
 is_prepared='' # 1 if prepare_wrappers has set tej_session and tej_signals
 
-# prepare_wrappers: find the programs that the wrappers of several jobs use, and check the builtin
-# `jobs`, whose output goes to a file of $job. The subshells of this shell inherit the results, so
-# that the programs are searched only once.
+# prepare_wrappers: find the programs that wrappers need, once for several wrappers, which are
+# subshells of this shell. check_job_list writes to a file in the directory of $job.
 prepare_wrappers() {
     get_host
     read_clock
     find_session_program
     find_signal_reset
-    # Use the paths of the programs, so that the shell does not search PATH again for each job.
+    # Use the paths of the programs, so that no job needs a search of PATH.
     for item in setsid env; do
         path=$(command -v "$item") || continue
         case $path in
@@ -108,14 +104,12 @@ prepare_wrappers() {
 # prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id
-    # exec_job.sh runs on the same host. Therefore the host name, boot and pid namespace
-    # are passed to exec_job.sh in tej_host.
+    # exec_job.sh runs on the same host, and need not find out these words again.
     get_host
     tej_host="$host $boot $space"
-    # read_clock in exec_job.sh adds the elapsed uptime to the time that `date` has
-    # printed here.
+    # read_clock in exec_job.sh adds the elapsed uptime to this time.
     tej_clock="${clock_date-} ${clock_uptime-}"
-    # The fact files of jobs that are started together are written without a rename.
+    # If jobs are started together, their files are written without a rename (put_once).
     tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
         [ -n "$spec" ] || read_spec
@@ -131,22 +125,22 @@ prepare_run() {
         tej_together tej_read_spec
 }
 
-# find_signal_reset: set $tej_signals to a command prefix that resets SIGINT and SIGQUIT to
-# their default actions. A shell ignores SIGINT and SIGQUIT in background commands, and POSIX
-# does not allow a shell to reset a signal that was ignored on entry.
+# find_signal_reset: set $tej_signals to a command prefix that gives SIGINT and SIGQUIT their
+# default actions. Shells ignore both signals in background commands, and a shell cannot reset a
+# signal that was ignored when the shell started (POSIX).
 find_signal_reset() {
     tej_signals=''
     if env --default-signal=INT,QUIT true 2>/dev/null; then
         tej_signals='env --default-signal=INT,QUIT'
     elif command -v perl >/dev/null 2>&1; then
-        # The perl code must not contain blanks, because the prefix is split into words.
+        # The prefix is split into words, so the perl code must not contain blanks.
         # shellcheck disable=SC2016 # perl's variables
         tej_signals='perl -e $SIG{INT}=$SIG{QUIT}=DEFAULT;exec@ARGV'
     fi
 }
 
-# find_session_program: set $tej_session to a command prefix that starts a program in a
-# new session, or to '' if neither `setsid` nor `perl` is installed.
+# find_session_program: set $tej_session to a command prefix that starts a program in a new
+# session, or to '' if no such program is installed.
 find_session_program() {
     tej_session=''
     if command -v setsid >/dev/null 2>&1; then
@@ -157,9 +151,8 @@ find_session_program() {
     fi
 }
 
-# check_job_list: set $jobs_reports_signals to 1 if the builtin `jobs` of this shell
-# distinguishes background commands that a signal has ended from background commands
-# that have exited.
+# check_job_list: set $jobs_reports_signals to 1 if the builtin `jobs` of this shell shows
+# whether a background command exited or was ended by a signal.
 check_job_list() {
     jobs_reports_signals=''
     # shellcheck disable=SC2016 # expanded by another shell
@@ -169,18 +162,16 @@ check_job_list() {
     ! was_signalled "$!" || jobs_reports_signals=1
 }
 
-# reserve_list: allocate disk space for the output of `jobs`, which is written when the disk may
-# be full. Overwrites the output of an earlier `jobs`.
+# reserve_list: allocate disk space for the output of `jobs`, because the disk may be full
+# later. The space is filled with blanks, so an older output disappears.
 reserve_list() {
     { printf '%-400s\n' '' >"$job/.jobs"; } 2>/dev/null
 }
 
-# was_signalled PID: check whether `jobs` lists the process PID, which has ended, and does not
-# report an exit code for it. `jobs` must not run in a subshell, because a subshell has a
-# list of its own.
+# was_signalled PID: check whether `jobs` reports something other than an exit for the ended
+# process PID. A subshell has its own list of jobs, so `jobs` must run in this shell.
 was_signalled() {
-    # `1<>` opens the file without truncating it. Truncation would free the disk space that
-    # reserve_list has allocated.
+    # Truncating the file would free the space, so open it with `1<>`.
     { jobs -l 1<>"$job/.jobs"; } 2>/dev/null || return 1
     while read -r line; do
         case $line in
@@ -191,9 +182,8 @@ was_signalled() {
     return 1
 }
 
-# run_in_background: run the script as a background command of this shell. Sets $end to
-# `exit N` or `signal N`. Requires jobs_reports_signals. run_in_background starts fewer
-# processes than run_in_awk.
+# run_in_background: run the script as a background command, and set $end to `exit N` or `signal
+# N`. Requires jobs_reports_signals. Starts fewer processes than run_in_awk.
 run_in_background() {
     reserve_list
     # shellcheck disable=SC2086 # split into words
@@ -201,8 +191,8 @@ run_in_background() {
     await_background
 }
 
-# await_background: wait for the last background command. Sets $end to `exit N` or `signal N`.
-# Requires jobs_reports_signals. reserve_list must be called before the command is started.
+# await_background: wait for the last background command, and set $end to `exit N` or `signal
+# N`. Requires jobs_reports_signals, and reserve_list before the command is started.
 await_background() {
     { wait "$!"; } 2>/dev/null
     status=$?
@@ -210,11 +200,13 @@ await_background() {
     [ "$status" -le 128 ] || ! was_signalled "$!" || end="signal $((status - 128))"
 }
 
-# run_in_awk: run the script. Sets $end to `exit N` or `signal N`, or to '' if the result
-# is unknown. Most shells report the same status for `exit 143` and a SIGTERM. Most awk programs
-# distinguish the two: after a signal, system() returns 256 or 512 plus the signal number, or the
-# signal number divided by 256 in old versions. If awk does not report signals (busybox), or
-# reports -1 because SIGCHLD is ignored, run_in_awk does not run the script.
+# run_in_awk: run the script, and set $end to `exit N` or `signal N`, or to '' if the result is
+# unknown. In most shells, `exit 143` and a SIGTERM give the same status. In awk, system()
+# returns 256 or 512 plus the signal number, or in old versions the signal number divided by
+# 256.
+#
+# Does not run the script if this awk does not report signals (busybox), or if SIGCHLD is
+# ignored, because system() then returns -1.
 run_in_awk() {
     end=$(awk '
         BEGIN {
@@ -227,9 +219,9 @@ run_in_awk() {
         }' 2>/dev/null)
 }
 
-# run_in_shell: run the script in a shell. Sets $end to `exit N` or `signal N`, or to '' if
-# the result is unknown. If the status can mean an exit code or a signal, a message of the
-# shell such as "Terminated" indicates a signal; see print_exit_status.sh.
+# run_in_shell: run the script in a shell, and set $end to `exit N` or `signal N`, or to '' if
+# the result is unknown. If a status is ambiguous, a message of the shell such as "Terminated"
+# indicates a signal (print_exit_status.sh).
 run_in_shell() {
     # shellcheck disable=SC2086 # split into signal names
     words=$(/bin/sh "$here/print_exit_status.sh" ${signals:-TERM} 2>&1)
@@ -248,17 +240,16 @@ run_in_shell() {
     fi
 }
 
-# read_outcome: set $end to the result of the script that the process $runner has written to
-# .end, `exit N` or `signal N`. Returns 1 if the script has not ended yet.
+# read_outcome: set $end to the result of the script from the file .end. Returns 1 if the script
+# has not ended yet.
 read_outcome() {
     read -r end <"$job/.end"
     [ -n "$end" ]
 }
 
-# script_has_ended: check whether the process $runner has written the result of the script,
-# or has ended. Sets $end to the result, or to '' if $runner was killed. $runner writes .end
-# and ends, and may do both between two commands of this shell. Therefore script_has_ended
-# first checks whether $runner is alive, and then reads .end.
+# script_has_ended: check whether the process $runner has written .end, or has died. Sets $end
+# to the result, or to '' if $runner died early. $runner may write .end and exit between two
+# commands of this shell. So check whether $runner runs before reading .end.
 script_has_ended() {
     is_running=1
     kill -0 "$runner" 2>/dev/null || is_running=''

@@ -1,9 +1,5 @@
-# Runtimes for schedulers. The `runtime.sh` of each scheduler sources this file and defines
-# the functions below; docs/runtimes.md describes them. The other files of lib/ contain the
-# commands of the scheduler (scheduler_commands.sh), the names of a job (scheduler_job_name.sh),
-# its batch script (scheduler_batch_script.sh), the submission (scheduler_submit.sh), job arrays
-# (scheduler_array.sh), the kill (scheduler_kill.sh), the state of a job (scheduler_state.sh), the
-# cause of its end (scheduler_end_cause.sh) and the list of jobs (scheduler_cache.sh).
+# The common part of the runtimes for schedulers (Slurm, PBS, Grid Engine). The runtime.sh of
+# each scheduler sources this file, and defines the functions below. See also docs/runtimes.md.
 # shellcheck shell=sh
 #
 #   scheduler_here [auto]     returns 0 if the scheduler answers, 1 if it is not installed; 2,
@@ -34,7 +30,7 @@
 #   scheduler_warning SIGNAL  called in the job. Return 0 if the scheduler announces the end
 #                             of the job by SIGNAL; set $warning to KIND WORDS, see `reason`
 #
-# Fact files in addition to those in facts.sh:
+# Fact files (files in a job's directory that record its progress), in addition to facts.sh:
 #   submitting TIME NAME HOST BOOT SPACE PID START [INDEX]   written before the job is
 #                               submitted; INDEX: in a job array, see scheduler_array.sh
 #   missed     TIME STATE BEAT WORDS   the scheduler reported that the job is gone, and the
@@ -70,7 +66,7 @@ scheduler_report() { :; }
 scheduler_warning() { return 1; }
 scheduler_options() { options=''; }
 
-# is_id WORD: check whether WORD is the id of a scheduler's job and not part of an error
+# is_id WORD: check whether WORD is the id of a scheduler's job, and not part of an error
 # message.
 is_id() {
     case $1 in [0-9]*) ;; *) return 1 ;; esac
@@ -78,8 +74,8 @@ is_id() {
     case ${1%%[.;]*} in *[!0-9]*) return 1 ;; esac
 }
 
-# put_first FACT WORDS: write the job's file FACT if it does not exist. The file may exist,
-# because the job itself can write it before the scheduler's reply arrives.
+# put_first FACT WORDS: write the job's file FACT, unless it exists. The job itself may write
+# the file before the scheduler's reply arrives.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
     printf '%s\n' "$2" >"$job/.$1.$unique" || return 1
@@ -88,13 +84,13 @@ put_first() {
     [ -e "$job/$1" ]
 }
 
-# names_cluster: check whether the user has selected the cluster of the job. Sets
+# names_cluster: check whether the user has selected a cluster of Slurm for the job. Sets
 # $user_clusters to the clusters in the environment of the submission.
 names_cluster() {
     [ "$runtime" = slurm ] || return 1
     user_clusters=${tej_kept_SLURM_CLUSTERS:-${tej_kept_SBATCH_CLUSTERS-}}
-    # The program that starts a waiting job has the environment of another submission.
-    # Therefore the clusters that were recorded at the job's own submission are used.
+    # A waiting job is started by a program with another environment, so read the clusters that
+    # were recorded at the submission.
     # shellcheck disable=SC2031 # list_clusters sets the variable in a subshell
     [ -z "${has_waited-}" ] || {
         user_clusters=''
@@ -103,8 +99,8 @@ names_cluster() {
     is_requested -M --clusters --cluster || [ -n "$user_clusters" ]
 }
 
-# log_file: set $log to the path of the file for the scheduler's messages. If a scheduler
-# could interpret the path as a pattern or a host name, sets $log to /dev/null.
+# log_file: set $log to the path of the file for the scheduler's messages. A scheduler could
+# take special characters for a pattern or a host name. For such a path, sets $log to /dev/null.
 log_file() {
     case $job in
         *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;;

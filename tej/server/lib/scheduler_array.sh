@@ -1,7 +1,7 @@
-# Submission of several jobs to a scheduler as one job array. Each task of the array is a
-# job of its own in tej: it has its own state, native id (ARRAY_INDEX), log and kill.
-# Jobs are submitted in an array only if they have the same resources and directives. If
-# the scheduler refuses the array, each job is submitted alone.
+# Submits several jobs to a scheduler as one job array, which is faster than separate
+# submissions. To the user, each task of the array is a job of its own. Only jobs with the same
+# resources and directives share an array. If the scheduler refuses the array, each job is
+# submitted alone.
 # shellcheck shell=sh
 #
 # A runtime that supports job arrays redefines these functions and variables:
@@ -15,9 +15,9 @@
 #   task_variable             name of the variable that contains the index in a task
 #   task_pattern              placeholder of the index in the path of the log file
 #
-# The file `submitting` of each job contains the name of the array and the index of the
-# job. If this client dies before it receives the scheduler's reply, other clients find
-# the array by its name, so that no job is submitted twice or lost.
+# Each job's file `submitting` contains the name of the array and the index of the job. If this
+# client dies before the scheduler replies, other clients find the array by its name. So no job
+# is submitted twice or lost.
 
 scheduler_array_limit() { return 1; }
 scheduler_fits_array() { :; }
@@ -31,9 +31,8 @@ is_array_refused() {
 array_refused='' # tokens of the jobs whose array was refused, each between spaces
 array_tasks=''   # indexes of the array that is being submitted, or ''
 
-# runtime_start_together ID TOKEN [ID TOKEN]...: submit job arrays for the jobs that have
-# equal resources. The caller then calls runtime_start for all jobs. runtime_start submits the
-# jobs that are not in an array.
+# runtime_start_together ID TOKEN [ID TOKEN]...: submit those jobs that can share arrays. The
+# caller then calls runtime_start for all jobs, which submits the others.
 runtime_start_together() {
     [ ! -e "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
     groups=0
@@ -49,17 +48,16 @@ runtime_start_together() {
     done
 }
 
-# fits_array TOKEN: check whether $job can be a task of an array. Sets $options and
-# $directives to the job's options and directives.
+# fits_array TOKEN: check whether $job can be a task of an array. Sets $options and $directives.
 fits_array() {
     has_token "$1" && [ ! -s "$job/finished" ] && [ ! -s "$job/native_id" ] || return 1
     [ ! -e "$job/submitting" ] && [ ! -e "$job/dependencies" ] || return 1
     runtime_check && ! names_cluster && scheduler_fits_array
 }
 
-# add_to_group TOKEN: add $job to the group of the jobs with the same options and
-# directives. The variables of group N are group_options_N, group_jobs_N (ID TOKEN ID
-# TOKEN ...) and group_name_N (the common beginning of the names of the jobs).
+# add_to_group TOKEN: add $job to the group of the jobs with the same options and directives.
+# Group N has the variables group_options_N, group_jobs_N (ID TOKEN ID TOKEN ...) and
+# group_name_N (the common beginning of the names of its jobs).
 add_to_group() {
     equal="$options
 $directives
@@ -79,8 +77,7 @@ $replaced $replaced_list"
     eval "group_options_$groups=\$equal group_jobs_$groups=\"\$id \$1\" group_name_$groups=\$default_name"
 }
 
-# submit_group NUMBER: submit the jobs of the group in arrays of at most $array_limit
-# tasks.
+# submit_group NUMBER: submit the jobs of the group in arrays of at most $array_limit tasks.
 submit_group() {
     eval "equal=\$group_jobs_$1 common_name=\$group_name_$1"
     set -f
@@ -93,7 +90,7 @@ submit_group() {
             chunk="$chunk $1 $2" tasks=$((tasks + 1))
             shift 2
         done
-        # If the scheduler refuses one array, it would probably refuse all arrays.
+        # If the scheduler refuses one array, do not try further arrays.
         submit_array "$chunk" || array_limit=''
     done
 }
@@ -112,8 +109,7 @@ submit_array() {
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 spec='' now=''
         get_time
-        # Compare the token, because another client may have removed the job, and submitted a job
-        # with the same id.
+        # A job with the same id and another token is the job of another client.
         if runtime_check && has_token "$2" && note_requeue &&
             put submitting "$now $array $who $((first_task + tasks))" && put queued "$now"; then
             quote "$id"
@@ -122,8 +118,7 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets the index that this job has recorded in `submitting`, so this file
-            # is removed.
+            # The next job gets the index that this file contains.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2
@@ -162,8 +157,8 @@ submit_array_to_scheduler() {
             done
             return 1
             ;;
-        # The reply was lost, and the scheduler does not answer. Later requests search for
-        # the array by its name.
+        # The reply was lost, and the scheduler does not answer. Later requests search for the
+        # array by its name.
         '') return 0 ;;
     esac
     index=$first_task
@@ -176,16 +171,15 @@ submit_array_to_scheduler() {
     done
 }
 
-# set_task_id ID: set $nid to the id of the task $index of an array. ID is the id of the
-# array or of one of its tasks, with the cluster if ID contains it.
+# set_task_id ID: set $nid to the id of the task $index. ID is the id of the array or of one of
+# its tasks, and may end in `;CLUSTER`.
 set_task_id() {
     nid=${1%%[!0-9]*}$task_mark$index
     case $1 in *\;*) nid="$nid;${1#*;}" ;; esac
 }
 
-# log_array: set $log to the path of the log file of each task, in which the scheduler
-# replaces $task_pattern with the index. The wrapper moves the file into the directory of
-# the job.
+# log_array: set $log to the path of the tasks' log files. The scheduler replaces $task_pattern
+# with the index. The job's wrapper moves the file into the job's directory.
 log_array() {
     log=$queue/scheduler/$array.$task_pattern.log
     case $queue in *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;; esac

@@ -1,4 +1,4 @@
-# Batch script of a job: the script that is submitted to the scheduler.
+# Writes the batch script that is submitted to the scheduler for a job.
 # shellcheck shell=sh
 
 # quote WORD: set $quoted to WORD in single quotes for a shell.
@@ -9,8 +9,8 @@ quote() {
     esac
 }
 
-# write_batch: write the batch script $job/batch. The batch script contains only
-# absolute paths, so that the scheduler can run it in any directory.
+# write_batch: write the batch script $job/batch. It contains only absolute paths, so the
+# scheduler can run it in any directory.
 write_batch() {
     by_cluster=''
     ! names_cluster || by_cluster=1
@@ -18,9 +18,9 @@ write_batch() {
     begin_batch && print_exec "$quoted" "$job_token" "$by_cluster" >>"$job/batch"
 }
 
-# begin_batch: write the first lines of $job/batch, with the directives of the script.
-# PBS and Grid Engine set a umask of their own. Therefore the batch script sets the umask
-# of the user, unless the script requests a umask (#PBS -W umask=...).
+# begin_batch: write the first lines of $job/batch: the script's directives and the user's
+# umask. PBS and Grid Engine would set another umask. A umask that the script requests (#PBS -W
+# umask=...) is kept.
 begin_batch() {
     mask="umask $(umask)"
     case $requested_options in *umask=*) mask=: ;; esac
@@ -28,9 +28,9 @@ begin_batch() {
         printf '%s\n' "$mask" >>"$job/batch"
 }
 
-# print_exec ID TOKEN [WORD...]: print the command that runs the wrapper of the job. ID and TOKEN
-# are inserted without quoting, because they are already quoted or are expressions of the shell.
-# Each WORD is quoted, and is a further argument of the wrapper.
+# print_exec ID TOKEN [WORD...]: print the command that runs the job's wrapper
+# (run_in_scheduler.sh). ID and TOKEN are inserted as they are: they are already quoted, or are
+# expressions of the shell. Each further WORD is quoted.
 print_exec() {
     line="exec /bin/sh"
     for word in "$here/run_in_scheduler.sh" "$queue"; do

@@ -1,18 +1,17 @@
-# Commands of a scheduler: the time limit, PATH and variables with which tej runs them.
+# Runs the commands of a scheduler with a time limit, and with the PATH and variables that they
+# need.
 # shellcheck shell=sh
 
 command_timeout=60 # seconds for which a command of the scheduler may run
 
-# patiently COMMAND...: run the command. If `timeout` is installed, the command has a
-# time limit of $command_timeout seconds, because the client commands of a scheduler hang
-# if the scheduler's server hangs.
+# patiently COMMAND...: run the command, with a time limit of $command_timeout seconds if
+# `timeout` is installed. The commands of a scheduler hang while its server hangs.
 patiently() {
     if command -v timeout >/dev/null 2>&1; then timeout "$command_timeout" "$@"; else "$@"; fi
 }
 
-# find_program NAME: check whether the program NAME is installed. If only login shells have
-# NAME on their PATH, adds its directory to PATH and records the directory in the queue.
-# Returns 1 if NAME is not installed.
+# find_program NAME: check whether the program NAME is installed. If only login shells have it
+# on their PATH, adds its directory to PATH, and records the directory in the queue.
 find_program() {
     ! command -v "$1" >/dev/null 2>&1 || return 0
     dir=$(patiently /bin/sh -lc "command -v $1" </dev/null 2>/dev/null | tail -n 1)
@@ -21,15 +20,14 @@ find_program() {
     note_setup path "$dir"
 }
 
-# note_setup NAME WORDS: record WORDS as the property NAME of the scheduler, in the
-# queue's directory `scheduler`.
+# note_setup NAME WORDS: record WORDS as the property NAME of the scheduler, in a file of the
+# queue.
 note_setup() {
     make_queue_directory scheduler
     printf '%s\n' "$2" >"$queue/scheduler/.$1.$unique" && replace_file "$queue/scheduler/.$1.$unique" "$queue/scheduler/$1"
 }
 
-# read_setup NAME: set $noted to the recorded property NAME of the scheduler, or to '' if
-# NAME was not recorded.
+# read_setup NAME: set $noted to the recorded property NAME of the scheduler, or to ''.
 read_setup() {
     noted=''
     [ ! -f "$queue/scheduler/$1" ] || IFS= read -r noted <"$queue/scheduler/$1"
@@ -38,9 +36,9 @@ read_setup() {
 read_setup path
 [ -z "$noted" ] || PATH=$PATH:$noted
 
-# find_variables NAME...: read the variables NAME... from a login shell, export them, and
-# record their values in the queue. On some servers, only login shells set the variables
-# that the commands of the scheduler need. Returns 1 if no variable is set.
+# find_variables NAME...: read these variables from a login shell, export them, and record them
+# in the queue. On some servers, the scheduler's commands need variables that only login shells
+# set. Returns 1 if no variable is set.
 find_variables() {
     found=1
     for variable in "$@"; do
@@ -54,7 +52,7 @@ find_variables() {
     return "$found"
 }
 
-# load_variables NAME...: export the values of NAME... that find_variables has recorded.
+# load_variables NAME...: export the variables NAME... that find_variables has recorded.
 load_variables() {
     for variable in "$@"; do
         read_setup "$variable"

@@ -1,12 +1,11 @@
-# Kill of a job under a scheduler: SIGTERM, a grace period, and the cancellation.
+# Kills a job under a scheduler: SIGTERM, a grace period, and then the cancellation.
 # shellcheck shell=sh
 
 relisted='' # 1 if the listing was renewed for a kill
 
-# runtime_tell: request the end of the job; a program requests the end of a job only
-# once. Returns 0 if the job has ended or will never start. Returns 1 in all other
-# cases, and sets sigterm_sent_KEY (set_key) to the time of the SIGTERM, to 0 if the job was
-# cancelled without SIGTERM, or to `not` if the job could neither be signalled nor cancelled.
+# runtime_tell: ask the scheduler once to end the job. Returns 0 if the job has ended or will
+# never start. Otherwise returns 1, and sets sigterm_sent_KEY (set_key): to the time of the
+# SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if both failed.
 runtime_tell() {
     nid=${native#* }
     [ ! -s "$job/finished" ] || return 0
@@ -17,9 +16,8 @@ runtime_tell() {
             in_same_job put_end "$now none 0 killed 0"
             return 0
         fi
-        # If the scheduler did not cancel the job, `claim` is removed, so that the job
-        # can still start. The kill is then completed by the wrapper, which checks for
-        # `kill` before it starts the script, or by a later request of a client.
+        # The scheduler did not cancel the job, which may still start. Its wrapper (the process
+        # that runs the script) checks for the file `kill` before it starts the script.
         in_same_job give_up_claim
     fi
     [ -n "$nid" ] || return 1
@@ -32,13 +30,12 @@ runtime_tell() {
     return 1
 }
 
-# terminate_or_cancel: send SIGTERM to the job through the scheduler. If the scheduler cannot
-# send SIGTERM, or if the job is suspended and would not handle SIGTERM, cancels the job. Sets
-# $sigterm_sent to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1 if the
-# job could not be cancelled.
+# terminate_or_cancel: send SIGTERM to the job, or cancel the job if SIGTERM is not possible.
+# Sets $sigterm_sent to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1 if
+# both failed.
 terminate_or_cancel() {
-    # The job may have been suspended after the last listing. Slurm does not deliver
-    # SIGTERM to a suspended job. One query serves all jobs that a command kills.
+    # Slurm does not deliver SIGTERM to a suspended job. So check once whether the jobs have
+    # been suspended since the last listing.
     [ -n "$relisted" ] || [ "$listing_result" != answer ] || query_again "$nid"
     relisted=1
     look_up "$nid" ''
@@ -52,13 +49,11 @@ terminate_or_cancel() {
     fi
 }
 
-# cancel_job: cancel the job through the scheduler. Returns 1 if the scheduler did not
-# answer or refused to cancel the job.
+# cancel_job: cancel the job. Returns 1 if the scheduler did not answer or refused.
 cancel_job() {
     note_requeued
     refusal=$(scheduler_cancel "$nid" 2>&1 </dev/null) || {
-        # If the job is already over, the scheduler reports an error, but cancel_job
-        # returns 0.
+        # The scheduler also reports an error if the job is already over.
         query_again "$nid"
         look_up "$nid" ''
         case $listed_state in over | ended | limit | cut | cancelled | unknown) ;; *) return 1 ;; esac
@@ -66,18 +61,16 @@ cancel_job() {
     in_same_job put ending "$(date +%s) cancel$requeued" 2>/dev/null || :
 }
 
-# note_requeued: set $requeued to ` requeued` if the scheduler has requeued the job after the
-# job started, and to '' otherwise. An earlier step of the same kill may already have
-# recorded the requeue (was_requeued).
+# note_requeued: set $requeued to ` requeued` if the scheduler has requeued the job after it
+# started, and to '' otherwise. An earlier step of this kill may have recorded the requeue
+# (was_requeued).
 note_requeued() {
     was_requeued || [ "$listed_state" != queued ] || [ -z "$started" ] || requeued=requeued
     requeued=${requeued:+ requeued}
 }
 
-# runtime_stop GRACE: like runtime_tell, then wait for the end of the job. Returns 1 if
-# the end of the job was not found in time. Sets $refused to 1 if the caller need not wait for the
-# end, because the scheduler did not accept the kill, or because wait_for_end has waited long
-# enough.
+# runtime_stop GRACE: like runtime_tell, and then wait for the end of the job. Returns 1 if no
+# end was found in time. Sets $refused to 1 if waiting longer is useless.
 runtime_stop() {
     pids='' refused=''
     [ ! -s "$job/finished" ] || return 0
@@ -92,8 +85,7 @@ runtime_stop() {
         not) ;;
         0) ;;
         *)
-            # If many jobs are killed, all of them receive SIGTERM before the first
-            # wait. Therefore the grace period is counted from the SIGTERM.
+            # Several jobs receive SIGTERM before the first wait, so count from the SIGTERM.
             ! wait_for finished $((sigterm_sent + $1 + 5 - $(date +%s))) || return 0
             cancel_job || sigterm_sent=not
             ;;
@@ -104,16 +96,15 @@ runtime_stop() {
     }
 }
 
-# wait_for_end ID: wait until the job has recorded its end, or until the scheduler reports that
-# the job has ended. If this report does not prove the end, also waits until the job's heartbeat
-# has stopped.
+# wait_for_end ID: wait until the job has recorded its end, or the scheduler reports the end. If
+# the report is no proof (is_end_certain), also waits until the job's heartbeat has stopped.
 wait_for_end() {
     looks=0 still=0
     read_heartbeat
     earlier_heartbeat=$last_heartbeat
     while [ "$looks" -lt 14 ]; do
-        # The first waits are short, because a suspended job is killed without SIGTERM and
-        # records no end. These waits do not count as time without a heartbeat.
+        # A suspended job is killed without SIGTERM and records no end. So the first waits are
+        # short, and do not count as time without a heartbeat.
         ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
         [ "$looks" -lt 3 ] || still=$((still + 1))
         looks=$((looks + 1))
@@ -133,9 +124,8 @@ wait_for_end() {
     return 1
 }
 
-# retry_kill: retry a kill that failed or was not completed. Every client that reads
-# the job's state calls retry_kill. The file `ending` contains the last step of the
-# kill.
+# retry_kill: retry a kill that failed or was not completed. Every client that reads the job's
+# state calls this function. The job's file `ending` contains the last step of the kill.
 retry_kill() {
     note="kill requested${by:+ by $by}, but the job has not ended yet${note:+; $note}"
     [ "$listing_result" = answer ] && [ -n "$nid" ] || return 0

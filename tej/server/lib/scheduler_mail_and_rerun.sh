@@ -1,9 +1,7 @@
-# Options of qsub for mails and for a rerun, which PBS and Grid Engine have in common. The other
-# options are in runtimes/pbs/runtime.sh and runtimes/sge/runtime.sh (scheduler_options).
+# Options of qsub for mails and reruns, which are the same for PBS and Grid Engine.
 # shellcheck shell=sh
 
-# mail_and_rerun: add -M, -m and -r to the options of qsub, unless the script sets these
-# options.
+# mail_and_rerun: add -M, -m and -r to the options of qsub, unless the script sets them.
 mail_and_rerun() {
     if [ -n "$r_mail" ]; then
         letters=''

@@ -1,12 +1,12 @@
-# State of a job under a scheduler. The state is derived from the job's fact files and the
-# scheduler's list of jobs. The fact files take precedence over the list. A job counts as
-# gone only if two queries of the scheduler, some time apart, show that it is gone, and
-# its heartbeat has not changed between the two queries.
+# Derives the state of a job under a scheduler from the job's own files, and then from the
+# scheduler's list of jobs. A job counts as gone only if two queries, some time apart, show that
+# it is gone, and its heartbeat does not change between them. The heartbeat is a file that the
+# job's wrapper (the process that runs the script) rewrites regularly.
 # shellcheck shell=sh
 
 confirmation_delay=30 # minimum seconds between the two queries that must agree before a job counts as gone
 
-# runtime_derive_state: derive the state of a job whose own fact files do not determine it.
+# runtime_derive_state: derive the state of a job whose own files do not determine it.
 runtime_derive_state() {
     set_name
     nid=''
@@ -17,7 +17,7 @@ runtime_derive_state() {
         return
     fi
     if [ -s "$job/finished" ]; then
-        # The end may have been recorded after the fact files were read.
+        # The end may have been recorded since the files were read.
         read_end || :
         [ "$state" != '?' ] || derive_ended_state
         return
@@ -27,8 +27,7 @@ runtime_derive_state() {
         running | stopped)
             clear_missed
             state=running
-            # If the scheduler has started the job but the script has not started yet,
-            # the state is `queued`.
+            # The scheduler has started the job, but the script has not started yet.
             [ -n "$started" ] || {
                 state=queued
                 note_scheduler_id
@@ -44,8 +43,8 @@ runtime_derive_state() {
     [ ! -e "$job/kill" ] || is_final || retry_kill
 }
 
-# note_scheduler_id: set $note to the runtime, the scheduler's id of the job, and the
-# reason why the job waits.
+# note_scheduler_id: set $note to the runtime, the scheduler's id of the job, and the reason why
+# the job waits.
 note_scheduler_id() {
     note="$runtime $nid${reason:+: $reason}"
 }
@@ -64,33 +63,31 @@ keep_last_state() {
     how='' number='' ended=''
 }
 
-# find_age FACT [TIME]: set $age to the seconds since the job's file FACT was written. Uses the
-# clock of the file system, because the clocks of compute nodes and login nodes differ. If the
-# modification time is unavailable, uses TIME, the time that the file contains.
+# find_age FACT [TIME]: set $age to the seconds since the job's file FACT was written. The
+# clocks of compute nodes and login nodes differ, so the clock of the file system is used. TIME
+# is the time in the file, for a file without a readable modification time.
 find_age() {
     get_time
     get_age "$job/$1" || age=$((now - ${2:-0}))
 }
 
-# is_later FACT [TIME]: check whether the scheduler was queried for the listing after the job's
-# file FACT was written. TIME is the time that the file contains.
+# is_later FACT [TIME]: check whether the listing is newer than the job's file FACT (see
+# find_age).
 is_later() {
     find_age "$@"
     [ "$age" -gt $((now - listed_at)) ]
 }
 
-# read_heartbeat: set $last_heartbeat to the last heartbeat of the job, or to '' if there is
-# none.
+# read_heartbeat: set $last_heartbeat to the time of the job's last heartbeat, or to ''.
 read_heartbeat() {
     last_heartbeat=''
     [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
 }
 
-# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds
-# ago, also found that the job is gone (file `missed`), and the heartbeat has not changed since
-# the earlier query. WORDS say in $note what the scheduler reports. If the job is not confirmed as
-# gone, writes the state that the scheduler reports to the file `missed`, sets $state to the last
-# known state of the job, and returns 1.
+# is_confirmed WORDS: check whether an earlier query also found the job gone (file `missed`), at
+# least $confirmation_delay seconds ago and with the same heartbeat. If not, sets $state to the
+# last known state and returns 1. The first query that finds the job gone writes `missed`. WORDS
+# are the scheduler's answer, for $note.
 is_confirmed() {
     read_heartbeat
     earlier_heartbeat='' missed_state='' missed_words=''
@@ -115,8 +112,8 @@ is_confirmed() {
     return 1
 }
 
-# note_missed: write the file `missed`. If the scheduler no longer lists the job, the file keeps
-# the state and the reason that the earlier query found.
+# note_missed: write the file `missed`. The state and the reason of an earlier query are kept if
+# the scheduler no longer lists the job.
 note_missed() {
     case $listed_state in
         unknown) ;;
@@ -125,9 +122,8 @@ note_missed() {
     in_same_job put missed "$listed_at ${missed_state:-unknown} ${last_heartbeat:--} $missed_words" 2>/dev/null
 }
 
-# recall_missed: if the scheduler no longer lists the job, set $listed_state and $reason to the
-# state and reason that the earlier query found (file `missed`). A scheduler can remove a job from
-# its list between the two queries, and its accounting may be unavailable.
+# recall_missed: if the scheduler no longer lists the job, use the state and reason in the file
+# `missed`. Between the two queries, a scheduler can remove an ended job from its list.
 recall_missed() {
     [ "$listed_state" = unknown ] || return 0
     case $missed_state in
@@ -140,14 +136,12 @@ clear_missed() {
     [ ! -e "$job/missed" ] || rm -f "$job/missed"
 }
 
-# derive_submission_state: derive the state of a job whose scheduler id is not recorded.
-# Returns 0 if the scheduler lists the job under its name. If the scheduler does not
-# list the job, sets $state and returns 1.
+# derive_submission_state: derive the state of a job whose scheduler id is not recorded. Returns
+# 0 if the scheduler lists a job with its name. Otherwise sets $state and returns 1.
 derive_submission_state() {
     s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    # If `submitting` cannot be read, the state is unknown, because only this file contains the
-    # submitting shell and the name of a job array.
+    # Only `submitting` contains the submitting shell and the name of a job array.
     [ -n "$s_time" ] || can_read_facts || {
         set_unknown
         return 1
@@ -182,8 +176,8 @@ derive_submission_state() {
     return 1
 }
 
-# derive_queued_state: derive the state of a job that the scheduler reports as queued. If the
-# job has already started, the scheduler has requeued the job.
+# derive_queued_state: derive the state of a job that the scheduler reports as queued. A job
+# that has already started was requeued.
 derive_queued_state() {
     if [ -e "$job/requeue" ]; then
         clear_missed
@@ -200,16 +194,15 @@ derive_queued_state() {
     keep_last_state
 }
 
-# derive_gone_state: derive the state of a job that has recorded no end, although the scheduler
-# reports that the job is over or unknown.
+# derive_gone_state: derive the state of a job that the scheduler reports as over or unknown,
+# although the job has recorded no end.
 derive_gone_state() {
     is_later submitted "$submitted" || {
         keep_last_state
         return
     }
     if [ -e "$job/kill" ]; then
-        # If the listing is older than the kill, it does not show the effect of the
-        # kill.
+        # A listing that is older than the kill does not show its effect.
         if ! is_later kill "$kill_time"; then
             keep_last_state
         elif is_end_certain || is_confirmed "no longer lists the job as active"; then
@@ -219,8 +212,8 @@ derive_gone_state() {
     fi
     case $listed_state in
         cancelled | limit)
-            # If this client creates `claim`, the script has not started and can no longer
-            # start, so that no second query is necessary.
+            # If this client creates `claim`, the script has not started and cannot start any
+            # more. So no second query is necessary.
             ! in_same_job take_claim || {
                 record_cut_off
                 return
@@ -231,8 +224,8 @@ derive_gone_state() {
         record_early_end
         return 0
     }
-    # Some sites answer `squeue` from a cache, which lists a new job only after a minute or more.
-    # Therefore ask the scheduler about this job alone.
+    # Some sites answer `squeue` from a cache, which shows a new job only after a minute or
+    # more. So ask the scheduler about this job alone.
     ! { is_unlisted && scheduler_has "$nid"; } || {
         keep_last_state
         note="$runtime does not list the job, but reports its state as $reason"
@@ -247,8 +240,8 @@ derive_gone_state() {
     esac
 }
 
-# mark_gone: mark the job as lost, because the scheduler no longer runs the job, and neither
-# the scheduler nor the job has recorded how the job ended.
+# mark_gone: mark the job as lost, because neither the scheduler nor the job has recorded how
+# the job ended.
 mark_gone() {
     if [ -f "$job/rerun" ]; then
         mark_lost "$runtime started the job a second time, tej did not run it again, and the first run recorded no end"
@@ -259,10 +252,9 @@ mark_gone() {
     fi
 }
 
-# record_early_end: if the scheduler no longer lists the job, its accounting reports who ended
-# the job, and the heartbeat has stopped, record the end without a second query. The
-# accounting alone is not sufficient, because processes on a node that the scheduler
-# cannot reach may still run.
+# record_early_end: record the end without a second query if the accounting reports who ended
+# the job, and the heartbeat has stopped. The accounting alone is not enough: the job's
+# processes may run on a node that the scheduler cannot reach.
 record_early_end() {
     is_unlisted && [ -n "$last_heartbeat" ] || return 0
     find_age heartbeat "$last_heartbeat"
@@ -272,36 +264,36 @@ record_early_end() {
 }
 
 # is_end_certain: check whether no process of the killed job can run, because the scheduler
-# reports the job as over. The job's processes may run on a node that the scheduler cannot
-# reach, if the scheduler has given up the node, has requeued the job before its cancellation,
-# or no longer knows the job. A job without a heartbeat has never run.
+# reports the job as over. The report proves nothing if the scheduler has given up the node, has
+# requeued the job before the cancellation, or does not know the job. A job without a heartbeat
+# has never run.
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1
-    # After a node failure or a deletion by force, the node has not confirmed the end of the job.
+    # After a node failure or a deletion by force, the node has not confirmed the end of the
+    # job.
     case $listed_state,$reason in cut,*'node failure'* | cancelled,*'by force'*) return 1 ;; esac
     ! was_requeued && ! scheduler_node_down "$nid"
 }
 
-# was_requeued: check whether the scheduler had already requeued the started job when tej
-# cancelled the job.
+# was_requeued: check whether the scheduler had requeued the started job before tej cancelled
+# it.
 was_requeued() {
     requeued=''
     [ ! -f "$job/ending" ] || read -r _ _ requeued <"$job/ending"
     [ -n "$requeued" ]
 }
 
-# is_unlisted: check whether the scheduler no longer knows the job, or knows only that the job
-# has moved to another cluster.
+# is_unlisted: check whether the scheduler does not know the job, or only that it has moved to
+# another cluster.
 is_unlisted() {
     case $listed_state in unknown | moved) ;; *) return 1 ;; esac
 }
 
-# derive_contradicted_state: derive the state of a job that the scheduler does not list,
-# although its accounting reports that the job is not over ($listed_state is `alive`),
-# or that has moved to another cluster (`moved`). The job is lost only if it gives no
-# sign of life for $heartbeat_timeout seconds. The accounting alone does not prove that a
-# job is alive, because it may miss the end of a job.
+# derive_contradicted_state: derive the state of an unlisted job whose accounting shows no end
+# ($listed_state is `alive`), or which has moved to another cluster (`moved`). The accounting
+# may miss the end of a job. So the job is lost after $heartbeat_timeout seconds without a
+# heartbeat.
 derive_contradicted_state() {
     why_unlisted="$runtime no longer lists the job"
     [ "$listed_state" = alive ] || why_unlisted="the job has moved to another cluster"
@@ -313,9 +305,9 @@ derive_contradicted_state() {
     fi
 }
 
-# record_killed: write the file `finished` for a job that is gone after a kill. Processes
-# of the job that run on this host are killed first, because a scheduler does not find
-# all processes of a job. Returns 1 if processes of the job remain on this host.
+# record_killed: write the file `finished` of a job that is gone after a kill. First kills the
+# job's processes on this host, because a scheduler does not find all of them. Returns 1 if some
+# remain.
 record_killed() {
     wait_for_processes 5 KILL || {
         keep_last_state

@@ -1,13 +1,13 @@
-# Submission of a job to a scheduler: at most one scheduler job for each job of tej, even if
-# the scheduler's reply is lost or the client dies.
+# Submits a job to a scheduler at most once, even if the scheduler's reply is lost or the client
+# dies.
 # shellcheck shell=sh
 
 busy_awaited=60        # seconds for which a submission is retried while the scheduler is too busy
 submission_timeout=900 # seconds for which a submission on another host counts as in progress
 
-# runtime_start: submit $job to the scheduler. The file `submitting` is written before
-# the submission. If this client dies before it receives the scheduler's reply, other
-# clients find the job by the name in `submitting`. Returns 1 and sets $why on failure.
+# runtime_start: submit $job to the scheduler. Writes the job's file `submitting` first. If this
+# client dies before the scheduler replies, other clients find the job by the name in this file.
+# Returns 1 and sets $why on failure.
 runtime_start() {
     native=''
     set_name
@@ -30,8 +30,8 @@ runtime_start() {
     }
 }
 
-# runtime_check: set $options to the arguments for the scheduler's submit command. Returns
-# 1 and sets $why if the scheduler cannot provide the requested resources.
+# runtime_check: set $options to the arguments for the scheduler's submit command. Returns 1 and
+# sets $why if the scheduler cannot provide the requested resources.
 runtime_check() {
     options='' replaced='' replaced_list='' prepended=''
     set_name
@@ -39,17 +39,16 @@ runtime_check() {
     read_resources && check_directives && scheduler_options
 }
 
-# runtime_may_retry: check whether the scheduler may accept a waiting job later. A
-# scheduler can refuse submissions from compute nodes. Therefore a job that is refused
-# on a compute node waits for the next client.
+# runtime_may_retry: check whether the scheduler may accept a waiting job later. A scheduler may
+# refuse submissions from compute nodes, so a job that is refused there waits for the next
+# client.
 runtime_may_retry() {
     [ -n "${in_scheduler_job-}" ] || is_busy || is_unreachable || is_reply_lost ||
         [ "${listing_result:-answer}" != answer ]
 }
 
-# is_unreachable: check whether the error message in $why means that the scheduler's server did
-# not answer. The error message is checked, because the server may have answered the query that
-# followed the submission.
+# is_unreachable: check whether the scheduler's server was unreachable at the submission, by the
+# message in $why. The server may have answered a later query.
 is_unreachable() {
     case $why in
         *'controller does not answer'* | *'ontact slurm controller'*) ;;
@@ -59,8 +58,7 @@ is_unreachable() {
     esac
 }
 
-# note_requeue: write the file `requeue` if the user has allowed the scheduler to run
-# the job a second time.
+# note_requeue: write the file `requeue` if the user allows the scheduler to run the job again.
 note_requeue() {
     case $r_requeue$requested_options in
         0*) ;;
@@ -68,8 +66,8 @@ note_requeue() {
     esac
 }
 
-# find_submitted: check whether an earlier submission of $job to the scheduler has
-# succeeded or may still succeed.
+# find_submitted: check whether an earlier submission of $job has succeeded or may still
+# succeed.
 find_submitted() {
     read_facts
     [ -z "$native" ] || return 0
@@ -89,8 +87,8 @@ find_submitted() {
     adopt_by_name || ! list_clusters || adopt_by_name
 }
 
-# submit_to_scheduler: submit the job to the scheduler, and retry the submission while the
-# scheduler is busy. Returns 1 if the scheduler has certainly not accepted the job.
+# submit_to_scheduler: submit the job, and retry while the scheduler is busy. Returns 1 if the
+# scheduler has certainly not accepted the job.
 submit_to_scheduler() {
     submit_patiently is_busy
     submitted_ok=$?
@@ -98,25 +96,23 @@ submit_to_scheduler() {
     if [ "$submitted_ok" = 0 ]; then adopt_reply; else search_submitted; fi
 }
 
-# submit_patiently CHECK: submit the job or the array, and retry the submission while the
-# function CHECK finds that the scheduler may accept it later. All submissions of a
-# request together are retried for $busy_awaited seconds. Returns 1 if the scheduler's
-# reply contained no id.
+# submit_patiently CHECK: submit the job or the array, and retry while the function CHECK
+# returns 0. All submissions of one request together are retried for $busy_awaited seconds.
+# Returns 1 if no id was received.
 submit_patiently() {
     retry_pause=2
     : "${retry_until:=$(($(date +%s) + busy_awaited))}"
     until submit_once; do
         "$1" && [ "$(date +%s)" -lt "$retry_until" ] || return 1
-        # Without keep-alives, the client would close the connection during a long
-        # retry.
+        # During a long retry, the client needs keep-alives, or it closes the connection.
         start_keepalives
         sleep "$retry_pause"
         retry_pause=$((retry_pause < 16 ? retry_pause * 2 : 16))
     done
 }
 
-# submit_once: submit the job once. Sets $nid to the id in the scheduler's reply. If the
-# reply contains no id, sets $why to the error message and returns 1.
+# submit_once: submit once. Sets $nid to the id in the scheduler's reply. Without an id, sets
+# $why to the error message and returns 1.
 submit_once() {
     # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(
@@ -131,9 +127,8 @@ submit_once() {
     return 1
 }
 
-# find_id REPLY: set $nid to the id in the scheduler's reply. The reply of some sites has
-# further lines before or after the id, and such a line may be a number, too. Returns 1
-# if REPLY does not contain exactly one line that can be an id.
+# find_id REPLY: set $nid to the id in the scheduler's reply. Returns 1 unless exactly one line
+# can be an id. Some sites print further lines, which may be numbers, too.
 find_id() {
     nid=''
     split_lines
@@ -147,11 +142,9 @@ find_id() {
     case $nid in '' | *' '*) return 1 ;; esac
 }
 
-# unset_job_variables: unset the variables that describe a job, if this shell runs in a
-# job of Slurm or PBS. sbatch passes its environment to the new job. With the variables of
-# the outer job, the new job would use the id of the outer job as its own id, `srun` would
-# use the CPUs and memory of the outer job, and an MPI program would act as a process of
-# the outer job (PMI_..., PMIX_...).
+# unset_job_variables: if this shell runs in a job of Slurm or PBS, unset the variables of that
+# job. sbatch passes its environment to the new job. The new job would then use the id of the
+# outer job as its own, and `srun` and MPI programs would join the outer job.
 unset_job_variables() {
     [ -n "${SLURM_JOB_ID-}${PBS_JOBID-}" ] || return 0
     for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS|PMI|PMIX)_[A-Za-z0-9_]*=/ { print $1 }'); do
@@ -162,8 +155,7 @@ unset_job_variables() {
     done
 }
 
-# is_busy: check whether the error message in $why means that the scheduler may accept
-# the job later.
+# is_busy: check whether the scheduler may accept the job later, by the message in $why.
 is_busy() {
     is_overloaded && return 0
     case $why in
@@ -173,25 +165,22 @@ is_busy() {
     esac
 }
 
-# is_overloaded: check whether the error message in $why means that the scheduler cannot
-# accept any job at the moment.
+# is_overloaded: check whether the scheduler cannot accept any job now, by the message in $why.
 is_overloaded() {
     case $why in
         *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
         *'job queue full'* | *'temporarily disabled'* | *'Rate limit exceeded'*) ;;
         *'connection table full'* | *'No free connections'*) ;;
-        # PBS prints this message if it could not check the user because of many submissions at
-        # the same time.
+        # PBS also prints this message if too many submissions arrive at the same time.
         *'nvalid credential'*) ;;
         *) return 1 ;;
     esac
 }
 
-# adopt_reply: write the file native_id with the id in the scheduler's reply. If the job
-# was killed or removed during the submission, cancels the job.
+# adopt_reply: write the file native_id with the id in the scheduler's reply. If the job was
+# killed or removed during the submission, cancels the job.
 adopt_reply() {
-    # During the submission, another client may have killed the job, or removed it and
-    # submitted another job with the same id.
+    # Another client may have removed the job, and submitted a job with the same id.
     if is_replaced "$job_token"; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         why="it was removed during its submission to $runtime"
@@ -199,15 +188,14 @@ adopt_reply() {
     fi
     ! was_killed_unstarted || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
     put_first native_id "$runtime $nid"
-    # If the scheduler's reply contains the cluster of the job, replace native_id: the job itself
-    # may have written native_id first, without the cluster.
+    # The job itself may have written native_id first, without its cluster.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }
 
-# was_killed_unstarted: check whether a client has killed the job before its script started.
-# A short job may run and end before the scheduler's reply arrives. Such a job must not be
-# cancelled, because the scheduler would then report a cancelled job.
+# was_killed_unstarted: check whether a client has killed the job before its script started. A
+# short job may end before the scheduler's reply arrives. Such a job must not be cancelled: the
+# scheduler would then report a cancelled job.
 was_killed_unstarted() {
     [ -s "$job/finished" ] || return 1
     end_kind=''
@@ -215,9 +203,8 @@ was_killed_unstarted() {
     [ "$end_kind $end_source" = 'none killed' ]
 }
 
-# search_submitted: search the scheduler's list for the job's name. Called if the
-# scheduler's reply contained no id: either the scheduler refused the job, or the reply
-# was lost. Returns 1 if the scheduler refused the job.
+# search_submitted: search for the job by its name, because the reply contained no id. Returns 1
+# if the scheduler refused the job.
 search_submitted() {
     looks=0
     while :; do
@@ -237,27 +224,27 @@ search_submitted() {
 # contained no id.
 is_in_doubt() { [ "$status" = 0 ] || [ "$status" = 124 ] || is_reply_lost; }
 
-# is_reply_lost: check whether the error message in $why means that the scheduler has received
-# the submission, but its reply was lost.
+# is_reply_lost: check whether the scheduler has received the submission, but its reply was
+# lost, by the message in $why.
 is_reply_lost() {
     case $why in
         *'receive failure'* | *'remature end of message'*) ;;
-        # If the background process of qsub has lost the reply, qsub may connect to the server
-        # itself, which may fail.
+        # If the background process of qsub has lost the reply, qsub itself may connect to the
+        # server, and fail.
         *'from background qsub'* | *'failed receiving gdi request'*) ;;
-        # The server has not received the submission, although the message may contain `Connection
-        # timed out`.
+        # The server has not received the submission. The message may contain `Connection timed
+        # out`.
         *'cannot connect to server'*) return 1 ;;
         *imed\ out*) ;;
         *) return 1 ;;
     esac
 }
 
-# list_clusters: if the user has selected other clusters of Slurm for $job, add the jobs on
-# these clusters to the listing. Returns 1 if one of the clusters does not answer, or if the user
-# has selected all clusters and their names are unknown.
+# list_clusters: if the user has selected other clusters of Slurm for $job, add their jobs to
+# the listing. Returns 1 if a cluster does not answer, or if the names of all clusters are
+# needed but unknown.
 list_clusters() {
-    # In a subshell, the variables of a submission in progress do not change.
+    # The subshell protects the variables of a submission in progress.
     search_ids=$(
         # shellcheck disable=SC2030,SC2034 # used by names_cluster
         has_waited=1
@@ -270,7 +257,7 @@ list_clusters() {
         case ,$user_clusters, in
             *,[Aa][Ll][Ll],*) user_clusters=$(patiently sacctmgr -n -P show clusters format=cluster 2>/dev/null </dev/null) && [ -n "$user_clusters" ] || printf '?' ;;
         esac
-        # The ids 0;CLUSTER make the query include these clusters. No job has the number 0.
+        # No job has the number 0. The ids 0;CLUSTER make the query include these clusters.
         printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p'
     )
     case $search_ids in '?'*) return 1 ;; esac
@@ -287,9 +274,8 @@ list_clusters() {
     done
 }
 
-# adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write
-# the id of the job to the file native_id. Returns 1 if the scheduler lists no job with this
-# name.
+# adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write the id
+# of the job to the file native_id. Otherwise returns 1.
 adopt_by_name() {
     eval "nid=\${n_$nickname-}"
     [ -n "$nid" ] || return 1

@@ -1,15 +1,14 @@
-# Signs of life of a job: check whether the job is alive by its heartbeat (heartbeat.sh), or
-# by its processes if this host can see them (process_identity.sh). A job has no sign of life if
-# its machine was rebooted.
+# Checks whether a job is alive: by its processes, if this host can see them, or by its
+# heartbeat. The heartbeat is a file that the job's wrapper (the process that runs the script)
+# rewrites every few seconds (heartbeat.sh).
 # shellcheck shell=sh
 
 heartbeat_timeout=900 # heartbeat age in seconds from which an unreachable job counts as lost
 heartbeat_overdue=90  # heartbeat age in seconds from which the heartbeat process counts as dead
 
-# is_beating [SECONDS]: check whether the job has written a heartbeat within SECONDS
-# (default $heartbeat_timeout). Also returns 0 if the age of the last heartbeat is unknown.
-# Sets $seen to the age in seconds, and $beat to the time of the last heartbeat by the clock
-# of the job's host. Both are '' if unknown.
+# is_beating [SECONDS]: check whether the last heartbeat is at most SECONDS (default
+# $heartbeat_timeout) old. Also returns 0 if its age is unknown. Sets $seen to its age in
+# seconds, and $beat to its time by the clock of the job's host, or both to '' if unknown.
 is_beating() {
     seen='' beat=''
     [ -f "$job/heartbeat" ] || return 1
@@ -20,9 +19,8 @@ is_beating() {
     return "$silent"
 }
 
-# get_last_sign: set $last_sign to the last time at which the job was known to be alive,
-# by the clock of the job's host. If the end of a job was not recorded, $last_sign is
-# used as the time of the end.
+# get_last_sign: set $last_sign to the last time at which the job was known to be alive, by the
+# clock of the job's host.
 get_last_sign() {
     last_sign=${started:-$submitted}
     beat_time=''
@@ -34,10 +32,9 @@ get_last_sign() {
     [ -n "$last_sign" ] || last_sign=$now
 }
 
-# shows_life: check whether a process of the job is or may be alive, regardless of the
-# job's state. The job's fact files must have been read before. For messages, sets $sign to
-# a description of the sign of life, and $advice to what the user can do. A job that shows a sign
-# of life must not be removed or replaced.
+# shows_life: check whether a process of the job is or may be alive, whatever the state of the
+# job. Such a job must not be removed or replaced. For messages, sets $sign to a description,
+# and $advice to what the user can do. The job must have been read (read_facts).
 shows_life() {
     sign='' advice='kill it first'
     if has_processes; then
@@ -47,8 +44,7 @@ shows_life() {
     elif is_watched_here; then
         case $life in
             alive) sign="its wrapper runs on $host" ;;
-            # The heartbeat of a lost job is older than the file `lost`. A newer heartbeat would
-            # have changed the state.
+            # A new heartbeat would have changed the state `lost`, so the heartbeat is old.
             unsure) [ "$state" = lost ] || ! is_beating || sign="it was seen on $host${seen:+ $seen seconds ago}" ;;
         esac
     elif is_beating; then
@@ -59,17 +55,15 @@ shows_life() {
     [ -n "$sign" ]
 }
 
-# was_restarted: check whether this host was booted after the job's last heartbeat. If the
-# heartbeat is newer than the boot of this host, the job runs on another machine with
-# the same name. Such a job may not have written a heartbeat yet in the first seconds after
-# the boot of this host.
+# was_restarted: check whether this host was booted after the job's last heartbeat. With a newer
+# heartbeat, the job runs on another machine of this name. In the first seconds after the boot,
+# such a job may not have written one yet.
 was_restarted() {
     get_uptime
     [ "$uptime" -ge "$heartbeat_overdue" ] && get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]
 }
 
-# ended_with_boot: check whether the job ran on this machine before the machine was
-# restarted. No process survives a restart.
+# ended_with_boot: check whether the job ran on this machine before its last restart.
 ended_with_boot() {
     set -f
     # shellcheck disable=SC2086 # split into fields
@@ -86,22 +80,21 @@ is_seen_here() {
 }
 
 # sees_processes: check whether this account can see all processes of $job on this host. In a
-# queue of a group, the processes of another user's job can be hidden (hidepid), and only their
-# owner and root can read the token in their environments.
+# queue of a group, the job may belong to another user, whose processes can be hidden (hidepid).
 sees_processes() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/native_id" ] || [ -r "$proc/1/environ" ]
 }
 
 # check_wrapper PID START: like check_process, for the wrapper of $job. Sets $life to `unsure`
-# if the wrapper is gone, but this account may not see the other processes of the job.
+# instead of `gone` if this account may not see the other processes of the job.
 check_wrapper() {
     check_process "$1" "$2"
     [ "$life" != gone ] || sees_processes || life=unsure
 }
 
 # is_watched_here: check whether the job's wrapper was started on this host by the default
-# runtime. If so, sets $life to `alive`, `gone` or `unsure` (check_wrapper).
+# runtime. If so, sets $life (check_wrapper).
 is_watched_here() {
     set -f
     # shellcheck disable=SC2086 # split into fields

@@ -1,10 +1,8 @@
-# Paths in the stage (the working directory) of a job: resolve symbolic links, and refuse paths
-# that point outside the stage.
+# Refuses paths that lead out of a job's stage (its working directory) through symbolic links.
 # shellcheck shell=sh
 
-# enter PATH: set $directory to PATH with all symbolic links resolved. $(...) strips
-# trailing newlines. Therefore a dot is appended to the path and removed again, so that
-# a path can end in newlines.
+# enter PATH: set $directory to PATH with all symbolic links resolved. $(...) strips trailing
+# newlines, which may be part of a path. The dot protects them.
 enter() {
     directory=$(cd "${1:-/}" 2>/dev/null && pwd -P && printf .) || return 1
     directory=${directory%"$newline".}
@@ -21,8 +19,8 @@ read_target() {
     target=${target%"$newline".}
 }
 
-# real_path PATH: set $real to PATH with all symbolic links resolved. Returns 1 if the
-# resolved path does not exist.
+# real_path PATH: set $real to PATH with all symbolic links resolved. Returns 1 if the result
+# does not exist.
 real_path() {
     real=$1 hops=0
     while :; do
@@ -48,16 +46,15 @@ check() {
     esac
 }
 
-# enter_stage: change to the stage of the job $id, and set $stage to its path with all
-# symbolic links resolved.
+# enter_stage: change to the stage of the job $id, and set $stage to its resolved path.
 enter_stage() {
     ! is_absent "$job/stage" || quit 22 "Job '$id' has removed its directory, and all files in it"
     cd "$job/stage" 2>/dev/null && enter . || quit 20 "The stage of job '$id' cannot be entered"
     stage=$directory
 }
 
-# in_groups FUNCTION WORD...: call FUNCTION with the words, at most 400 at a time, because
-# the kernel limits the total size of the arguments of a program.
+# in_groups FUNCTION WORD...: call FUNCTION with the words, at most 400 at a time. The kernel
+# limits the total size of a program's arguments.
 in_groups() {
     group_function=$1 group=''
     shift

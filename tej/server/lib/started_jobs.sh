@@ -1,19 +1,18 @@
-# Records (job_record.sh) of many started jobs, for the reply to a submission: one awk process
-# reads the fact files of all jobs, because the shell's `read` needs a system call for each byte.
-# `submit` sources this file if it has started at least 10 jobs.
+# Prints the records (job_record.sh) of many jobs that were just started. One awk process reads
+# the files of all jobs, because the shell's `read` is slow: it reads one byte at a time.
+# commands/submit sources this file for 10 or more jobs.
 # shellcheck shell=sh
 #
-# awk prints the record of a job only if the record follows from the fact files below alone, in
-# the same way as in read_facts (state.sh) and print_job (job_record.sh). In addition, the
-# wrapper of the job must run on this host, or the job must have ended by itself. The shell prints
-# the records of all other jobs.
+# awk prints a record only in the usual case: the job has no rare files (has_usual_facts), and
+# its wrapper runs on this host, or the job ended by itself. The shell prints all other records.
+# Both must give the same result; see read_facts (state.sh) and print_job (job_record.sh).
 
-# print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others
-# to the ids and tokens of the jobs whose records are not printed.
+# print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others to
+# the ids and tokens of the jobs whose records are not printed.
 print_started_jobs() {
     others='' usual=''
-    # If `printf` is a program (mksh), the kernel limits the size of all its arguments, so the
-    # shell prints the records.
+    # If `printf` is a program (mksh), the kernel limits the size of its arguments. So the shell
+    # prints all records.
     case $(command -v printf) in
         /*)
             others=$*
@@ -44,9 +43,8 @@ print_started_jobs() {
     [ $# = 0 ] || printf '%s\0' "$@"
 }
 
-# has_usual_facts: check whether $job has the fact files that read_started_jobs reads, and no
-# fact file that read_started_jobs ignores. All of them must be regular files, because awk would
-# block at a FIFO.
+# has_usual_facts: check whether $job has the files that read_started_jobs reads, and no file
+# that it ignores. awk would block at a FIFO.
 has_usual_facts() {
     for fact in spec submitted native_id started; do [ -f "$job/$fact" ] || return 1; done
     [ ! -e "$job/finished" ] || [ -f "$job/finished" ] || return 1
@@ -60,8 +58,8 @@ has_usual_facts() {
 # records, each on a line, and a last line: a dot, and the ids and tokens of the other jobs.
 read_started_jobs() {
     LC_ALL=C awk -v here="pid $host $boot $space" -v proc="$proc" '
-        # read_line(PATH): set line to the first line of the file. Returns 0 if the line is
-        # empty, or contains control characters or bytes that are not ASCII.
+        # read_line(PATH): set line to the first line of the file. Returns 0 unless the line
+        # consists of printable ASCII characters.
         function read_line(path) {
             line = ""
             getline line < path
@@ -77,8 +75,8 @@ read_started_jobs() {
             sub(/^.*\) /, "", line)
             return split(line, field, " ") >= 20 && field[1] !~ /[ZXx]/ && field[20] == start
         }
-        # read_job(): set the variable record to the record of the job whose id and token are in
-        # the variables id and token. Returns 0 if the shell must print the record.
+        # read_job(): set record to the record of the job with the id in id and the token in
+        # token. Returns 0 if the shell must print the record.
         function read_job(spec, count, word, native, end, state, begun) {
             if (!read_line(id "/spec") || line !~ / end$/ || !index(line, "token=" token " ")) return 0
             spec = line
@@ -98,8 +96,7 @@ read_started_jobs() {
                 if (end[2] !~ /^(exit|signal)$/ || end[4] != "own" || (count > 4 && end[5] != "0")) return 0
                 state = "finished\nhow=" end[2] "\nnumber=" end[3] "\nended=" end[1]
             } else if (line != "" || !runs(word[5], word[6])) return 0
-            # If another client has replaced the job with a job with the same id while the
-            # fact files were read, the token in `spec` has changed.
+            # Meanwhile, another client may have replaced the job with a job of the same id.
             if (!read_line(id "/spec") || line != spec) return 0
             record = "id=" id "\nstate=" state "\nspec=" spec "\nsubmitted=" submitted "\nstarted=" begun[1]
             record = record "\nwhere=" begun[2] "\nnative=" native "\nours=1"

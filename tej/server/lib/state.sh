@@ -1,16 +1,16 @@
-# State of a job. The state is not stored, but derived at each request from the job's
-# fact files (facts.sh), the job's signs of life (signs_of_life.sh), and the runtime, in this
-# order.
+# Derives the state of a job at each request; the state is not stored. The sources, in this
+# order, are the job's fact files (small files that record its progress, facts.sh), its signs of
+# life (signs_of_life.sh), and the runtime (the code for one way to start jobs, such as Slurm).
 # shellcheck shell=sh
 #
 #   created   has a spec, but no native id   finished  the script ended by itself
 #   queued    waits to start                 killed    ended after `kill` was requested
 #   running   started, and alive             lost      outcome can no longer be determined
 #
-# A job with a sign of life is running, even if another source reports that the job is
-# gone. A job is `lost` if the job shows no sign of life, and the runtime or the job's
-# host reports that the job is gone. If the job's wrapper has recorded the end of the
-# job, this end takes precedence over all other sources.
+# The native id is a pid or the scheduler's id. The wrapper is the process that runs the job's
+# script. An end that the wrapper has recorded overrides all other sources. A job with a sign of
+# life is running, even if another source says that it is gone. A job is lost if it shows no
+# sign of life, and the runtime or the job's host says that it is gone.
 
 # is_final: check whether $state can no longer change.
 is_final() {
@@ -22,21 +22,20 @@ has_succeeded() {
     [ "$state" = finished ] && [ -z "$cut_off" ] && [ "$how" = exit ] && [ "$number" = 0 ]
 }
 
-# read_facts: set $state and the other variables of the job from the job's fact files (facts.sh).
-# $s_host to $s_start identify the shell that published the job, and $j_pid and $j_start
-# identify the first process of the job. Sets $state to `?` if the runtime must check whether
-# the job is alive, or why the job ended.
+# read_facts: set $state and the other variables of the job from its fact files. Sets $state to
+# `?` if the runtime must check whether the job is alive, or why it ended. $s_host to $s_start
+# identify the shell that published the job, and $j_pid and $j_start the first process of the
+# job.
 #
-# The job's directory may be moved while the fact files are read, and another job with the same
-# id may have its path afterwards (retry). Therefore `spec` is read again at the end.
+# During the reads, a retry may move the job, and a new job may get its path. So `spec` is read
+# again at the end.
 read_facts() {
     read_each_fact
     # If the state is `?`, derive_state reads `spec` again.
     [ "$state" = '?' ] || is_same_job || read_each_fact
 }
 
-# read_each_fact: like read_facts, but does not check whether all fact files belong to the same
-# job.
+# read_each_fact: like read_facts, but does not check whether all files belong to the same job.
 read_each_fact() {
     state='' how='' number='' left='' submitted='' started='' ended='' where='' native=''
     by='' grace='' kill_time='' cut_off='' evidence='' note='' seen='' beat='' spec='' damage=''
@@ -71,18 +70,16 @@ read_native_id() {
             *) damage=native_id native='' ;;
         esac
     elif [ "$damage" = native_id ] && [ -z "$started" ]; then
-        # An empty `native_id` is not damage before the start of the script: the wrapper may
-        # be writing the file at this moment (put_once).
+        # Before the script starts, the wrapper may just be writing the file (put_once).
         damage=''
     fi
 }
 
-# derive_unended_state: set $state of a job whose end is not recorded, from the fact files that
-# read_facts has read. Sets $state to `?` if only the runtime knows the state.
+# derive_unended_state: set $state of a job whose end is not recorded, from its fact files. Sets
+# $state to `?` if only the runtime knows the state.
 derive_unended_state() {
     if [ -n "$damage" ] || [ -z "$submitted" ]; then
-        # The wrapper may just have been writing the damaged file. Therefore read the fact files
-        # once more.
+        # The wrapper may just have been writing the file, so read once more.
         [ -n "${read_twice-}" ] || [ ! -d "$job" ] || {
             read_twice=1
             read_each_fact
@@ -93,9 +90,8 @@ derive_unended_state() {
     elif [ -f "$job/lost" ]; then
         read -r ended evidence <"$job/lost"
         state=lost
-        # If the heartbeat is newer than `lost`, or if this host shows a process of the
-        # job, the job is alive: the file `lost` was wrong, or the job's host responds
-        # again.
+        # A newer heartbeat or a process on this host shows that the job is alive. Either the
+        # file `lost` was wrong, or the job's host responds again.
         if [ -n "$native" ] && { [ "$job/heartbeat" -nt "$job/lost" ] 2>/dev/null || is_seen_here; }; then
             state='?' ended='' note="it was reported as lost ($evidence)" evidence=''
         fi
@@ -112,8 +108,8 @@ derive_unended_state() {
     fi
 }
 
-# read_spec: set $spec to the content of the job's file `spec`. If the job is being removed, reads
-# the renamed file (claim_removal). Returns 1 if the last line of the file is incomplete.
+# read_spec: set $spec from the job's file `spec`, which has another name while the job is being
+# removed (claim_removal). Returns 1 if its last line is incomplete.
 read_spec() {
     spec=''
     if [ -f "$job/spec" ]; then
@@ -125,7 +121,7 @@ read_spec() {
     fi
 }
 
-# read_fact FACT: check whether the job's file FACT exists and is not empty. If the file is empty,
+# read_fact FACT: check whether the job's file FACT exists and is not empty. For an empty file,
 # sets $damage to FACT.
 read_fact() {
     [ ! -s "$job/$1" ] || return 0
@@ -134,8 +130,8 @@ read_fact() {
 }
 
 # read_end: set $state from the file `finished`, or to `?` if only the scheduler knows why the
-# job ended. Returns 1 if no end is recorded. If other fact files are missing or damaged, sets
-# their variables from the second line of `finished`, as a list of many jobs does (ended_jobs.sh).
+# job ended. Returns 1 if no end is recorded. If other fact files are missing, uses the copies
+# in `finished`, as a list of many jobs does (ended_jobs.sh).
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -159,7 +155,7 @@ read_end() {
 }
 
 # read_copy: set the variables of other fact files from the second line of `finished`
-# (copy_facts in run_detached.sh), if the file has this line.
+# (copy_facts in run_detached.sh), if it exists.
 read_copy() {
     {
         read -r _
@@ -171,9 +167,9 @@ read_copy() {
     native=${copied_native% end}
 }
 
-# read_reason: read the file `reason`, which states why the job ended. If the job was cancelled or
-# cut off, or if the file cannot be read, sets $cut_off to `limit` or `other`. If the job was
-# cancelled or not started, sets $state to `killed`.
+# read_reason: read the file `reason`, which states why the job ended. For a job that was
+# cancelled or cut off, sets $cut_off to `limit` or `other`. For a job that was cancelled or not
+# started, sets $state to `killed`. An unreadable file counts as cut off.
 read_reason() {
     kind='' # if the file cannot be opened, `read` changes nothing
     read -r _ kind note <"$job/reason"
@@ -193,7 +189,7 @@ derive_unstarted_state() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
-        # The submitting shell may have started the wrapper after the fact files were read.
+        # The wrapper may have started since the files were read.
         [ ! -s "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
@@ -203,18 +199,17 @@ derive_unstarted_state() {
     else
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
-    # A wrapper must create `claim` before it starts the script. If this client creates
-    # `claim`, wrappers can no longer start the job.
+    # A wrapper must create the file `claim` before it starts the script, and only one process
+    # can create it. If this client creates `claim`, the job cannot start any more.
     if in_same_job take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission was interrupted on $s_host before the job was started"
     fi
 }
 
-# mark_lost EVIDENCE...: set $state to `lost` and $ended to the time of the job's last
-# sign of life, and write the file `lost`. If the end of the job was recorded meanwhile,
-# sets $state to the recorded end instead. The caller must have checked that the job is gone. If
-# fact files of the job cannot be read, its end may be recorded in one of them. Therefore the job
-# is then not marked as lost (set_unknown).
+# mark_lost EVIDENCE...: set $state to `lost`, and write the file `lost`. The caller must have
+# checked that the job is gone. If the end was recorded meanwhile, sets $state to the recorded
+# end. If a fact file cannot be read, it may contain the end, and the state is unknown
+# (set_unknown).
 mark_lost() {
     read_end && return 0
     can_read_facts || {
@@ -226,15 +221,14 @@ mark_lost() {
     if [ ! -f "$job/lost" ]; then
         in_same_job put lost "$ended $evidence" 2>/dev/null
     elif [ "${note#it was reported as lost}" = "$note" ]; then
-        # The wrapper has written `lost` since the fact files were read. Only the wrapper knows
-        # the cause, so its evidence is used.
+        # The wrapper has written `lost` meanwhile. Only the wrapper knows the cause.
         read -r ended evidence <"$job/lost"
     fi
     return 0
 }
 
-# mark_killed: write the file `finished` of a killed job that is gone, and whose wrapper has not
-# recorded the end.
+# mark_killed: write the file `finished` of a killed job that is gone, because its wrapper did
+# not.
 mark_killed() {
     can_read_facts || {
         set_unknown
@@ -247,26 +241,23 @@ mark_killed() {
     read_end
 }
 
-# derive_state: if the fact files do not determine the state of the job, let the runtime
-# derive the state. For many jobs, call `query_runtime` first, which queries the runtime
-# once for all jobs.
+# derive_state: let the runtime derive the state if it is `?`. For many jobs, call query_runtime
+# first.
 derive_state() {
     while [ "$state" = '?' ]; do
         known_end=$ended
         runtime_ask "$native"
         runtime_derive_state
-        # If the state is still `?`, and the end was recorded during the query (mark_lost), the
-        # next turn of the loop asks the scheduler for the cause. If no end was recorded, the fact
-        # files contradict each other.
+        # If the end was recorded meanwhile (mark_lost), the next turn asks the scheduler for
+        # the cause. Otherwise the fact files contradict each other.
         [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its files on the server contradict each other}" note=''
-        # Another client may have replaced the job while its state was derived.
+        # Another client may have replaced the job meanwhile.
         is_same_job || read_facts
     done
 }
 
-# query_runtime ID...: query the runtime once for all jobs in ID... that have a native id
-# and are not lost. An ID may also be the path of a job's directory with a trailing
-# slash.
+# query_runtime ID...: query the runtime once for all these jobs. ID may also be the path of a
+# job's directory with a trailing slash.
 query_runtime() {
     natives=''
     for entry in "$@"; do
@@ -279,8 +270,8 @@ query_runtime() {
     [ -z "$natives" ] || runtime_ask "$natives"
 }
 
-# load_job ID: set $state and the other variables of the job ID. Returns 1 if it is certain
-# that the job does not exist.
+# load_job ID: set $state and the other variables of the job. Returns 1 if the job certainly
+# does not exist.
 load_job() {
     read_job "$1" || return 1
     derive_state
@@ -290,12 +281,11 @@ load_job() {
     }
 }
 
-# read_job ID: like load_job, but sets $state to `?` if the runtime must derive the
-# state.
+# read_job ID: like load_job, but sets $state to `?` if the runtime must derive the state.
 read_job() {
     find_job "$1" || return 1
     read_facts
-    # The job may have been removed or replaced while its fact files were read.
+    # The job may have been removed or replaced during the reads.
     [ -d "$job" ] || {
         find_job "$1" || return 1
         read_facts
@@ -303,11 +293,10 @@ read_job() {
     return 0
 }
 
-# load_again ID WORDS: load the job ID if its `spec` contains WORDS, or else the archived
-# attempt of ID whose `spec` contains WORDS. A caller uses load_again to return to a job, because
-# meanwhile the job may have been archived, and another job may have its id. Sets $id to ID in
-# every case, because the record of the job must have the id of the request. Returns 1 if no such
-# job exists. If the `spec` of ID is damaged or cannot be read, ID is taken for the requested job.
+# load_again ID WORDS: load the job ID again, which is known by the WORDS in its `spec`. A retry
+# may have archived the job in `attempts`, and given its id to a new job. Returns 1 if the job
+# no longer exists. A job whose `spec` is damaged or unreadable counts as the right job. Sets
+# $id to ID in every case, for the reply.
 load_again() {
     other_spec=''
     if load_job "$1"; then
@@ -326,8 +315,8 @@ load_again() {
         esac
     done
     id=$1
-    # Another client may have restored the requested job (restore_attempt) during the search.
+    # Another client may have moved the job back (restore_attempt) during the search.
     [ -z "$other_spec" ] && load_job "$1" || return 1
-    # A job whose `spec` is damaged may be the requested job.
+    # A job whose `spec` is damaged may be the right job.
     case $spec in '' | *"$2"*) ;; *) return 1 ;; esac
 }

@@ -1,9 +1,7 @@
-# Time limit (`--walltime`) of a job under the default runtime. Under a scheduler, the scheduler
-# enforces the time limit.
+# Time limit (`--walltime`) of a job under the default runtime. A scheduler enforces its own.
 # shellcheck shell=sh
 
-# enforce_time_limit: if the time limit is reached, send SIGTERM and, ten seconds later,
-# SIGKILL, as a scheduler does.
+# enforce_time_limit: at the time limit, send SIGTERM and, ten seconds later, SIGKILL.
 enforce_time_limit() {
     get_uptime
     [ $((uptime - began)) -ge "$r_walltime" ] && [ ! -s "$job/finished" ] || return 0

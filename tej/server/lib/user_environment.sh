@@ -1,6 +1,5 @@
-# Environment of the user: hide the exported variables and functions that would change
-# the behaviour of tej's own scripts, and restore the variables and functions for the
-# job.
+# Hides the user's exported variables and functions that would change the behaviour of tej's
+# scripts, and restores them for the job.
 # shellcheck shell=sh
 #
 #   tej_kept             names of the variables
@@ -10,9 +9,8 @@
 #                        exceed 128 KiB, the limit of Linux for a variable
 #   tej_kept_functions   definitions of all functions, if the client has an older tej
 
-# reset_options: reset the shell options that bash imports from SHELLOPTS and BASHOPTS, and
-# stop the export of both variables, so that every shell of tej and of the job has the
-# default options. SHELLOPTS and BASHOPTS are read-only, and cannot be unset.
+# reset_options: reset the shell options that bash imports from SHELLOPTS and BASHOPTS. These
+# variables are read-only and cannot be unset, so they are no longer exported.
 reset_options() {
     [ -n "${BASH_VERSION-}" ] || return 0
     # shellcheck disable=SC3040,SC3041,SC3044 # only bash gets here
@@ -27,9 +25,8 @@ reset_options
 unset -f reset_options
 
 # hide_functions: save and unset all exported functions. bash imports functions from the
-# environment, and an imported function `mv` or `cd` would replace the command of that
-# name. hide_functions uses special builtins such as `unset` and `export`, which take
-# precedence over functions in POSIX mode.
+# environment, and an imported function `mv` or `cd` would replace the command. In POSIX mode,
+# special builtins such as `unset` take precedence over functions.
 hide_functions() {
     [ -n "${BASH_VERSION-}" ] || return 0
     unset -f typeset
@@ -49,17 +46,16 @@ hide_functions() {
     unset tej_names tej_name tej_text
 }
 
-# hide_functions is called here, because a function that is defined below may have the
-# same name as an imported function.
+# Hide the functions now, because a function below may have the name of an imported function.
 hide_functions
 unset -f hide_functions
 
 # hide_environment: save and unset the variables that would change the behaviour of tej's
 # scripts. Must be called before any other command.
 hide_environment() {
-    # The client's command (COMMAND in tej/transport/program_start.py) has read the text of the
-    # program into the variable `tej`. If the user exports a variable of this name, every
-    # child process would inherit the whole text.
+    # The variable `tej` contains the text of this program (COMMAND in
+    # tej/transport/program_start.py). If the user exports `tej`, every child would inherit the
+    # text.
     unset tej
     set -f
     IFS='
@@ -73,24 +69,22 @@ hide_environment() {
         tej_name=${tej_name%%=*}
         case $tej_name in
             '' | *[!A-Za-z0-9_]* | tej_* | *_proxy) continue ;;
-            # The letters are listed one by one, because the range `a-z` includes
-            # capital letters in some locales.
+            # In some locales, the range `a-z` includes capital letters.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             FUNCNEST | GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;
             # These variables change the unit of the sizes that `ls` prints.
             BLOCK_SIZE | LS_BLOCK_SIZE) ;;
-            # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for
-            # `read`.
+            # In bash, GLOBIGNORE hides files from `*`, and TMOUT sets a timeout for `read`.
             GLOBIGNORE | TMOUT) ;;
             SACCT_* | SBATCH_ARRAY_INX | SBATCH_WAIT | SCANCEL_* | SINFO_* | SQUEUE_*) ;;
-            # SLURM_CLUSTERS selects the cluster of all commands of Slurm, but tej applies
-            # the user's value only to submissions. PBS_DPREFIX would replace the prefix
-            # `#PBS`, and PBS_QSTAT_EXECONLY and PBS_QSTAT_NO_COMPLETE hide jobs from qstat.
+            # SLURM_CLUSTERS selects the cluster of all commands of Slurm, but tej applies it
+            # only to submissions. PBS_DPREFIX replaces the prefix `#PBS`. PBS_QSTAT_... hide
+            # jobs from qstat.
             PBS_DPREFIX | PBS_QSTAT_* | SBATCH_CLUSTERS | SLURM_CLUSTERS) ;;
             *) continue ;;
         esac
-        # The output of `export -p` contains values of several lines, and a line of a
-        # value may look like a variable. Therefore skip names that are not set.
+        # `export -p` prints values of several lines, and a line may look like a variable. Skip
+        # names that are not set.
         eval "tej_value=\${$tej_name-} tej_is_set=\${$tej_name+1}"
         [ -z "$tej_is_set" ] || {
             eval "tej_kept_$tej_name=\$tej_value"
@@ -106,13 +100,12 @@ hide_environment() {
     esac
 }
 
-# hide_relative_path: save PATH, and remove the relative entries, such as `.`, from PATH.
-# tej's scripts enter the directories of jobs, where a file may have the name of a program
-# that the scripts call.
+# hide_relative_path: save PATH, and remove relative entries such as `.`. tej's scripts enter
+# the directories of jobs, which may contain files with the names of programs.
 hide_relative_path() {
     [ -n "${tej_kept_PATH-}" ] || tej_kept="${tej_kept-} PATH" tej_kept_PATH=$PATH
     export tej_kept tej_kept_PATH
-    # PATH must not become empty meanwhile: yash finds `[` only in a directory of PATH.
+    # PATH must never become empty: yash finds `[` only in a directory of PATH.
     tej_rest=$PATH: tej_path=''
     while [ -n "$tej_rest" ]; do
         case $tej_rest in /*) tej_path=$tej_path${tej_path:+:}${tej_rest%%:*} ;; esac
@@ -122,8 +115,8 @@ hide_relative_path() {
     unset tej_rest tej_path
 }
 
-# restore_environment: restore the hidden variables and functions. Called just before
-# the job's command runs.
+# restore_environment: restore the hidden variables and functions, just before the job's command
+# runs.
 restore_environment() {
     for tej_name in ${tej_kept-}; do
         eval "$tej_name=\$tej_kept_$tej_name"

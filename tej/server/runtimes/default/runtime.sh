@@ -1,28 +1,25 @@
-# Default runtime: starts a job immediately on the submission host, in a new session. A
-# wrapper outside that session records the end of the job.
+# Default runtime: starts a job at once on this host, in a new session. The job's wrapper, a
+# process outside that session, runs the script and records its end.
 # shellcheck shell=sh
 
 # runtime_here: check whether this host can run jobs; always true.
 runtime_here() { :; }
 
-# runtime_start: start the wrapper of $job, which writes `native_id` and `started`.
-# Returns 1 and sets $why on failure.
+# runtime_start: start the wrapper of $job. Returns 1 and sets $why on failure.
 runtime_start() {
     runtime_check && detach_wrappers "$id"
 }
 
-# runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of all these jobs from one
-# process. Sets $started_together to the ids of the started jobs, each preceded by a space. The
-# caller then calls runtime_start for each job that is not in $started_together. runtime_start
-# reports why the job cannot be started.
+# runtime_start_together ID TOKEN [ID TOKEN]...: start the wrappers of many jobs from one
+# process. Sets $started_together to the ids of the started jobs, each preceded by a space. For
+# the other jobs, the caller calls runtime_start, which reports errors.
 runtime_start_together() {
     [ -n "$proc" ] && [ ! -e "$queue/max_running" ] || return 0
     is_usual=''
     [ -z "${usual_uploads-}" ] || ! are_published "$@" || is_usual=1
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 spec=''
-        # Compare the token, because another client may have removed the job, and submitted a job
-        # with the same id.
+        # A job with the same id and another token is the job of another client.
         [ -z "$is_usual" ] && { ! has_token "$2" || ! runtime_check; } ||
             started_together="$started_together $id"
         shift 2
@@ -49,19 +46,19 @@ runtime_prepare() {
     [ -n "${logout_guard+known}" ] || find_logout_guard
 }
 
-# runtime_check: read the requested resources, and note the resources that are ignored.
+# runtime_check: read the requested resources, and note those that are ignored.
 runtime_check() {
     read_resources && note_ignored
 }
 
-# runtime_ask NATIVES: do nothing, because this runtime has no scheduler to query.
+# runtime_ask NATIVES: do nothing, because there is no scheduler to query.
 runtime_ask() { :; }
 
-# query_runtime ID...: do nothing. Replaces the function of state.sh, which would read the
-# native ids of all these jobs for runtime_ask.
+# query_runtime ID...: do nothing. The function of state.sh would read the native ids of all
+# jobs.
 query_runtime() { :; }
 
-# runtime_derive_state: set $state if the fact files of the job do not determine the state.
+# runtime_derive_state: set $state if the files of the job do not determine it.
 runtime_derive_state() {
     set -f
     # shellcheck disable=SC2086 # split into fields
@@ -80,8 +77,7 @@ runtime_derive_state() {
         note="${note:+$note; }the wrapper is gone (pid $5), so the end of the job will not be recorded"
         resume_heartbeat "$5" "$6"
     elif check_wrapper "$5" "$6" && [ "$life" = unsure ]; then # is_alive has changed $life
-        # If this account cannot see whether the wrapper and the processes of the job are
-        # alive, the state depends on the heartbeat.
+        # This account cannot see whether the job is alive, so check the heartbeat.
         if is_beating; then set_alive; else mark_silent "$2"; fi
     elif [ -e "$job/kill" ]; then
         mark_killed
@@ -90,40 +86,37 @@ runtime_derive_state() {
     fi
 }
 
-# resume_heartbeat PID START: if the heartbeat process of the job was killed, for example
-# because memory was short, start a new one. PID and START are the pid and the start time of
-# the job's wrapper. Without a heartbeat, other hosts would consider the job lost.
+# resume_heartbeat PID START: if the job's heartbeat process was killed, start a new one.
+# Otherwise other hosts would consider the job lost. PID and START identify the job's wrapper.
 resume_heartbeat() {
     [ -n "$proc" ] && [ -n "$started" ] && [ -f "$job/heartbeat" ] || return 0
-    # Return early if the heartbeat is recent. This host also wrote the heartbeat, so this
-    # host's clock can be used.
+    # This host also wrote the last heartbeat, so its clock can be used.
     read -r beat_time <"$job/heartbeat"
     get_time
     is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0
-    # In a queue of a group, only the job's owner restarts the heartbeat process, because only a
-    # process of the owner can carry out a request to kill the job.
+    # In a queue of a group, the job may belong to another user. Only a process of its owner can
+    # also carry out a request to kill the job.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] && is_stale heartbeat "$heartbeat_overdue" || return 0
     (cd "$job" && detach "$here/run_detached.sh" "$queue" "$id" "$here" "$runtime" --heartbeat "$1" "$2")
 }
 
-# set_alive: set the state of a job whose wrapper is alive. A wrapper that has not started
-# the script may be copying the inputs of the job.
+# set_alive: set the state of a job whose wrapper is alive. Before the script starts, the
+# wrapper may be copying inputs.
 set_alive() {
     state=created
     [ ! -e "$job/queued" ] || state=queued
     [ -z "$started" ] || state=running
 }
 
-# mark_silent HOST: mark a job as lost, because its heartbeat has stopped and the
-# processes on HOST cannot be checked.
+# mark_silent HOST: mark a job as lost: its heartbeat has stopped, and its processes on HOST
+# cannot be checked.
 mark_silent() {
     mark_lost "no sign of life from $1 for ${seen:-$heartbeat_timeout} seconds"
 }
 
-# derive_state_elsewhere HOST BOOT: set $state from the heartbeat of a job that runs on
-# another host. The processes of the job cannot be checked, because its pids are not
-# valid on this host.
+# derive_state_elsewhere HOST BOOT: set $state of a job on another host from its heartbeat. A
+# pid of another host means nothing here.
 derive_state_elsewhere() {
     where=$1
     if is_past "$1" "$2" && was_restarted && ! has_processes; then
@@ -135,8 +128,8 @@ derive_state_elsewhere() {
     fi
 }
 
-# is_silent: check whether the job's heartbeat has stopped. If the heartbeat file was
-# removed, the age of native_id is checked instead.
+# is_silent: check whether the job's heartbeat has stopped. If the file `heartbeat` was removed,
+# checks the age of `native_id`.
 is_silent() {
     if [ -f "$job/heartbeat" ]; then
         ! is_beating
@@ -145,9 +138,9 @@ is_silent() {
     fi
 }
 
-# runtime_stop GRACE: stop all processes of $job. Sets $pids to the processes that
-# remain. Returns 1 if only the job's wrapper can stop the processes. The wrapper checks
-# for the file `kill` at each heartbeat.
+# runtime_stop GRACE: stop all processes of $job, and set $pids to those that remain. Returns 1
+# if only the job's wrapper can stop the processes: at each heartbeat, it looks for the file
+# `kill`.
 runtime_stop() {
     set -f
     # shellcheck disable=SC2086 # split into fields

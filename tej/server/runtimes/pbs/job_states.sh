@@ -1,10 +1,8 @@
-# States of jobs under OpenPBS and Torque: read the state of a job, and the reason for its end,
-# from `qstat -f`, and print lines ID|STATE|NAME|WORDS.
-# lib/scheduler_state.sh derives from these states the state that tej reports.
+# Reads the states of jobs, and the reasons for their ends, from `qstat -f` of OpenPBS and
+# Torque. Prints lines ID|STATE|NAME|WORDS, which lib/scheduler_state.sh uses.
 # shellcheck shell=sh
 
-# qstat_list [ID...]: print a line for each job in ID..., or for all jobs if no ID is
-# given.
+# qstat_list [ID...]: print a line for each of these jobs, or for all jobs.
 qstat_list() {
     printf '' >"$fresh.all1" && printf '' >"$fresh.all2" || return 1
     answered=''
@@ -21,9 +19,9 @@ qstat_list() {
 
 unknown_server='illegally formed job identifier' # message of qstat
 
-# query_servers IDS: query each PBS server for its jobs in IDS, which has one id per line. Each
-# server gets a separate query, so that the query of one server does not fail because another
-# server is down or keeps no job history. Returns 1 if the replies cannot be written to files.
+# query_servers IDS: query each PBS server for its jobs in IDS (one id per line). The separate
+# queries still work if another server is down. Returns 1 if the replies cannot be written to
+# files.
 query_servers() {
     all_ids=$1
     servers=$(printf '%s\n' "$all_ids" | sed -e '/^$/d' -e 's/.*@/@/' -e t -e 's/^[0-9]*/=/' | sort -u)
@@ -39,10 +37,9 @@ query_servers() {
     done
 }
 
-# query_server [ID...]: query one server, and add its reply to the files $fresh.all1 and
-# $fresh.all2. Sets $answered to 1 if the server answers. An unknown server name also counts as an
-# answer, because the listing would otherwise fail for the jobs of all servers. Returns 1 if the
-# reply cannot be written.
+# query_server [ID...]: query one server, and add its reply to $fresh.all1 and $fresh.all2. Sets
+# $answered to 1 if the server answers. An unknown server name also counts as an answer, because
+# the listing would otherwise fail for all jobs. Returns 1 if the reply cannot be written.
 query_server() {
     if query_jobs "$@"; then
         answered=1
@@ -53,9 +50,9 @@ query_server() {
     cat "$fresh.said2" >>"$fresh.all2"
 }
 
-# query_jobs [ID...]: run qstat for the jobs ID..., or for all jobs. OpenPBS prints ended jobs
-# only with `-x`, and no job with `-x` if it keeps no job history. If the server hangs, qstat
-# is not run a second time, because the request would wait for a second time limit.
+# query_jobs [ID...]: run qstat for these jobs, or for all jobs. OpenPBS prints ended jobs only
+# with `-x`. Without a job history, `-x` prints no jobs, so qstat runs again without `-x`. If
+# the server hangs, qstat does not run again.
 query_jobs() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
         run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" && return
@@ -64,9 +61,9 @@ query_jobs() {
     run_qstat -f "$@"
 }
 
-# list_moved: print ID@SERVER for each job that has moved to another PBS server. The job history
-# of the first server records only the move and, later, the end of the job, without its result.
-# Without job history, qstat itself queries the other server.
+# list_moved: print ID@SERVER for each job that has moved to another PBS server. The first
+# server does not know the job's result. Without a job history, qstat itself asks the other
+# server.
 list_moved() {
     [ "$dialect" != openpbs ] || read_qstat "$fresh.all1" 1
 }
@@ -87,11 +84,10 @@ run_qstat() {
     esac
 }
 
-# list_absent ID...: print a line for each ID that is missing from the jobs in $fresh.read. The
-# state is `unknown` if an error message of qstat reports the ID as unknown, and `silent` if no
-# error message contains the ID. Two servers of OpenPBS can use the same number, so the server
-# is a part of the ID. qstat of Torque may print another form of the server's name, and the qsub
-# of a site may print the number alone.
+# list_absent ID...: print a line for each ID that is missing in $fresh.read. The state is
+# `unknown` if qstat reports the ID as unknown, and `silent` otherwise. Servers of OpenPBS can
+# use the same number, so their names are compared, too. Torque and some sites print another
+# name or none.
 list_absent() {
     printed="
 $(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")
@@ -111,11 +107,10 @@ $sought
     done
 }
 
-# read_qstat FILE [1]: print one line for each job in FILE, the output of `qstat -f`, or
-# with `1` a line ID@SERVER for each job that has moved to another server. Only the first
-# line of each attribute is used, because a line in the job's environment may look like an
-# attribute. qstat wraps lines at 80 columns, and a continuation line starts with a tab.
-# Older versions have no option -w, which prevents the wrapping.
+# read_qstat FILE [1]: print a line for each job in FILE, the output of `qstat -f`. With `1`,
+# prints ID@SERVER for each job that has moved. A line in the job's environment may look like an
+# attribute, so only the first line of each attribute counts. qstat wraps lines at 80 columns,
+# and continues them after a tab.
 read_qstat() {
     awk -v dialect="$dialect" -v moved="${2-}" '
         # flush(): print the line of the current job, whose id is in id and whose attributes are
@@ -137,8 +132,8 @@ read_qstat() {
             if (has_moved) { state = "over"; words = value["comment"] }
             if (value["job_state"] ~ /^[FXC]$/) classify_end(value["exit_status"])
             gsub(/\|/, "/", words)
-            # Prefer the name in the log path, which identifies the submission, because users can
-            # choose the job name.
+            # Users can choose the job name, but not the path of the log. So prefer the name in
+            # this path.
             name = value["output_path"]
             if (!match(name, /\/tej_[A-Za-z0-9_]+\.log$/)) {
                 name = value["job_name"]
@@ -147,16 +142,16 @@ read_qstat() {
             print id "|" state "|" name "|" words
         }
         # The comment of a held or delayed job is missing or outdated, unless PBS itself has
-        # held the job because its start has failed several times.
+        # held the job after failed starts.
         function pending_reason() {
             if (value["job_state"] == "H")
                 return "held (Hold_Types = " value["hold_types"] ")" (value["comment"] ~ /^job held/ ? ": " value["comment"] : "")
             if (value["job_state"] == "W") return "waits until " value["execution_time"]
             return value["comment"]
         }
-        # classify_end(STATUS): set state and words for a job that PBS reports as over. PBS sets
-        # the exit status to a negative number, or to 256 plus a signal, if the script did not
-        # exit by itself.
+        # classify_end(STATUS): set state and words for a job that PBS reports as over. A
+        # negative exit status, or 256 plus a signal, means that the script did not exit by
+        # itself.
         function classify_end(status) {
             code = dialect status
             state = "over"
@@ -169,8 +164,7 @@ read_qstat() {
             # node, and copies no output files.
             else if (value["exec_host"] != "" && (status == "" || status == 265 && value["substate"] == 91 && value["stageout_status"] == "")) { state = "cancelled"; words = "deleted by force" }
             else if (status == "" && value["substate"] == 92) {
-                # PBS does not record the reason in the history of the job, so name the possible
-                # reasons.
+                # PBS does not record the reason, so name the possible ones.
                 state = "cancelled"
                 words = "deleted by PBS before it ran: "
                 words = words (value["depend"] == "" ? "rejected by all destinations of its queue, or by a hook" : "depend = " value["depend"])
@@ -183,9 +177,8 @@ read_qstat() {
             else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
             else {
-                # Torque reports the same exit status for a job that ended by itself, and
-                # for a job that qdel ended if the wrapper exited normally. Therefore the state
-                # stays `over` under Torque.
+                # Under Torque, this status does not show whether qdel ended the job. So the
+                # state stays `over`.
                 if (dialect != "torque") state = "ended"
                 words = "exit status " status
             }

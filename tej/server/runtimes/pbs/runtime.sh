@@ -1,6 +1,6 @@
-# PBS runtime: OpenPBS and PBS Pro, Torque, and Slurm's wrappers of the Torque commands.
-# The setup of the queue records the kind of PBS as the property `dialect`: openpbs,
-# torque or wrapper. If the dialect is `wrapper`, all queries use Slurm's own commands.
+# PBS runtime, for three kinds of qsub (the queue's property `dialect`): openpbs (OpenPBS and
+# PBS Pro), torque, and wrapper (Slurm's replacement for the commands of Torque). With the
+# wrapper, all queries use Slurm's own commands.
 # shellcheck shell=sh
 
 # shellcheck source=../../lib/scheduler.sh
@@ -22,8 +22,8 @@ case $dialect in
 esac
 scheduler=PBS
 
-# scheduler_here [auto]: check whether PBS is installed and answers. With `auto`,
-# returns 1 if Slurm is installed, because the runtime `slurm` then takes precedence.
+# scheduler_here [auto]: check whether PBS is installed and answers. With `auto`, Slurm takes
+# precedence over PBS.
 scheduler_here() {
     find_program qsub && find_program qstat || return 1
     [ "${1-}" != auto ] || ! find_program sbatch || return 1
@@ -51,9 +51,8 @@ scheduler_here() {
 # is_server_up: check whether the PBS server answers.
 is_server_up() { patiently qstat -B >/dev/null 2>&1 </dev/null; }
 
-# find_dialect: set $dialect to the kind of the installed qsub. Returns 1 if the qsub
-# belongs to Grid Engine, which has its own runtime. If the kind of the qsub is unknown,
-# prints a message and returns 2.
+# find_dialect: set $dialect to the kind of the installed qsub. Returns 1 for the qsub of Grid
+# Engine, which has its own runtime. For an unknown qsub, prints a message and returns 2.
 find_dialect() {
     words=$(patiently qsub --version </dev/null 2>&1)
     case $words in
@@ -100,8 +99,8 @@ scheduler_options() {
     list=''
     [ -z "$r_nodes$r_tasks$r_tasks_per_node$r_cpus$r_memory$r_memory_per_cpu$r_gpus" ] || {
         list_chunks || return 1
-        # The resources in $replaced_list are removed from the script's directives, in
-        # both forms (select=... and nodes=...).
+        # These resources are removed from the script's directives, in both forms (select=...
+        # and nodes=...).
         replaced_list='select nodes ncpus ppn procs mem pmem vmem ngpus gpus mpiprocs ompthreads'
     }
     [ -z "$r_exclusive" ] || exclude_others || return 1
@@ -129,9 +128,8 @@ exclude_others() {
     esac
 }
 
-# add_select: add select=... to $list, unless $list or the script contains it. OpenPBS
-# accepts `place` only together with `select`, and `select` only without the older forms
-# of the same request, such as nodes=1:ppn=2.
+# add_select: add select=... to $list, unless $list or the script contains it. OpenPBS accepts
+# `place` only with `select`, and `select` only without the older form (nodes=1:ppn=2).
 add_select() {
     case $list in *select=*) return 0 ;; esac
     ! is_listed select || return 0
@@ -142,8 +140,7 @@ add_select() {
     list_chunks
 }
 
-# is_listed NAME...: check whether an option `-l` of the script or of $r_options requests a
-# resource in NAME...
+# is_listed NAME...: check whether an option `-l` requests a resource in NAME...
 is_listed() {
     for resource in "$@"; do
         case $requested_options in *' -l'*[=,]"$resource"=*) return 0 ;; esac
@@ -152,22 +149,19 @@ is_listed() {
 }
 
 # list_chunks: set $list to the requested nodes, CPUs, memory and GPUs, as select=... for
-# OpenPBS and as nodes=... for the other dialects.
+# OpenPBS and as nodes=... otherwise.
 list_chunks() {
     cpus=${r_cpus:-1} list=''
     if [ -n "$r_tasks_per_node" ]; then
-        # By default, request as few nodes as the tasks need: tasks / tasks_per_node, rounded
-        # up.
+        # By default, use as few nodes as the tasks need: tasks / tasks_per_node, rounded up.
         nodes=${r_nodes:-$(((${r_tasks:-$r_tasks_per_node} + r_tasks_per_node - 1) / r_tasks_per_node))}
         add_chunk "$nodes" "$r_tasks_per_node"
     elif [ -n "$r_tasks" ] && [ -n "$r_nodes" ]; then
-        # Distribute the tasks evenly. If the division leaves the remainder R, R nodes get one
-        # more task each.
+        # Distribute the tasks evenly. Some nodes get one more task if a remainder is left.
         [ $((r_tasks % r_nodes)) = 0 ] || add_chunk $((r_tasks % r_nodes)) $((r_tasks / r_nodes + 1))
         [ "$r_tasks" -lt "$r_nodes" ] || add_chunk $((r_nodes - r_tasks % r_nodes)) $((r_tasks / r_nodes))
     elif [ -n "$r_tasks" ]; then
-        # PBS places each task separately, so a node's share of memory or GPUs is
-        # undefined.
+        # PBS places each task separately, so a node's share of memory or GPUs is undefined.
         [ -z "$r_memory$r_gpus" ] || {
             why="with --tasks, PBS can assign memory or GPUs only if the number of nodes is known: add --nodes, or use --memory-per-cpu"
             return 1
@@ -185,8 +179,7 @@ list_chunks() {
     esac
 }
 
-# add_chunk COUNT TASKS: add a request for COUNT nodes, with TASKS tasks on each node,
-# to $list.
+# add_chunk COUNT TASKS: add COUNT nodes with TASKS tasks each to $list.
 add_chunk() {
     width=$((${2:-1} * cpus))
     if [ "$dialect" != openpbs ]; then
@@ -200,8 +193,8 @@ add_chunk() {
     list="$list${memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
 }
 
-# list_memory: add the requested memory to $list. For Torque, `mem` is the memory of the
-# whole job. For the qsub of Slurm, `mem` is the memory of each node.
+# list_memory: add the requested memory to $list. `mem` is the memory of the whole job for
+# Torque, and the memory of each node for the qsub of Slurm.
 list_memory() {
     if [ -n "$r_memory_per_cpu" ]; then
         in_megabytes "$r_memory_per_cpu"
@@ -220,13 +213,11 @@ scheduler_submit() {
     # shellcheck disable=SC2086 # split into options
     set -- $options -j oe -o "$log"
     end_split
-    # The qsub of Slurm passes the path through a shell, so use a relative path without special
-    # characters.
+    # The qsub of Slurm passes the path through a shell, so the path is relative and plain.
     cd "$job" || return 1
     case $dialect in
         wrapper)
-            # squeue shows the name of the batch script as the name of the job, so submit the
-            # script under the name $name_there; see scheduler_submit of the Slurm runtime.
+            # squeue shows the name of the batch script as the name of the job.
             ln -f batch "$name_there" 2>/dev/null || cp batch "$name_there" || return 1
             patiently qsub "$@" "$name_there"
             ;;
@@ -236,8 +227,8 @@ scheduler_submit() {
             set -- "$@" -k n
             case $dialect$shell in
                 openpbs)
-                    # With `-- PROGRAM`, the program is the top process of the job. qsub
-                    # then ignores directives in the script, so tej passes them as arguments.
+                    # With `-- PROGRAM`, the program is the top process of the job. qsub then
+                    # ignores the directives in the script, so pass them as arguments.
                     split_lines
                     # shellcheck disable=SC2046 # split into options
                     set -- $(copy_directives | split_directives) "$@"
@@ -250,8 +241,8 @@ scheduler_submit() {
     esac
 }
 
-# split_directives: print the words of the `#PBS` lines on stdin, one per line, without
-# quotes and comments.
+# split_directives: print the words of the `#PBS` lines on stdin, one per line, without quotes
+# and comments.
 split_directives() {
     LC_ALL=C awk "$split_words"'
         {
@@ -269,8 +260,7 @@ split_directives() {
         }'
 }
 
-# find_shell: set $shell to the path of exec_script.sh, or to '' if PBS does not accept
-# the path or the file cannot be made executable.
+# find_shell: set $shell to the path of exec_script.sh, or to '' if PBS cannot use it.
 find_shell() {
     shell=$here/runtimes/pbs/exec_script.sh
     case $shell in *[!A-Za-z0-9_./,+=@-]*) shell='' ;; esac

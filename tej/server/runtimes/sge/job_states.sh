@@ -1,13 +1,11 @@
-# States of jobs under Grid Engine: read the state of a job, and the reason for its end, from
-# qstat and qacct.
-# lib/scheduler_state.sh derives from these states the state that tej reports.
+# Reads the states of jobs, and the reasons for their ends, from qstat and qacct of Grid Engine.
+# lib/scheduler_state.sh uses these states.
 # shellcheck shell=sh
 
-# scheduler_list: print a line for each job of the user, and for each task of an array that tej
-# has submitted. The XML output of qstat is used, because the table of qstat truncates job
-# names. The XML output has one element per line. `-s prs -q *` overrides the options of the
-# site and of the user in sge_qstat and ~/.sge_qstat, with which qstat may omit some of the
-# jobs.
+# scheduler_list: print a line for each job of the user, and for each task of tej's arrays. The
+# table of qstat truncates job names, so the XML output is used, which has one element per line.
+# The site or the user may hide jobs (sge_qstat, ~/.sge_qstat). `-s prs -q *` overrides these
+# options.
 scheduler_list() {
     patiently qstat -xml -s prs -q '*' -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
         rm -f "$fresh.said"
@@ -51,8 +49,8 @@ scheduler_list() {
         }' "$fresh.said" && rm -f "$fresh.said" "$fresh.errors"
 }
 
-# list_errors: print ID|REASON for each job that Grid Engine does not start because of an
-# error, such as a working directory that does not exist (state Eqw).
+# list_errors: print ID|REASON for each job that Grid Engine does not start because of an error
+# (state Eqw), such as a missing working directory.
 list_errors() {
     failed=$(awk '
         /<JB_job_number>/ { gsub(/[^0-9]/, ""); id = $0 }
@@ -77,14 +75,12 @@ run_qacct() {
     esac
 }
 
-# scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct
-# prints an entry for every job that ever had this id. The last entry with this user and the name
-# of this job is used. If the user has chosen the name, the name does not distinguish this job
-# from earlier jobs, and is not compared.
+# scheduler_history ID: print STATE|WORDS from the accounting entry of the job. qacct also
+# prints earlier jobs with this id. The last entry with the right user and name counts. A name
+# that the user has chosen is not compared, because earlier jobs may have it, too.
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
-    # Return the exit status of qacct. The status is 124 if qacct, which reads the whole
-    # accounting file, is too slow.
+    # The status is 124 if qacct, which reads the whole accounting file, is too slow.
     said=$(run_qacct "$1" 2>/dev/null) || return
     own_name=$nickname
     read_resources && check_directives && ! has_own_name || own_name=''
@@ -97,7 +93,7 @@ scheduler_history() {
     case $code in
         '' | 0) return 1 ;;
         37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
-        # Code 100: the job was killed while it ran, and the cause was not a limit.
+        # Code 100: the job was killed while it ran, and not at a limit.
         100) printf '%s\n' "cancelled|it was deleted or killed" ;;
         *) printf '%s\n' "over|it failed with code $code, see qacct -j ${1%%.*}" ;;
     esac

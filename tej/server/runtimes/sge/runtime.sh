@@ -1,9 +1,9 @@
 # Grid Engine runtime: SGE, Son of Grid Engine, UGE and compatible schedulers.
 # shellcheck shell=sh
 #
-# Grid Engine kills a job with SIGKILL, without a warning signal (qdel(1)). Therefore
-# the job's wrapper polls for the file `kill`. A job that has ended is listed only in
-# the accounting file (qacct(1)), and only after a few seconds.
+# qdel kills a job with SIGKILL and without a warning. So the job's wrapper (the process that
+# runs the script) polls for the file `kill`. An ended job is listed only in the accounting
+# (qacct), and only after a few seconds.
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
@@ -14,9 +14,8 @@ directive_marks='#$'
 scheduler='Grid Engine'
 # shellcheck disable=SC2034 # used by run_in_scheduler.sh
 has_no_term=1
-# Grid Engine puts a job that exits with 99 back into the queue, and never removes a job that
-# exits with 100 from the queue (state Eqw), even with `-r n`. Therefore the wrapper of a job
-# exits with 1 if the exit code of the script is one of these codes.
+# Grid Engine requeues a job that exits with 99, and keeps a job that exits with 100 in an error
+# state, even with `-r n`. For these exit codes of the script, the wrapper exits with 1.
 # shellcheck disable=SC2034 # used by run_in_scheduler.sh
 reserved_codes='99 100'
 
@@ -37,30 +36,29 @@ scheduler_here() {
     return 2
 }
 
-# scheduler_own_id: set $own_id to ID, or to ID.INDEX in a task of an array that tej has
-# submitted.
+# scheduler_own_id: set $own_id to ID, or to ID.INDEX in an array that tej has submitted.
 scheduler_own_id() {
     own_id=${JOB_ID-}
     [ -z "${array-}" ] || own_id=$own_id.$SGE_TASK_ID
 }
 
-# scheduler_array_limit: set $array_limit from the site's max_aj_tasks. The value 0 means that the
-# site does not limit the number of tasks. tej then uses 75000.
+# scheduler_array_limit: set $array_limit from the site's max_aj_tasks. 0 means no limit, and
+# becomes 75000.
 scheduler_array_limit() {
     array_limit=$(patiently qconf -sconf 2>/dev/null </dev/null | awk '$1 == "max_aj_tasks" { print $2 }')
     [ "$array_limit" != 0 ] || array_limit=75000
     is_number "$array_limit"
 }
 
-# scheduler_fits_array: check whether tej may select the name of $job. Otherwise $job cannot be in
-# an array, because scheduler_list recognizes the arrays of tej by their names.
+# scheduler_fits_array: return 1 if the user has selected the name of $job. scheduler_list
+# recognizes tej's arrays by their names.
 scheduler_fits_array() { ! has_own_name; }
 
 # has_own_name: check whether the user has selected the name of $job.
 has_own_name() { [ -n "$r_name" ] || is_requested -N; }
 
-# scheduler_options: refuse requests for nodes, CPUs and GPUs, because each Grid Engine
-# site uses different names for these resources.
+# scheduler_options: also refuses nodes, CPUs and GPUs, whose names differ between the sites of
+# Grid Engine.
 scheduler_options() {
     for key in nodes tasks tasks_per_node cpus; do
         eval "value=\$r_$key"
@@ -94,12 +92,13 @@ scheduler_options() {
     [ -z "$r_name" ] || name_job
 }
 
-# scheduler_submit NAME: submit the batch script, or the array with the indexes
-# $array_tasks. Unless the user has selected a name, the name is NAME, because tej can find
-# a job after a lost reply only by its name. `-b n -sync n` overrides ~/.sge_request and
-# the site's sge_request: qsub must copy the script, and must not wait for the job. qsub reads
-# .sge_request of the working directory, too. In $HOME, qsub would read the same file twice,
-# and one `-sync n` does not override two `-sync y`. Therefore qsub runs in $job.
+# scheduler_submit NAME: submit the batch script, or the array with the indexes $array_tasks. By
+# default, the name is NAME, by which tej can find the job after a lost reply.
+#
+# `-b n -sync n` overrides the files sge_request of the site and the user: qsub must copy the
+# script, and must not wait for the job. qsub also reads .sge_request in the working directory.
+# In $HOME, it would read the same file twice, and one `-sync n` does not override two `-sync
+# y`. So qsub runs in $job.
 scheduler_submit() {
     name_there=$1
     split_lines
@@ -119,9 +118,9 @@ scheduler_submit() {
 
 scheduler_term() { :; }
 
-# scheduler_warning SIGNAL: check whether Grid Engine announces the end of the job by SIGNAL.
-# Sets $warning to the kind of the end and the reason. The accounting does not mention a soft
-# limit, and does not mention qdel if the script ends after the announcement.
+# scheduler_warning SIGNAL: check whether SIGNAL announces the end of the job, and set $warning
+# to the reason. The accounting does not mention soft limits. It also misses a qdel if the
+# script ends after the warning.
 scheduler_warning() {
     case $1 in USR1 | USR2) check_directives || : ;; esac
     case $1 in
@@ -132,14 +131,14 @@ scheduler_warning() {
     esac
 }
 
-# has_exceeded_s_rt: check whether the job has run for the time in its request `-l s_rt`.
-# With -notify, SIGUSR1 also announces a suspension.
+# has_exceeded_s_rt: check whether the job has run for the time in its request `-l s_rt`. With
+# -notify, SIGUSR1 also announces a suspension.
 has_exceeded_s_rt() {
     case $requested_options in *s_rt=*) ;; *) return 1 ;; esac
     rest=${requested_options##*s_rt=} limit=0
     rest=${rest%%[!0-9:]*}:
     while [ -n "$rest" ]; do
-        # Remove a leading zero, because the number would count as octal.
+        # A number with a leading zero would count as octal.
         part=${rest%%:*} rest=${rest#*:}
         part=${part#0}
         limit=$((limit * 60 + ${part:-0}))

@@ -1,8 +1,7 @@
-# Slurm's commands except sbatch (runtime.sh) and the listing of jobs (job_states.sh): check
-# that Slurm responds, cancel a job, print a report on a job. The PBS runtime also uses this
-# file if qsub is Slurm's wrapper, because Slurm's wrappers of qstat and qdel report less than
-# Slurm's own commands. Some versions of the wrappers fail: in Slurm 24.11, qstat aborts at
-# the first running job.
+# Slurm's commands for checks, kills and reports. sbatch is in runtime.sh, and the list of jobs
+# in job_states.sh. The PBS runtime also uses this file if qsub is Slurm's wrapper. Slurm's
+# wrappers of qstat and qdel report less, and some fail: in Slurm 24.11, qstat aborts at the
+# first running job.
 # shellcheck shell=sh
 
 # shellcheck source=clusters.sh
@@ -10,12 +9,11 @@
 # shellcheck source=job_states.sh
 . "$here/runtimes/slurm/job_states.sh"
 
-# slurm_here: return 0 if Slurm answers, and 1 if Slurm is not installed. If Slurm is
-# installed but does not answer, prints a message and returns 2.
+# slurm_here: return 0 if Slurm answers, and 1 if Slurm is not installed. If Slurm does not
+# answer, prints a message and returns 2.
 slurm_here() {
     find_program scontrol && find_program squeue && find_program scancel || return 1
-    # The recorded value of SLURM_CONF may be outdated, so the value is read from a login shell
-    # again.
+    # The recorded SLURM_CONF may be outdated, so read it from a login shell again.
     if is_controller_up || { read_setup SLURM_CONF && [ "${SLURM_CONF-}" = "$noted" ] &&
         find_variables SLURM_CONF && is_controller_up; }; then
         [ -n "$own_cluster" ] || ! find_local_cluster || note_setup cluster "$local_cluster"
@@ -25,15 +23,15 @@ slurm_here() {
     return 2
 }
 
-# is_controller_up: check whether Slurm's controller answers. If the controller is down,
-# `scontrol ping` fails immediately, but squeue needs ten seconds or more to fail.
+# is_controller_up: check whether Slurm's controller answers. If it is down, `scontrol ping`
+# fails at once, but squeue only after ten seconds or more.
 is_controller_up() {
     case $(patiently scontrol ping 2>/dev/null </dev/null) in *' is UP'* | *' UP/'* | *'/UP'*) : ;; *) return 1 ;; esac
 }
 
-# slurm_term ID: send SIGTERM to all processes of the job. scancel repeats the request for
-# as long as the job is suspended. Therefore the time limit is short, but longer than the
-# default time limit of one request to the controller (MessageTimeout).
+# slurm_term ID: send SIGTERM to all processes of the job. While a job is suspended, scancel
+# repeats the request. So the time limit is short, but longer than the default time limit of one
+# request to the controller (MessageTimeout).
 slurm_term() (
     command_timeout=20
     on_cluster "$1" scancel --full -s TERM
@@ -43,8 +41,8 @@ slurm_cancel() {
     on_cluster "$1" scancel
 }
 
-# slurm_own_id: set $own_id to the id of the job in which this function runs. The id has
-# the same format as in the output of sbatch.
+# slurm_own_id: set $own_id to the id of the job in which this function runs, in sbatch's
+# format.
 slurm_own_id() {
     [ -z "${array-}" ] || {
         own_id=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
@@ -54,8 +52,8 @@ slurm_own_id() {
     [ -z "${by_cluster-}" ] || own_id="$own_id${SLURM_CLUSTER_NAME:+;$SLURM_CLUSTER_NAME}"
 }
 
-# slurm_report ID: print the entries of the job in Slurm's accounting and in the memory of
-# Slurm's controller, which forgets a job a few minutes after its end.
+# slurm_report ID: print what Slurm's accounting and its controller report about the job. The
+# controller forgets a job a few minutes after its end.
 slurm_report() {
     print_report sacct on_cluster "$1" sacct -D -o \
         'jobid%-18,jobname%-20,state%-24,exitcode,elapsed,timelimit,reqmem,maxrss,nodelist%-24' -j

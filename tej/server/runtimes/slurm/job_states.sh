@@ -1,14 +1,13 @@
-# States of jobs under Slurm: read the state of a job, and the reason for its end, from squeue
-# and sacct.
-# lib/scheduler_state.sh derives from these states the state that tej reports.
+# Reads the states of jobs, and the reasons for their ends, from squeue and sacct of Slurm.
+# lib/scheduler_state.sh uses these states.
 # shellcheck shell=sh
 
-# slurm_queue [ARGUMENT...]: print all jobs of the user, one per line. squeue is not
-# called with ids, because it prints no jobs at all if one of the ids no longer exists.
-# -r prints each task of a job array on a line of its own. The path of the batch script is
-# the last field, because job names may contain `|`. The header is printed, so that
-# the empty output of a site's own squeue that has failed does not count as a list without jobs.
-# -a is used because squeue otherwise omits jobs in hidden partitions, even the user's own jobs.
+# slurm_queue [ARGUMENT...]: print all jobs of the user, one per line.
+#   no -j   with ids, squeue prints no jobs if one of the ids no longer exists
+#   no -h   a site's own squeue may fail without output; the header proves a complete list
+#   -r      prints each task of a job array on a line of its own
+#   -a      includes the user's own jobs in hidden partitions
+#   %o      the path of the batch script comes last, because job names may contain `|`
 slurm_queue() {
     patiently squeue -r -a -t all "$@" -u "$(id -u)" -o '%i|%T|%r|%j|%o'
 }
@@ -48,11 +47,11 @@ print_queues() {
     done
 }
 
-# slurm_listed_all [ID]: return 0 if the job ID is on the queue's cluster. Jobs on other
-# clusters are listed only if their ids are passed to slurm_list.
+# slurm_listed_all [ID]: return 0 if the job ID is on the queue's cluster, whose jobs are all
+# listed.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
-# A function for the awk programs below. describe(STATE): return STATE with its meaning.
+# For the awk programs below. describe(STATE): return STATE with its meaning.
 # shellcheck disable=SC2016 # awk code
 slurm_words='
     function describe(state) {
@@ -66,16 +65,16 @@ slurm_words='
 '
 
 # slurm_read FILE IDS: convert the output of squeue in FILE to the lines that scheduler_list
-# prints. IDS are the ids of jobs on other clusters. Each of these jobs gets a line, even
-# if it is missing in FILE. The ids of jobs on the queue's cluster are not passed, because the
-# kernel limits the size of an argument to 128 KB. The components of a heterogeneous job
-# (5+0, 5+1) count as one job, and so do the tasks of a job array (5_2). A heterogeneous
-# job or a job array is running if at least one component or task is running. For an array
-# that tej has submitted, a line for each task follows.
+# prints. IDS are the jobs on other clusters; each gets a line, even if it is missing in FILE.
+# The ids on the queue's own cluster are not passed: the kernel limits an argument to 128 KB.
+#
+# The components of a heterogeneous job (5+0, 5+1) are one job, and so are the tasks of a job
+# array (5_2). Such a job is running if any part is running. In an array of tej, each task also
+# gets a line.
 slurm_read() {
     awk -F'|' -v asked="$2" "$slurm_words"'
-        # note(ID, TITLE): store the state of one line of squeue. If ID has several lines, one
-        # for each component or task, the state with the highest rank is used.
+        # note(ID, TITLE): store the state of one line of squeue. Of several lines with the same
+        # ID, the state with the highest rank counts.
         function note(id, title,    now) {
             if (cluster != "") id = id ";" cluster
             # A job in an unknown state counts as running.
@@ -97,8 +96,7 @@ slurm_read() {
         BEGIN {
             count = split("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD EXPEDITING", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "queued"
-            # In a federation, a job has the state REVOKED on this cluster if it has started on
-            # another cluster.
+            # In a federation, REVOKED means that the job has started on another cluster.
             state["REVOKED"] = "moved"
             count = split("NODE_FAIL PREEMPTED BOOT_FAIL", list, " ")
             for (i = 1; i <= count; i++) state[list[i]] = "cut"
@@ -135,9 +133,9 @@ slurm_read() {
         }' "$1"
 }
 
-# slurm_node_down ID: return 0 if a node of the job is down or does not respond (`*`), or if
-# Slurm does not report its nodes. If a job is cancelled and its node then goes down, Slurm
-# reports the job as CANCELLED, although its processes may run on.
+# slurm_node_down ID: return 0 if a node of the job is down or does not respond (`*`), or if its
+# nodes are unknown. Slurm reports a job as CANCELLED even if its node goes down and its
+# processes run on.
 slurm_node_down() {
     job_nodes=$(on_cluster "$1" squeue -a -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,)
     case $job_nodes in *[!,]*) ;; *) return 0 ;; esac
@@ -146,10 +144,9 @@ slurm_node_down() {
     case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) : ;; *) return 1 ;; esac
 }
 
-# slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. If a cluster
-# is reinstalled, job numbers start from 1 again. Therefore entries of other users, and
-# entries of other submissions, are ignored. Without -D, sacct prints only the newest of
-# several entries with the same job number.
+# slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. A cluster that was
+# reinstalled numbers its jobs from 1 again. So entries of other users and of other submissions
+# are ignored. Without -D, sacct prints only the newest entry of a number.
 slurm_history() {
     command -v sacct >/dev/null 2>&1 || return 1
     s_time=0
@@ -157,8 +154,8 @@ slurm_history() {
     set_cluster "$1" || return
     set -- ${cluster:+-M "$cluster"} -n -X -D -P -o state,user,submit,jobid -j "${1%%;*}"
     said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@") || return
-    # Allow for clocks that differ by up to an hour. A requeue changes the time of the submission,
-    # so a job that may be requeued has no latest time.
+    # Clocks may differ by up to an hour. A requeue changes the time of the submission, so a job
+    # that may be requeued has no latest time.
     latest=$((s_time + 3600 + busy_awaited))
     [ ! -e "$job/requeue" ] && [ "$s_time" != 0 ] || latest=''
     printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
@@ -178,8 +175,8 @@ slurm_history() {
 }
 
 # slurm_has ID: return 0 if Slurm's controller has the job, and the job is not over. Sets
-# $reason to the state of the job. The name is compared, because another job can have the same
-# number.
+# $reason to the state of the job. Another job may have the same number, so the name is
+# compared.
 slurm_has() {
     said=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
     said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$nickname" '

@@ -22,8 +22,8 @@ scheduler_own_id() { slurm_own_id; }
 task_variable=SLURM_ARRAY_TASK_ID task_pattern=%a
 
 scheduler_options() {
-    # Without the file `clusters`, a job for another cluster would be submitted to the cluster of
-    # the queue.
+    # Without the file `clusters`, a job for another cluster would go to the cluster of the
+    # queue.
     [ -z "${has_waited-}" ] || [ ! -f "$job/clusters" ] || { names_cluster && [ -n "$user_clusters" ]; } || {
         why="its file 'clusters' is damaged or cannot be read"
         return 1
@@ -53,8 +53,7 @@ scheduler_options() {
         0) prepend --no-requeue ;;
         *) is_requested --requeue --no-requeue || prepend --no-requeue ;;
     esac
-    # The name that tej selects does not count as an option, so that jobs with different
-    # names can be submitted as one array.
+    # A name that tej selects is not an option, so jobs with different names can share an array.
     default_name=''
     if [ -n "$r_name" ]; then
         prepend -J "$r_name"
@@ -63,15 +62,15 @@ scheduler_options() {
     fi
 }
 
-# scheduler_array_limit: set $array_limit from MaxArraySize, which is 0 if the site permits
-# no job arrays.
+# scheduler_array_limit: set $array_limit from MaxArraySize. 0 means that the site permits no
+# arrays.
 scheduler_array_limit() {
     array_limit=$(patiently scontrol show config 2>/dev/null </dev/null | sed -n 's/^MaxArraySize *= *//p')
     is_number "$array_limit"
 }
 
-# slurm_memory: add --mem or --mem-per-cpu to the options. sbatch refuses the two
-# options together. Therefore conflicting directives of the script are removed.
+# slurm_memory: add --mem or --mem-per-cpu to the options. sbatch refuses both together, so
+# conflicting directives of the script are removed.
 slurm_memory() {
     if [ -n "$r_memory" ]; then
         in_megabytes "$r_memory"
@@ -105,8 +104,8 @@ runtime_defer() {
 }
 
 scheduler_submit() {
-    # The batch script gets the name $1, which identifies the submission if the reply of sbatch is
-    # lost: squeue shows the path of the script, and users cannot change this path.
+    # If the reply of sbatch is lost, the name $1 identifies the job: squeue shows the path of
+    # the batch script, which users cannot change.
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_lines
@@ -117,8 +116,7 @@ scheduler_submit() {
         # An option -M of the user comes later, and takes precedence.
         [ -z "$user_clusters" ] || set -- -M "$user_clusters" "$@"
     else
-        # The wrapper of a job on another cluster may start this job. Therefore the cluster of
-        # the queue is selected explicitly.
+        # This program may run in a job on another cluster, so select the queue's cluster.
         set_cluster '' || {
             printf '%s\n' "Slurm's controller does not answer" >&2
             return 1
