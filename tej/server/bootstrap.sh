@@ -1,6 +1,6 @@
-# Bootstrap: the code that is sent in front of every program. The bootstrap marks the
-# start of the reply, finds the queue and loads the scripts installed in the queue. The
-# bootstrap must also work on a server where nothing is installed yet.
+# Bootstrap: the code that the client sends in front of every program. It finds the queue, a
+# directory on the server, and sources the scripts installed there. It must also work on a
+# server where nothing is installed yet.
 # shellcheck shell=sh
 #
 # Exit statuses of all tej programs; wire/replies.py maps them to errors:
@@ -10,8 +10,7 @@
 #   5 job still running    13 queue or file exists       22 no such file
 #                          14 scripts missing or outdated
 
-# quit STATUS [MESSAGE...]: print the error message, if any, to stderr and exit with
-# STATUS.
+# quit STATUS [MESSAGE...]: print MESSAGE to stderr, and exit with STATUS.
 quit() {
     tej_status=$1
     shift
@@ -19,20 +18,18 @@ quit() {
     exit "$tej_status"
 }
 
-# begin MARKER TRUSTED: print the marker on stdout and stderr, and enter the home
-# directory. The client discards all output before the marker, because login start-up
-# files may print text. TRUSTED is 1 if the user accepts a queue that other users can
-# write to.
+# begin MARKER TRUSTED: print MARKER on stdout and stderr, and enter the home directory. The
+# start-up files of a login may print text, so the client discards all output before MARKER.
+# TRUSTED is 1 if the user accepts a queue that other users can write to.
 begin() {
     hide_environment
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2
     marker=$1 trusted=$2
-    # SIGPIPE gets an empty handler. If the bootstrap ignored SIGPIPE (trap ''), the job
-    # would ignore SIGPIPE, too.
+    # Set an empty handler for SIGPIPE. A job would inherit an ignored signal (trap '').
     trap : PIPE
-    # Without a handler, a write beyond the limit of file sizes (ulimit -f) would kill this
-    # shell, and the error would not be reported.
+    # Without a handler, a write beyond `ulimit -f` kills this shell before it can report the
+    # error.
     command trap : XFSZ 2>/dev/null
     close_descriptors
     unset CDPATH
@@ -41,17 +38,16 @@ begin() {
 }
 
 # close_descriptors: close all descriptors except stdin, stdout and stderr. A start-up file may
-# have duplicated stdout (`exec 3>&1`, or `exec {copy}>&1`, which uses 10 or more). A job would
-# inherit the descriptor, and the client would wait until the job ends. If the shell supports only
-# the descriptors 0 to 9 (dash, mksh), sets $unclosed to the other open descriptors, each followed
-# by a comma.
+# have duplicated stdout (`exec 3>&1`). A job would inherit the copy, and the client would wait
+# until the job ends. dash and mksh can close only the descriptors 0 to 9. In these shells, sets
+# $unclosed to the other open descriptors, each followed by a comma.
 close_descriptors() {
     unclosed=''
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     for path in /dev/fd/[1-9][0-9]* /proc/self/fd/[1-9][0-9]*; do
         [ -e "$path" ] || continue
-        # List the descriptors of `ls`, which does not inherit the descriptors that the shell has
-        # opened for itself.
+        # List the descriptors of `ls`. The shell also has internal descriptors, which `ls` does
+        # not inherit.
         # shellcheck disable=SC2012 # the names are numbers
         unclosed=$(ls "${path%/*}" 2>/dev/null | while read -r item; do
             case $item in [1-9][0-9]*) printf '%s,' "$item" ;; esac
@@ -59,7 +55,7 @@ close_descriptors() {
         break
     done
     [ -n "$unclosed" ] || return 0
-    # In `10>&-`, a shell that supports only one-digit descriptors takes `10` as an argument.
+    # dash and mksh take the `10` of `10>&-` as an argument.
     # shellcheck disable=SC2016 # expanded by `eval`
     eval 'set -- 10>&-; count=$#'
     [ "$count" = 0 ] || return 0
@@ -97,18 +93,17 @@ expand() {
     esac
 }
 
-# need_base: quit if a path depends on a home directory that cannot be entered.
+# need_base: quit if the home directory, in which a path starts, cannot be entered.
 need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
 
-# read_link PATH: set $target to the path that the link file PATH contains (`tejdir:
-# TARGET`). Returns 1 if PATH is not a link file.
+# read_link PATH: set $target to the path in the link file PATH (`tejdir: TARGET`). Returns 1 if
+# PATH is not a link file.
 read_link() {
     [ -f "$1" ] && [ -r "$1" ] || return 1
-    # $(...) strips all trailing newlines of the file, but the path itself may end in
-    # newlines. Therefore a dot is appended, and removed below together with the last
-    # newline.
+    # $(...) strips all trailing newlines, but the path itself may end in a newline. Therefore
+    # append a dot, then remove the dot and one newline.
     target=$(cat <"$1" && printf .)
     target=${target%.} target=${target%"$tej_newline"}
     case $target in
@@ -120,10 +115,9 @@ read_link() {
 tej_newline='
 '
 
-# find_queue PATH: follow the chain of link files from PATH to the queue. Sets $queue to
-# the directory of the queue, link_1, link_2, ... to the link files in the chain, and
-# $link_count to the number of link files. Returns 1 if nothing exists at the end of the
-# chain.
+# find_queue PATH: follow the link files from PATH to the queue. Sets $queue to the directory of
+# the queue, and link_1 to link_$link_count to the link files. Returns 1 if nothing exists at
+# the end of the links.
 find_queue() {
     base=$tej_home link_count=0 path=''
     expand "$1"
@@ -152,13 +146,12 @@ find_queue() {
     return 0
 }
 
-# check_absent PATH: quit if it is unknown whether PATH exists, because an error of the file
-# system also makes `[ -e PATH ]` false. A queue with jobs must not be reported as missing, or be
-# set up again.
+# check_absent PATH: quit unless PATH certainly does not exist. `[ -e PATH ]` is also false if
+# the file system reports an error. A queue with jobs must not be reported as missing, or be
+# created again.
 check_absent() {
     tej_error=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # If the status is 126 or 127, the shell could not run `ls`, and the message says nothing
-    # about the path.
+    # The status is 126 or 127 if the shell could not run `ls`.
     case $?:$tej_error in
         0:* | [12]:*': No such file or directory') ;;
         127:*) quit 20 "The program 'ls' is not found on the server: correct PATH in the start-up files there (PATH=${PATH-})" ;;
@@ -166,11 +159,10 @@ check_absent() {
     esac
 }
 
-# check_mounted: quit if the path $queue, at which no queue was found, is on a file system of
-# /etc/fstab that is not mounted. The queue may be there: if it were set up again in the empty
-# mount point, its jobs would be started a second time. In a container, the file system itself
-# may be missing, while one of its directories is mounted at the same path as on the host.
-# Therefore such a directory that contains $queue is sufficient.
+# check_mounted: quit if $queue is missing because a file system of /etc/fstab is not mounted.
+# Otherwise a new queue would be created in the empty mount point, and its jobs would be started
+# again. A container may mount only a directory of the file system, at the same path as on the
+# host. Such a mount is sufficient if it contains $queue.
 check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue
@@ -191,9 +183,9 @@ check_mounted() {
     done </etc/fstab
 }
 
-# read_version: read $queue/version. Sets $protocol, $runtime, $scripts, $scripts_version.
-# Returns 1 if the queue is not set up yet. Quits if the directory is not a queue or if
-# other users can write to the queue.
+# read_version: read $queue/version. Sets $protocol, $runtime, $scripts and $scripts_version.
+# Returns 1 if the queue is not set up yet. Quits if the directory is not a queue, or if other
+# users can write to it.
 read_version() {
     protocol='' runtime='' scripts='' scripts_version=''
     [ -f "$queue/version" ] || check_absent "$queue/version"
@@ -211,16 +203,15 @@ read_version() {
     esac
     [ "$protocol" = 1 ] ||
         quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use the newer tej, or choose another --queue"
-    # $runtime and $scripts become parts of the paths of sourced files, so each of them must be
-    # a safe relative path.
+    # $runtime and $scripts become parts of the paths of sourced files.
     case $runtime/$scripts in
         *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
     esac
     check_queue_trust
 }
 
-# check_unused: quit if the directory $queue contains files that do not belong to an
-# unfinished queue. Returns 1 if another client has finished the queue meanwhile.
+# check_unused: quit if the directory $queue contains files that tej does not create. Returns 1
+# if another client has finished the queue meanwhile.
 check_unused() {
     ls -a "$queue/" >/dev/null 2>&1 || quit 20 "The queue '$queue' cannot be read"
     for path in "$queue"/* "$queue"/.[!.]*; do
@@ -235,9 +226,9 @@ check_unused() {
     done
 }
 
-# load_queue DIGEST: source the scripts that the queue uses. Returns 1 if the scripts, or the
-# script of the command $verb, are missing, or if DIGEST is neither `any` nor the digest of the
-# installed scripts. If the digests differ, the client decides which set of scripts is newer.
+# load_queue DIGEST: source the scripts of the queue. DIGEST is the digest of the client's
+# scripts, or `any`. Returns 1 if the queue has other scripts, or if the scripts or the command
+# $verb are missing.
 load_queue() {
     here=$queue/scripts/$scripts
     [ ! -d "$queue/scripts" ] || [ -x "$queue/scripts" ] ||
@@ -251,8 +242,7 @@ load_queue() {
     . "$here/lib/load.sh"
 }
 
-# open_queue PATH DIGEST: find the queue at PATH and load its scripts. Quits if no queue
-# exists at PATH.
+# open_queue PATH DIGEST: find the queue at PATH and source its scripts. Quits on failure.
 open_queue() {
     find_queue "$1" && read_version || {
         check_mounted
@@ -264,9 +254,8 @@ open_queue() {
     fi
 }
 
-# open_or_install QUEUE DIGEST: find the queue and load its scripts. If the queue does
-# not exist or its scripts are outdated, request the installer from the client and run
-# it.
+# open_or_install QUEUE DIGEST: find the queue and source its scripts. If the queue is missing
+# or its scripts are outdated, request the installer from the client, and run it.
 open_or_install() {
     scripts='' scripts_version='' runtime=''
     if find_queue "$1" && read_version; then
@@ -274,8 +263,7 @@ open_or_install() {
     else
         check_mounted
     fi
-    # If the directory `jobs` exists, the queue has not vanished: only its file `version` is
-    # missing.
+    # Report that the directory `jobs` exists: only the file `version` of the queue is missing.
     [ ! -d "$queue/jobs" ] || printf '%s\0' has_jobs=1
     printf '%s\0' "have=${scripts:-none} ${scripts_version:-0}" "ask=install"
     IFS= read -r tej || quit 20 "The connection was lost before the queue was set up"
@@ -283,8 +271,8 @@ open_or_install() {
     load_queue any || quit 14
 }
 
-# need RUNTIME...: quit if the queue's runtime is not in the list RUNTIME... If the list
-# is empty, every runtime is accepted.
+# need RUNTIME...: quit if the queue's runtime is not one of RUNTIME... Without arguments, every
+# runtime is accepted.
 need() {
     [ $# != 0 ] || return 0
     for name in "$@"; do [ "$name" != "$runtime" ] || return 0; done

@@ -1,5 +1,5 @@
-# Diagnosis of the server for `tej doctor`: print one line NAME, tab, STATE, tab, TEXT
-# per check. $1 is the path of the queue. The diagnosis changes nothing on the server.
+# Diagnosis of the server, for `tej doctor`. Prints a line NAME, tab, STATE, tab, TEXT for each
+# check. $1 is the path of the queue. Changes nothing on the server.
 # shellcheck shell=sh
 
 # report NAME STATE TEXT: print the result of a check. STATE is ok, warning or trouble.
@@ -7,8 +7,7 @@ report() {
     printf '%s\t%s\t%s\n' "$1" "$2" "$3"
 }
 
-# with_time_limit COMMAND...: run the command. If `timeout` is installed, the command has a time
-# limit of ten seconds.
+# with_time_limit COMMAND...: run COMMAND, for at most ten seconds if `timeout` is installed.
 with_time_limit() {
     if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi
 }
@@ -109,6 +108,6 @@ else
     report queue ok "$queue does not exist yet; the first submission creates it"
 fi
 
-# The client compares the time in this line with its own clock when the line arrives.
-# Each check above can take ten seconds, so this check must be the last.
+# The client compares this time with its own clock when the line arrives. Each check above can
+# take ten seconds, so this line must be the last.
 report clock ok "$(date +%s)"

@@ -1,24 +1,25 @@
-# First process of a job, in the session of the job: records the start of the job, sources
-# lib/job_environment.sh, then runs the job's command in this shell. The wrapper passes tej_queue,
-# tej_id, tej_here, tej_host, tej_clock, tej_together and tej_read_spec in the environment. The
-# working directory is the job's directory. Paths are relative, because a retry can move the
-# directory, and another job can then have its old path.
+# First process of a job: writes the file `started` of the job, sets the job's environment, and
+# runs the job's command in this shell. The wrapper, the process that records the end of the
+# job, starts this script. The wrapper passes tej_queue, tej_id, tej_here, tej_host, tej_clock,
+# tej_together and tej_read_spec in the environment.
 #
-# The job's command and the user's start-up files run in this shell. To avoid name
-# clashes, the names of all variables and functions of tej in this shell begin with tej_
-# or TEJ_.
+# The working directory is the job's directory. Paths are relative: a retry can move the
+# directory, and another job can then get its old path.
+#
+# The user's start-up files and commands run in this shell. Therefore all names of tej begin
+# with tej_ or TEJ_.
 
-# With "./", the shell does not search CDPATH, which a login of the scheduler may set.
+# With "./", the shell does not search CDPATH, which a login may set.
 cd ./stage || exit 125
-# Remove an uploaded _stdout or _stderr, which could be a symbolic link to another file.
+# An uploaded _stdout or _stderr could be a symbolic link to another file.
 for tej_file in _stdout _stderr; do
     [ ! -e "$tej_file" ] && [ ! -h "$tej_file" ] || rm -rf "$tej_file"
 done
 exec </dev/null >_stdout 2>_stderr || exit 125
 
-# tej_read_start: set $tej_now to the time of the last `date` in the wrapper plus the elapsed
-# uptime, as read_clock does, and $tej_start to the start time of this process. Returns 1 if
-# only the functions of the library, which take longer, can determine both times.
+# tej_read_start: set $tej_now to the current time, and $tej_start to the start time of this
+# process. The time is the last `date` of the wrapper ($tej_clock) plus the elapsed uptime.
+# Returns 1 if only the slower functions of the library can determine both values.
 tej_read_start() {
     {
         read -r tej_now _ </proc/uptime && IFS= read -r tej_start <"/proc/$$/stat"
@@ -39,15 +40,14 @@ tej_read_start() {
     tej_start=$1
 }
 
-# Write the file `started`. For jobs that are started together, the file is written without a
-# rename (put_once).
+# Write the file `started`.
 if [ -n "$tej_together" ] && tej_read_start; then
     printf '%s\n' "$tej_now ${tej_host%% *} $$ $tej_start" 2>/dev/null >../started || {
         rm -f ../started
         exit 125
     }
 else (
-    # In a subshell, the names of the library do not clash with the user's names.
+    # In this subshell, the library cannot change the user's names.
     job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process_identity.sh"
@@ -57,21 +57,20 @@ else (
     read_clock
     put started "$now ${who%% *} $$ $own_start" || exit 125
 ) || exit 125; fi
-# If a client killed the job before `started` was written, the client found no process to
-# signal. Therefore this shell kills itself. SIGKILL follows, because this shell may have
-# inherited from the login that SIGTERM is ignored.
+# A client may kill the job before `started` is written. The client then finds no process to
+# signal, so this shell kills itself. SIGKILL follows, because SIGTERM may be ignored since the
+# login.
 [ ! -e ../kill ] || {
     kill -s TERM $$
     kill -s KILL $$
 }
-# If the job was marked lost, another job may have been submitted with the same id.
-# Therefore the lost job is not started.
+# Do not start a job that is marked lost: a job with the same id may have been submitted since.
 [ ! -e ../lost ] || exit 125
 
 unset -f tej_read_start
 
-# tej_run FILE ARGUMENTS...: replace this shell with FILE (`exec`). If the file system is
-# mounted noexec, replace this shell with the interpreter of FILE.
+# tej_run FILE ARGUMENTS...: replace this shell with FILE (`exec`). On a file system mounted
+# noexec, replace this shell with the interpreter of FILE.
 tej_run() {
     [ -x "$1" ] || chmod +x "$1" 2>/dev/null
     [ ! -x "$1" ] || exec "$@"

@@ -1,13 +1,11 @@
-# Installer: creates a queue, or replaces the scripts of a queue. The client sends the
-# installer only if the server requests it. Before the installer, the client sends a
-# function `unpack DIRECTORY` that writes the scripts.
+# Installer: creates a queue, or replaces the scripts of a queue. The server requests the
+# installer from the client. The client also sends the function `unpack DIRECTORY`, which writes
+# the scripts. Several clients can install at the same time, because each step is a single
+# rename.
 # shellcheck shell=sh
 
-# install RUNTIME DIGEST VERSION: install the set of scripts DIGEST in $queue. An
-# existing queue keeps its runtime. A new queue gets RUNTIME. If RUNTIME is `auto`, a
-# new queue gets the runtime of the server's scheduler, or `default` if the server has
-# no scheduler. Several clients can install scripts at the same time, because each step of the
-# installation is a single rename.
+# install RUNTIME DIGEST VERSION: install the scripts with this DIGEST in $queue. A new queue
+# gets RUNTIME (select_runtime). An existing queue keeps its runtime.
 install() {
     check_path_length
     parent=${queue%/*}
@@ -18,9 +16,8 @@ install() {
     find_replaceable
     [ -z "$replaceable" ] ||
         warn "every user can replace the queue: '$replaceable' is writable by all and has no sticky bit"
-    # With a umask of 000 or 002, other users could write to the new files, and the next
-    # check would refuse the queue. The user's own umask is restored at the end, because the jobs
-    # inherit it.
+    # With a umask of 000 or 002, other users could write to the new files, and the trust check
+    # would refuse the queue. Jobs inherit the user's umask, so it is restored at the end.
     mask=$(umask)
     [ -n "${shared-}" ] || umask go-w
     make_directories
@@ -33,23 +30,22 @@ install() {
     umask "$mask"
 }
 
-# check_path_length: quit if the path of the queue is so long that paths of files in the queue
-# would exceed the limit of the system. Some files of a job could then be read and others not,
-# and the job would seem to be lost or deleted.
+# check_path_length: quit if paths in the queue could exceed PATH_MAX. Some files of a job would
+# then be unreadable, and the job would seem to be lost.
 check_path_length() {
-    # The longest path below the queue is attempts/ID/N/job/.taken HOST BOOT SPACE PID START,
-    # and an id has up to 200 characters.
+    # The longest path is attempts/ID/N/job/.taken HOST BOOT SPACE PID START, with an ID of 200
+    # characters.
     below=450
     path_limit=$(getconf PATH_MAX / 2>/dev/null)
     case $path_limit in '' | *[!0-9]*) path_limit=4096 ;; esac
-    # If no process can be started, the length is 0, and the next step reports the cause.
+    # If no process can be started, the length is 0, and the next step reports the error.
     length=$(($(printf '%s' "$queue" | wc -c) + 0))
     [ "$length" -le $((path_limit - below)) ] ||
         quit 12 "The path of the queue has $length bytes, and at most $((path_limit - below)) are allowed: choose a shorter --queue"
 }
 
-# make_directories: create the directories of the queue with mode 700, or with mode 2770
-# if the queue is shared with a group.
+# make_directories: create the directories of the queue. The mode is 700, or 2770 if a group
+# shares the queue.
 make_directories() {
     access=700
     [ -z "${shared-}" ] || {
@@ -63,25 +59,23 @@ make_directories() {
         mkdir -m "$access" "$queue/$part" 2>/dev/null || [ -d "$queue/$part" ] ||
             quit 20 "Cannot write to '$queue'"
     done
-    # Earlier versions of tej created directories with the modes that the user's umask allows.
-    # Therefore remove the permissions of other users.
+    # Earlier versions of tej created directories with the modes of the user's umask.
     [ -n "${shared-}" ] || chmod go-rwx "$queue"/*/ 2>/dev/null
     return 0
 }
 
-# install_scripts DIGEST: write the scripts to scripts/DIGEST. If another client has
-# already installed DIGEST, `mv` moves the new directory into the existing directory,
-# and the new directory is removed there.
+# install_scripts DIGEST: write the scripts to scripts/DIGEST. If this directory exists, `mv`
+# moves the new scripts into it, and the copy is removed there.
 install_scripts() {
-    # The name contains the marker of the request, because clients in several containers may have
-    # the same pid ($unique in facts.sh).
+    # Clients in several containers may have the same pid. Therefore the name contains the
+    # random marker of the request.
     fresh=$queue/incoming/scripts.$marker
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"
         quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written: the disk may be full, or the umask ($(umask)) or the limit of file sizes (ulimit -f: $(ulimit -f)) may be too strict"
     }
-    # If the queue already uses DIGEST, the installed scripts could not be loaded, so
-    # they are damaged. Move the damaged scripts away.
+    # The installed scripts with this DIGEST could not be loaded, so they are damaged: move them
+    # away.
     [ ! -d "$queue/scripts/$1" ] || [ "$scripts" != "$1" ] ||
         mv "$queue/scripts/$1" "$queue/incoming/old.$marker"
     mv "$fresh" "$queue/scripts/$1" 2>/dev/null
@@ -89,8 +83,8 @@ install_scripts() {
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
 }
 
-# carry_over DIGEST: copy the queue's runtime from the old scripts if the new scripts do
-# not contain this runtime.
+# carry_over DIGEST: copy the queue's runtime from the old scripts, if the new scripts do not
+# contain it.
 carry_over() {
     [ -n "$runtime" ] && [ ! -d "$queue/scripts/$1/runtimes/$runtime" ] &&
         [ -d "$queue/scripts/$scripts/runtimes/$runtime" ] || return 0
@@ -100,11 +94,10 @@ carry_over() {
     rm -rf "$fresh"
 }
 
-# select_runtime RUNTIME DIGEST: set $runtime to RUNTIME if the server supports it. If
-# RUNTIME is `auto`, set $runtime to the runtime of the server's scheduler, or to
-# `default` if the server has no scheduler. If schedulers are installed, but none of them
-# answers, `auto` selects `default`, because many workstations have only the programs of a
-# scheduler. `auto` then also sends a warning, because the server may be a login node.
+# select_runtime RUNTIME DIGEST: set $runtime to RUNTIME, and send a warning if its scheduler
+# does not answer. `auto` selects the runtime of the server's scheduler. If no scheduler
+# answers, `auto` selects `default`, because many workstations have the programs of a scheduler
+# that is not running.
 select_runtime() {
     runtime=$1 silent=''
     [ "$runtime" != auto ] || {
@@ -127,8 +120,7 @@ select_runtime() {
     warn "$why"
 }
 
-# notify_of_scheduler: notify the client that the new queue submits its jobs to a
-# scheduler, because the user has not selected a runtime.
+# notify_of_scheduler: tell the client which scheduler `auto` has selected.
 notify_of_scheduler() {
     case $runtime in
         slurm) words=Slurm ;;
@@ -139,9 +131,9 @@ notify_of_scheduler() {
     printf '%s\0' "notice=using $words; --runtime default runs without it"
 }
 
-# try_runtime DIGEST [auto]: check whether the server supports $runtime. If the server
-# does not support $runtime, returns nonzero and sets $why to the reason. If the
-# scheduler's programs are not installed, $why is empty.
+# try_runtime DIGEST [auto]: check whether the server supports $runtime. Otherwise returns
+# nonzero and sets $why to the reason. $why is empty if the scheduler's programs are not
+# installed.
 try_runtime() {
     why=$(
         here=$queue/scripts/$1
@@ -154,15 +146,14 @@ warn() {
     printf '%s\0' "warning=$*"
 }
 
-# write_version RUNTIME DIGEST VERSION: write $queue/version, which makes the directory
-# a queue. `ln` or `mv` creates the file in one step.
+# write_version RUNTIME DIGEST VERSION: create $queue/version in one step. This file makes the
+# directory a queue.
 write_version() {
     fresh=$queue/.version.$marker
     printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||
         quit 20 "Cannot write to '$queue'"
-    # `ln` fails if the file exists. Therefore, if several clients create the queue, the
-    # queue gets the runtime of the first client. On a file system without hard links,
-    # the queue gets the runtime of the last client.
+    # If several clients create the queue, `ln` succeeds only for the first, whose runtime is
+    # used. Without hard links, the last client decides.
     if [ -z "$scripts" ] && ln "$fresh" "$queue/version" 2>/dev/null; then
         rm -f "$fresh"
     elif [ -z "$scripts" ] && [ -f "$queue/version" ]; then

@@ -1,12 +1,11 @@
-# Process that waits for the script of a job under a scheduler: print_exit_status.sh SIGNAL...
-# Runs $tej_run, and prints `==STATUS`, or `=MESSAGE=STATUS` with a message such as "Terminated"
-# if a signal has ended the script. This code is in a separate file, because bash prints
-# "Terminated" only if it runs a script file, and not with `-c`. The shell has empty traps for
-# SIGNAL..., because schedulers send these signals to the whole session.
+# print_exit_status.sh SIGNAL...: run $tej_run, and print its exit status as `==STATUS`. If a
+# signal has ended it, prints `=MESSAGE=STATUS` with the shell's message, such as "Terminated".
+# Schedulers send SIGNAL... to the whole session. This shell must survive them.
 #
-# Only the shell's message may appear between the equals signs. Therefore the stderr of each
-# program is /dev/null: a program may print a warning when it starts, if a library of LD_PRELOAD
-# or a locale is missing. In mksh, `printf` is a program.
+# bash prints such a message only if it runs a script file, not with `-c`. Therefore this code
+# is a file. Programs may print warnings when they start, for example about a missing locale.
+# Their stderr is /dev/null, so that only the shell's message is between the equals signs. In
+# mksh, `printf` is a program.
 # shellcheck shell=sh
 
 for signal in "$@"; do trap : "$signal"; done

@@ -1,12 +1,12 @@
-# Wrappers of jobs under the default runtime: run_detached.sh QUEUE ID HERE RUNTIME
-# [ID]... A wrapper runs the job's script and records its start, heartbeat and exit
-# status. The wrapper runs outside the job's session, so that a signal to the job's
-# session does not end the wrapper. The wrappers of several jobs are subshells of this
-# shell, because a subshell starts faster than a new shell that loads the library. The
-# shell that started the wrappers ends after its last wrapper.
-# With --heartbeat PID START in place of further ids, run_detached.sh only writes the heartbeat
-# of job ID. PID and START are the pid and the start time of the job's wrapper
-# (resume_heartbeat). HERE is the directory of the installed scripts.
+# run_detached.sh QUEUE ID HERE RUNTIME [ID]...: wrappers of jobs under the default runtime. A
+# wrapper runs the script of one job, and records the start and the exit status in files. It
+# also writes the heartbeat, a file with the current time, which shows that the job is alive. It
+# runs outside the job's session, so that signals to the job do not end it. HERE is the
+# directory of the installed scripts.
+#
+# With several IDs, each wrapper is a subshell of this shell, because a new shell would have to
+# source the library again. With `--heartbeat PID START`, run_detached.sh only writes the
+# heartbeat of job ID, whose wrapper is the process PID (resume_heartbeat).
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -20,20 +20,19 @@ find_end_signal
 
 no_wrapper='its wrapper could not be run: can this account start more processes (ulimit -u)?'
 
-# search_failed: called if the processes cannot be listed. Does nothing, so that the job counts
-# as alive.
+# search_failed: called if the processes cannot be listed. Then the job counts as alive.
 search_failed() { :; }
 
-# report_failure: EXIT trap: if this shell ends before the script has started, mark the job as
-# lost. Most shells exit when fork fails, so this function uses builtins only.
+# report_failure: EXIT trap: mark the job as lost if its script has not started. Uses only
+# builtins, because most shells exit when a fork fails.
 report_failure() {
     [ -s "$job/started" ] || [ -s "$job/finished" ] || [ -e "$job/lost" ] ||
         printf '%s\n' "${now:-0} $no_wrapper" >"$job/lost"
 }
 
-# before_heartbeat: set $span to the seconds until the next heartbeat or, if earlier,
-# until the time limit. The time limit is measured in uptime, because a change of the
-# clock must not end a job.
+# before_heartbeat: set $span to the seconds until the next heartbeat, or until the time limit
+# if it is earlier. The time limit is measured in uptime, because a change of the clock must not
+# end a job.
 before_heartbeat() {
     span=$heartbeat_interval
     [ -n "$r_walltime" ] || return 0
@@ -42,23 +41,22 @@ before_heartbeat() {
     [ "$rest" -ge "$span" ] || span=$((rest > 0 ? rest : 1))
 }
 
-# after_heartbeat: carry out a requested kill if no live client on this host is doing so,
-# and enforce the time limit.
+# after_heartbeat: enforce the time limit, and carry out a requested kill if no live client on
+# this host does so.
 after_heartbeat() {
     [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || is_killed_here || apply_kill
     [ -z "$r_walltime" ] || enforce_time_limit
 }
 
-# apply_kill: stop all processes of the job, including processes that outlive the script.
+# apply_kill: stop all processes of the job, also those that outlive its script.
 apply_kill() {
     read_facts
     [ -z "$grace" ] || stop_processes "$grace"
 }
 
-# after_wrapper: called by the heartbeat process when the wrapper was killed. Returns 0
-# if the job still has processes: then the heartbeat continues, because other hosts see
-# only the heartbeat. If the job has no processes, derives the state of the job and
-# returns 1.
+# after_wrapper: called by the heartbeat process after the wrapper was killed. Returns 0 if the
+# job still has processes, so that the heartbeat continues: other hosts see only the heartbeat.
+# Otherwise derives the state of the job and returns 1.
 after_wrapper() {
     read_facts
     [ ! -s "$job/finished" ] && [ -n "$started" ] && has_processes && return 0
@@ -92,26 +90,27 @@ run_job() {
     fi
 }
 
-# begin_wrapper: create the file `claim` of $job (claim.sh), and write its native id and first
-# heartbeat. Exits if another process has created `claim`, or if the job cannot be started.
+# begin_wrapper: create the file `claim` of $job, then write its native id (the pid of this
+# wrapper) and its first heartbeat. Exits if another process has created `claim`, or if a file
+# cannot be written.
 begin_wrapper() {
     enter_job || exit 0
-    # Only one wrapper can start the job.
+    # Only the process that creates `claim` may start the job.
     take_claim || exit 0
     spec=''
     read_clock
     me
     own_native="pid $who"
     is_wrapper=1
-    # Read the uptime, unless read_clock has read it and set $clock_date.
+    # If $clock_date is set, read_clock has just read the uptime.
     [ -n "$clock_date" ] || get_uptime
     began=${uptime%%.*}
     trap report_failure EXIT
-    # Write the heartbeat before `native_id`: once the job has a native id, clients check its
-    # heartbeat.
+    # Clients check the heartbeat of a job that has a native id. Therefore the heartbeat is
+    # written first.
     put_heartbeat
     if ! put_once native_id "$own_native" || ! reserve; then
-        # If the disk is full, removing these files frees the space for the file `lost`.
+        # On a full disk, this frees space for the file `lost`.
         rm -f "$job/native_id" "$job/heartbeat" "$job/.finished" "$job/.kill"
         exit 1
     fi
@@ -135,7 +134,7 @@ run_wrapper() {
     [ -z "$end" ] || can_read_start || await_directory
     stop_heartbeat
     now=''
-    # If the result of the script is unknown, clients derive the state from the processes.
+    # If the exit status is unknown, clients derive the state from the job's processes.
     [ -n "$end" ] || exit 1
     [ -n "$unready" ] || ! has_not_started || {
         tend_queue
@@ -151,16 +150,15 @@ run_wrapper() {
     wait
 }
 
-# can_read_start: check whether the directory of the job can be read, by reading `started`, which
-# is shorter than `spec`. $spec must have been read before.
+# can_read_start: check whether the directory of the job can be read, by reading `started`.
+# $spec must have been read before.
 can_read_start() {
     [ -n "$spec" ] && [ -s "$job/started" ] && read -r started <"$job/started"
 }
 
 # record_end: write the file `finished`.
 record_end() {
-    # Count the processes that the script left running. `status` counts them again later, and
-    # `kill` can still signal them.
+    # Count the processes that the script left running. A user can still kill them.
     left=0
     if [ -s "$job/started" ]; then
         read -r started where j_pid j_start <"$job/started"
@@ -171,8 +169,8 @@ record_end() {
     set_whose
     read_clock
     ended=$now
-    # On a full disk even a rename can fail. Retry until `finished` is written, because the
-    # exit status must not be lost.
+    # On a full disk, even a rename can fail. The exit status must not be lost, so repeat until
+    # `finished` is written.
     copy_facts
     until put_end "$ended $end $whose $left" "$copy"; do
         await_directory
@@ -181,11 +179,9 @@ record_end() {
     done
 }
 
-# copy_facts: set $copy to `TOKEN SUBMITTED STARTED HOST NATIVE_ID end`: the token of the job,
-# the contents of other fact files, and the literal word `end`. The caller writes $copy to the
-# second line of `finished`, so that a list of many jobs opens fewer files (ended_jobs.sh).
-# Sets $copy to '' if the job has not started, or has a rare fact file that its record depends
-# on.
+# copy_facts: set $copy to a second line for `finished`: `TOKEN SUBMITTED STARTED HOST NATIVE_ID
+# end`. A list of many jobs then needs to open fewer files (ended_jobs.sh). Sets $copy to '' if
+# the job has not started, or if its record also depends on other files.
 copy_facts() {
     copy=''
     [ -s "$job/started" ] && [ -f "$job/submitted" ] || return 0
@@ -197,9 +193,8 @@ copy_facts() {
     copy="${copy%% *} $submitted $started $where $own_native end"
 }
 
-# report_unstarted: EXIT trap for the shell that starts the wrappers of several jobs. If the shell
-# ends early because a fork has failed, marks the jobs in $unstarted as lost, because they have no
-# wrapper.
+# report_unstarted: EXIT trap of the shell that starts several wrappers. If a fork has failed,
+# marks the jobs in $unstarted as lost, because they have no wrapper.
 report_unstarted() {
     for id in $unstarted; do
         job=$jobs/$id
@@ -214,8 +209,8 @@ run_wrappers() {
     job=$jobs/$1 wrappers=''
     prepare_wrappers
     note_orphans
-    # The heartbeat process starts before the wrappers, so that no job is without a
-    # heartbeat if this shell is killed.
+    # The heartbeat process starts first, so that each job has a heartbeat even if this shell is
+    # killed.
     keep_heartbeats "$@" &
     heart=$!
     for id in "$@"; do
@@ -228,8 +223,8 @@ run_wrappers() {
         wrappers="$wrappers $!"
         unstarted=${unstarted#"$id"} unstarted=${unstarted# }
     done
-    # This shell waits for its wrappers. Otherwise the wrappers would become orphans that are
-    # missing from the list of note_orphans.
+    # If this shell exited, its wrappers would become orphans, and note_orphans would not know
+    # them.
     # shellcheck disable=SC2086 # split into pids
     wait $wrappers
     stop_heartbeat

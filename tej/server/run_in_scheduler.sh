@@ -1,10 +1,12 @@
-# Wrapper of a job under a scheduler ("the runner"): run_in_scheduler.sh QUEUE ID HERE
-# RUNTIME TOKEN [BY_CLUSTER [ARRAY LOG]]. HERE is the directory of tej's scripts. BY_CLUSTER is 1
-# if the native id of the job contains the cluster. ARRAY is the name of the job array that
-# contains the job, and LOG its log file; see lib/scheduler_array.sh. The runner executes the job's script, writes the
-# heartbeat, forwards signals and records the exit status. The runner and the script
-# stay in the session that the scheduler created, because a process outside this session
-# would survive `qdel`.
+# run_in_scheduler.sh QUEUE ID HERE RUNTIME TOKEN [BY_CLUSTER [ARRAY LOG]]: wrapper of a job
+# under a scheduler ("the runner"). It runs the job's script, forwards signals, and records the
+# exit status. It also writes the heartbeat, a file with the current time, which shows that the
+# job is alive. The runner and the script stay in the scheduler's session, because processes
+# outside it would survive `qdel`.
+#
+# HERE is the directory of the installed scripts. TOKEN is the random name of the submission.
+# BY_CLUSTER is 1 if the job's id at the scheduler contains the cluster. ARRAY and LOG are the
+# name and the log file of the job array (lib/scheduler_array.sh).
 # shellcheck shell=sh
 
 . "$3/lib/user_environment.sh"
@@ -23,20 +25,18 @@ scheduler_own_id
 own_native="$runtime $own_id"
 me
 
-# Signals that a scheduler or its user may send. The runner must survive all of these
-# signals.
+# A scheduler or its user may send these signals. The runner must survive all of them.
 signals='HUP INT QUIT USR1 USR2 TERM XCPU'
-# The `kill` of ksh93 also sends SIGCONT. The SIGALRM of watch_session would otherwise continue a
-# stopped script at each heartbeat.
+# ksh93 sends SIGCONT together with every other signal. The SIGALRM of watch_session would
+# continue a stopped script.
 case ${KSH_VERSION-} in *' 93'*) ;; *) signals="$signals CONT" ;; esac
 
-# search_failed: called if the processes cannot be listed. Does nothing, because the runner
-# must record the end of the job even then.
+# search_failed: called if the processes cannot be listed. The runner must still record the end.
 search_failed() { :; }
 
-# await_spec: wait until the `spec` of the job can be read. Exits with 0 if the job has another
-# token: this runner belongs to an earlier submission with the same id. Exits with 1 if `spec`
-# is damaged or was removed, because the scheduler would report a success otherwise.
+# await_spec: wait until the file `spec` of the job can be read. Exits with 0 if the job has
+# another token, because a newer submission uses the same id. Exits with 1 if `spec` is damaged
+# or was removed, so that the scheduler does not report a success.
 await_spec() {
     until has_token "$token"; do
         [ -z "$spec" ] || exit 0
@@ -45,9 +45,9 @@ await_spec() {
     done
 }
 
-# begin_second_run: called if the scheduler has started the job a second time. Exits unless
-# the user requested a second run (`requeue`) and the heartbeat of the first run has
-# stopped. The first run may still be active on a node that the scheduler cannot reach.
+# begin_second_run: called if the scheduler has started the job again. The first run may still
+# be active on a node that the scheduler cannot reach. Therefore exits unless the user allowed a
+# second run (`requeue`) and the heartbeat of the first run has stopped.
 begin_second_run() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
@@ -65,8 +65,8 @@ begin_second_run() {
     rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
 }
 
-# note_native_id: write the file native_id. If native_id already contains the same
-# scheduler id, the file is not changed, because it may also contain the cluster.
+# note_native_id: write the file `native_id`, the job's id at the scheduler. An existing file
+# with the same id is not changed, because it may also contain the cluster.
 note_native_id() {
     native=''
     [ ! -s "$job/native_id" ] || IFS= read -r native <"$job/native_id"
@@ -77,8 +77,7 @@ note_native_id() {
 }
 
 # set_submit_directory: set $PBS_O_WORKDIR, $SLURM_SUBMIT_DIR and $SGE_O_WORKDIR to the
-# stage of the job. Many scripts for a scheduler begin with `cd $PBS_O_WORKDIR`, and
-# expect to enter the directory of the script.
+# directory of the job's files. Many scripts begin with `cd $PBS_O_WORKDIR`.
 set_submit_directory() {
     stage=$queue/jobs/$id/stage
     [ "$runtime" != pbs ] || PBS_O_WORKDIR=$stage
@@ -87,22 +86,22 @@ set_submit_directory() {
     done
 }
 
-# leave_array: make the job independent of its job array. Moves the scheduler's log file
-# into the job's directory, and hides the array from the script, whose results must not
-# depend on the jobs that were submitted with it.
+# leave_array: move the scheduler's log file into the job's directory, and hide the job array
+# from the script. The results of the script must not depend on the jobs that were submitted
+# with it.
 leave_array() {
     mv -f "$array_log.${own_id##*[_.]}.log" "$job/$array.log" 2>/dev/null
     unset SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID SLURM_ARRAY_TASK_COUNT SLURM_ARRAY_TASK_MAX \
         SLURM_ARRAY_TASK_MIN SLURM_ARRAY_TASK_STEP
-    # In a job without an array, Grid Engine sets these variables to `undefined`.
+    # Grid Engine sets these variables to `undefined` in a job without an array.
     for variable in SGE_TASK_ID SGE_TASK_FIRST SGE_TASK_LAST SGE_TASK_STEPSIZE; do
         eval "[ -z \"\${$variable+set}\" ] || export $variable=undefined"
     done
 }
 
-# watch_session: write the heartbeat, in a background process. When a signal is sent to the whole
-# session, this process also creates the file .heard.SIGNAL. The runner must not forward a
-# recorded signal, because the script has received the signal directly.
+# watch_session: write the heartbeat, in a background process. This process also creates the
+# file .heard.SIGNAL when the whole session receives a signal. The script has then received the
+# signal itself, and the runner must not forward it.
 watch_session() {
     begin_sleeps
     for signal in $signals; do
@@ -114,22 +113,21 @@ watch_session() {
         write_heartbeat
         return_to_job
         sleep_until_signal "$heartbeat_interval"
-        # A signal that reaches the runner just before its `wait` is handled only when
-        # `wait` returns. SIGALRM makes `wait` return.
+        # A signal that arrives just before the `wait` of the runner is handled only when `wait`
+        # returns. SIGALRM makes `wait` return.
         kill -s ALRM $$ 2>/dev/null
     done
 }
 
-# note_heard SIGNAL: create the file .heard.SIGNAL. Does nothing if the file cannot be created,
-# for example because the disk is full. The redirection of a special builtin such as `:` would
-# then end the shell.
+# note_heard SIGNAL: create the file .heard.SIGNAL, if possible. On a full disk, the redirection
+# of the special builtin `:` would end the shell.
 note_heard() {
     { printf '' >"$job/.heard.$1"; } 2>/dev/null || :
 }
 
-# forward_signal SIGNAL: forward SIGNAL to the script, unless the whole session received
-# SIGNAL. For example, Slurm sends the signal of `--signal=B:USR1@60` to the runner
-# only. forward_signal first sleeps, so that watch_session has time to record the signal.
+# forward_signal SIGNAL: forward SIGNAL to the script, unless the whole session received it.
+# Slurm sends the signal of `--signal=B:USR1@60` only to the runner. Sleeps first, so that
+# watch_session can record the signal.
 forward_signal() {
     nap
     if [ -e "$job/.heard.$1" ]; then
@@ -141,8 +139,7 @@ forward_signal() {
     ! is_alive "$first_pid" "$first_start" || kill -s "$1" "$first_pid" 2>/dev/null
 }
 
-# handle_signals: handle the signals that the runner has received since the last call to
-# handle_signals.
+# handle_signals: handle the signals in $heard, which the runner has received.
 handle_signals() {
     while [ -n "$heard" ]; do
         pending=$heard heard=''
@@ -154,16 +151,15 @@ handle_signals() {
     done
 }
 
-# note_warning: record that the scheduler has announced the end of the job by a signal other
-# than SIGTERM, and the reason in $warning.
+# note_warning: record that the scheduler announced the end of the job by another signal than
+# SIGTERM. $warning is the reason.
 note_warning() {
     [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
     [ -e "$job/kill" ] || put term "$sigterm_time $warning" 2>/dev/null
 }
 
-# handle_sigterm: handle SIGTERM. Records the time of the SIGTERM, and sends SIGTERM to all
-# processes of the job that have left the session, because the scheduler does not signal
-# these processes.
+# handle_sigterm: record the time of a SIGTERM, and send SIGTERM to the processes of the job
+# that have left the session. The scheduler does not signal them.
 handle_sigterm() {
     [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
     [ -e "$job/kill" ] || [ -e "$job/term" ] || put term "$sigterm_time" 2>/dev/null
@@ -178,7 +174,7 @@ handle_sigterm() {
     [ -z "$proc" ] || [ -z "$strays" ] || kill -s TERM $strays 2>/dev/null
 }
 
-# end_after_grace: send SIGKILL when the grace period of `kill` is over.
+# end_after_grace: send SIGKILL after the grace period of `tej kill`.
 end_after_grace() {
     nap
     read_facts
@@ -187,18 +183,16 @@ end_after_grace() {
     signal_processes KILL
 }
 
-# end_leftovers: end the processes that the script left running on this node, because
-# some schedulers do not end these processes. Sets $left to the number of processes that
-# remain. Processes that have received SIGTERM keep the rest of their grace period.
-# The whole period is 5 seconds unless `tej kill` sent the SIGTERM.
+# end_leftovers: end the processes that the script left running on this node, because some
+# schedulers do not. Sets $left to the number of processes that remain. After a SIGTERM, waits
+# for the rest of the grace period, which is 5 seconds unless `tej kill` set another.
 end_leftovers() {
     left=''
     [ -s "$job/started" ] || return 0
     read_facts
     if [ -n "$sigterm_time" ]; then
         rest=$((sigterm_time + ${grace:-5} - $(date +%s)))
-        # The script may have started a process between the search for its processes and
-        # their SIGKILL. Therefore SIGKILL is repeated.
+        # A process may fork between the search and its SIGKILL. Therefore SIGKILL is repeated.
         wait_for_processes $((rest > 0 ? rest : 0)) || wait_for_processes 10 KILL
     else
         find_job_processes
@@ -207,9 +201,8 @@ end_leftovers() {
     count_pids
 }
 
-# watch_kill_fact: wait for the file `kill`, in a background process, and then send SIGTERM to
-# all processes in the session. The runner starts watch_kill_fact only if the scheduler
-# cannot send SIGTERM.
+# watch_kill_fact: background process for schedulers that cannot send SIGTERM. Waits for the
+# file `kill`, then sends SIGTERM to all processes in the session.
 watch_kill_fact() {
     until [ -e "$job/kill" ]; do
         ! is_gone $$ "$runner_start" || return
@@ -227,8 +220,8 @@ watch_kill_fact() {
     kill -s TERM $session_pids $$ 2>/dev/null
 }
 
-# run_job: run the job's script and wait until the exit status is known. Sets $end to
-# `exit N` or `signal N`.
+# run_job: run the job's script, and wait until its exit status is known. Sets $end to `exit N`
+# or `signal N`.
 run_job() {
     tej_session=''
     prepare_run
@@ -238,16 +231,15 @@ run_job() {
     {
         for signal in $signals; do trap : "$signal"; done
         run_in_shell
-        # The disk may be full now. Therefore the runner has allocated the space of .end
-        # in advance, and `1<>` opens .end without truncating the file.
+        # The disk may be full now. The space of .end was allocated before, and `1<>` does not
+        # truncate the file.
         until { printf '%s\n' "$end" 1<>"$job/.end"; } 2>/dev/null; do
             await_directory
             sleep 5
         done
     } &
     runner=$!
-    # The start time distinguishes this runner from a later process with the same pid, which
-    # must not keep the heartbeat alive.
+    # A later process may get the same pid. The start time distinguishes it from this runner.
     get_start $$
     runner_start=${start:--}
     watch_session >/dev/null 2>&1 &
@@ -265,15 +257,15 @@ run_job() {
         if [ -n "$sigterm_time" ] && [ -e "$job/kill" ]; then end_after_grace; else wait "$runner"; fi
         handle_signals
     done
-    # If the session received a SIGTERM, the script may end before the runner has
-    # handled the SIGTERM. Therefore wait a moment.
+    # After a SIGTERM to the whole session, the script may end before the runner handles the
+    # signal.
     [ -n "$sigterm_time" ] || nap
     case $heard in *TERM*) handle_signals ;; esac
     [ -z "$listener" ] || kill "$listener" 2>/dev/null
     kill -s ALRM "$watcher" 2>/dev/null
 }
 
-# was_cut_off: check whether the scheduler may have ended the script. If so, `finished` contains
+# was_cut_off: check whether the scheduler may have ended the script. Then `finished` contains
 # `ask`, and clients ask the scheduler for the cause.
 was_cut_off() {
     [ -z "$sigterm_time" ] || return 0
@@ -288,10 +280,9 @@ start_next_jobs() (
     start_jobs_after "$id"
 )
 
-# run_own_on_end: run the command `on_end` of this job, and wait until it ends. If only
-# the scheduler knows the cause of the end, the command gets the state `unknown`, because
-# the scheduler answers only after this runner has exited. If the job may run again, the
-# command is not started now.
+# run_own_on_end: run the user's command of `--on-end`, and wait for it. The scheduler reports
+# the cause of the end only after this runner has exited. If the cause is needed, the command
+# gets the state `unknown`. If the job may run again, the command is not run now.
 run_own_on_end() {
     read_facts
     [ "$state" != '?' ] || [ -e "$job/requeue" ] || state=unknown
@@ -329,14 +320,12 @@ else
     esac
 fi
 
-# If the script has not started, the job is marked lost, unless the scheduler sent
-# SIGTERM before the start.
+# A job whose script has not started is marked lost, unless the scheduler sent SIGTERM before.
 [ -n "$sigterm_time$unready" ] || ! has_not_started || exit 1
 
 set_whose
 [ "$whose" != own ] || ! was_cut_off || whose=ask
-# If the scheduler has sent SIGTERM, SIGKILL follows soon. Therefore the end is recorded before
-# the leftover processes are ended.
+# After a SIGTERM, the scheduler soon sends SIGKILL. Therefore the end is recorded first.
 left=''
 [ "$whose" = ask ] || end_leftovers
 until put_end "$(date +%s) $end $whose ${left:-0}"; do

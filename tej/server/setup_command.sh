@@ -1,11 +1,10 @@
-# `tej setup`: replace an existing queue or link if the user requests it, call the
-# installer (install_queue.sh), and create link files to the queue.
+# `tej setup`: creates a queue with install_queue.sh, and link files that lead to the queue.
+# Replaces an existing queue or link only if the user requests it.
 # shellcheck shell=sh
 
-# setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. If FORCE is 0,
-# setup quits with status 13 if a link or a queue exists at QUEUE. If FORCE is 1, setup
-# replaces a link, or a queue without jobs. If FORCE is 2, setup also replaces a queue
-# whose jobs have all ended.
+# setup QUEUE RUNTIME DIGEST VERSION FORCE: create a queue at QUEUE. With FORCE 0, quits with 13
+# if a link or a queue exists there. FORCE 1 replaces a link, or a queue without jobs. FORCE 2
+# also replaces a queue whose jobs have all ended.
 setup() {
     replace_broken_link "$1" "$5"
     scripts='' runtime=''
@@ -17,8 +16,7 @@ setup() {
     load_queue any || quit 14
 }
 
-# replace_broken_link QUEUE FORCE: remove a broken link at QUEUE if FORCE is at least 1.
-# Quits if the link is broken and FORCE is 0.
+# replace_broken_link QUEUE FORCE: remove a broken link at QUEUE. Quits if FORCE is 0.
 replace_broken_link() {
     (find_queue "$1") >/dev/null 2>&1
     [ $? = 11 ] || return 0
@@ -29,7 +27,7 @@ Use --force to replace it"
     rm -f "$path" || quit 20 "The link '$path' cannot be removed"
 }
 
-# make_way FORCE DIGEST: remove the existing link or queue at the path of the new queue.
+# make_way FORCE DIGEST: remove the existing link or queue. Quits unless FORCE permits this.
 make_way() {
     if [ "$link_count" -gt 0 ]; then
         [ "$1" -ge 1 ] || quit 13 "Queue already exists (links to $queue)
@@ -53,9 +51,9 @@ Use --force twice to delete the queue with its jobs"
     mv "$queue" "$aside" && rm -rf "$aside" || quit 20 "The queue '$queue' cannot be replaced"
 }
 
-# check_link PATH: quit unless a link may be written at PATH. Sets $path to PATH as an
-# absolute path. The link may not be written if PATH exists and is not a link file, or
-# if other users could replace the link later.
+# check_link PATH: quit unless a link may be written at PATH. Sets $path to PATH as an absolute
+# path. Another file at PATH is not replaced, and other users must not be able to replace the
+# link.
 check_link() {
     base=$tej_home
     expand "$1"
@@ -67,21 +65,18 @@ check_link() {
     check_link_trust "$path"
 }
 
-# link PATH: create a link file at PATH that leads to the queue, or replace an existing
-# link.
+# link PATH: create or replace a link file at PATH that leads to the queue.
 #
-# In /tmp, an attacker can create a file, or a symbolic link to a file of this account,
-# under a name that is easy to guess. Therefore the link is first written in a new
-# directory with a random name; `mkdir` fails if that name exists. Then `ln` or `mv`
-# moves the link to PATH. Neither `ln` nor `mv` follows a symbolic link at PATH, and `ln`
-# fails if PATH exists.
+# In /tmp, an attacker can create a symbolic link under a name that is easy to guess. Therefore
+# the link is written in a new directory with a random name, and then moved to PATH by `ln` or
+# `mv`, which do not follow symbolic links at PATH.
 link() {
     check_link "$1"
     fresh=${path%/*}/.tej-$marker
     (umask o-w && mkdir -p "${path%/*}/") && mkdir -m 700 "$fresh" ||
         quit 20 "The link '$path' cannot be created: '${path%/*}/' is not writable"
-    # With a umask of 000, other users could write to the link, and the trust check would
-    # refuse the link.
+    # With a umask of 000, other users could write to the link, and the trust check would refuse
+    # it.
     printf 'tejdir: %s\n' "$queue" >"$fresh/link" && chmod go-w "$fresh/link" && move_link
     moved=$?
     rm -rf "$fresh"
@@ -89,9 +84,9 @@ link() {
         quit 20 "The link '$path' cannot be written"
 }
 
-# move_link: move $fresh/link to $path.
+# move_link: move $fresh/link to $path. Returns 1 if $path is a directory or cannot be written.
 move_link() {
-    # If $path is a directory, `ln` and `mv` would create the link inside $path.
+    # `ln` and `mv` would create the link inside a directory.
     [ ! -d "$path" ] || return 1
     if [ -e "$path" ] || [ -h "$path" ]; then
         mv -f "$fresh/link" "$path"
@@ -101,8 +96,7 @@ move_link() {
     fi
 }
 
-# locate QUEUE: set $queue to QUEUE as an absolute path. `locate` does not check whether
-# the queue exists.
+# locate QUEUE: set $queue to QUEUE as an absolute path, which need not exist.
 locate() {
     base=$tej_home
     expand "$1"

@@ -1,21 +1,18 @@
-# Trust checks: refuse a queue, link or profile that another user could have written,
-# because its scripts would run as this account (compare git's safe.directory). The
-# client sends this file with every program, so that the check runs before any script of
-# the queue.
+# Trust checks: refuse a queue, link or profile that another user could have written, because
+# its scripts would run as this account (compare git's safe.directory). The client sends this
+# file with every program, so that the check runs before any script of the queue.
 # shellcheck shell=sh
 #
-# A path is trusted if it belongs to this account or to root, and neither its group nor
-# other users can write to it. Write permission for the group is accepted if this account
-# is the only member of the group, because many systems give every user a group of their
-# own, with a umask of 002.
+# A path is trusted if it belongs to this account or to root, and no other user can write to it.
+# Many systems give every user a private group and a umask of 002. Therefore write permission
+# for a group is accepted if this account is its only member.
 #
-# The checks use `find`, because the options of `stat` are not portable, and because one
-# `find` process can check all paths. With `-L`, `find` checks the target of a symbolic
-# link. A lock file is a broken symbolic link. Only its owner is checked, because the
-# mode of every symbolic link is 777.
+# The options of `stat` are not portable, so the checks use `find`. `find -L` checks the target
+# of a symbolic link. A lock is a symbolic link without a target. Every symbolic link has the
+# mode 777, so only the owner of a lock is checked.
 
-# check_queue_trust: quit if $queue, a direct entry of $queue, or the installed scripts
-# are not trusted.
+# check_queue_trust: quit if $queue, an entry of $queue, or the installed scripts are not
+# trusted.
 check_queue_trust() {
     [ "$trusted" = 0 ] || {
         share_with_group
@@ -25,23 +22,21 @@ check_queue_trust() {
     private='' closed=''
     find_untrusted
     [ -n "$untrusted" ] || return 0
-    # The group lookup starts several processes. Therefore the lookup runs only if the
-    # first check fails.
+    # The group lookup starts several processes, so it runs only if the first check fails.
     get_private_group
-    # If no other user can enter the queue, only the owners of the files are checked and
-    # not their modes.
+    # If no other user can enter the queue, the modes of its files do not matter.
     case $(ls -ld "$queue/.") in d???------*) closed=1 ;; esac
     find_untrusted
     [ -z "$untrusted" ] || refuse_untrusted "$queue/$untrusted" "the queue '$queue'"
 }
 
-# find_untrusted: set $untrusted to the first path in the queue that is not trusted,
-# relative to the queue. Write permission of the group $private is accepted. If $closed
-# is set, only owners are checked inside the queue.
+# find_untrusted: set $untrusted to the first path in the queue that is not trusted, relative to
+# the queue. Accepts write permission of the group $private. If $closed is set, checks only the
+# owners of files in the queue.
 find_untrusted() {
     [ -z "$scripts" ] || [ ! -d "$queue/scripts/$scripts" ] || set -- "scripts/$scripts"
-    # `find` also prints a path that another client has removed during the search. If the
-    # first path no longer exists, the search is repeated.
+    # `find` also prints a path that another client is removing. If the path is gone, search
+    # again.
     for _ in 1 2 3 4 5; do
         search_untrusted "$@"
         [ -n "$untrusted" ] || return 0
@@ -49,8 +44,8 @@ find_untrusted() {
     done
 }
 
-# search_untrusted PATH...: search once for find_untrusted, and set $untrusted. PATH... are
-# further directories to search, relative to the queue.
+# search_untrusted PATH...: search once, and set $untrusted. Also searches the directories
+# PATH..., relative to the queue.
 search_untrusted() {
     untrusted=$(
         cd "$queue" && find -L . "$@" \( -path . -o -path 'scripts/*' -o -prune \) \( \
@@ -58,15 +53,14 @@ search_untrusted() {
             ${closed:+-name} ${closed:+/} ! -type l \
             \( -perm -0002 -o -perm -0020 ${private:+! -group "$private"} \) \) -print 2>/dev/null
     )
-    # `find` returns 1 if a path vanished during the search, and more than 1 if `find`
-    # could not be run.
+    # `find` returns 1 if a path vanished during the search, and more if `find` could not be
+    # run.
     [ $? -le 1 ] || quit 20 "'find' failed on the server, so it is unknown who can write to '$queue'"
     untrusted=${untrusted%%"$tej_newline"*}
 }
 
-# find_replaceable: set $replaceable to a directory above $queue that is world-writable and
-# has no sticky bit, so that any user can replace the queue by renaming a directory. Sets
-# $replaceable to '' if there is no such directory.
+# find_replaceable: set $replaceable to a directory above $queue that is world-writable without
+# the sticky bit, or to ''. Any user could rename such a directory and so replace the queue.
 find_replaceable() {
     above=.. rest=${queue%/*}
     set --
@@ -79,9 +73,8 @@ find_replaceable() {
     [ -z "$replaceable" ] || replaceable=$(cd -P "$queue/$replaceable" 2>/dev/null && pwd)
 }
 
-# check_link_trust PATH: quit if the link file PATH is not trusted, or if other users
-# can replace the link file because its directory is neither trusted nor has the sticky
-# bit.
+# check_link_trust PATH: quit if the link file PATH is not trusted, or if other users can
+# replace it in its directory.
 check_link_trust() {
     [ "$trusted" = 0 ] || return 0
     check_directory_trust "${1%/*}/" "the link '$1'"
@@ -93,8 +86,8 @@ check_link_trust() {
     [ -z "$untrusted" ] || refuse_untrusted "$1" "the link '$1'"
 }
 
-# check_directory_trust PATH USE: quit if other users can replace files in the directory
-# PATH. USE describes the file for the error message.
+# check_directory_trust PATH USE: quit if other users can replace files in the directory PATH.
+# USE describes the file for the error message.
 check_directory_trust() {
     [ "$trusted" = 0 ] || return 0
     get_account
@@ -107,9 +100,8 @@ check_directory_trust() {
     [ -z "$untrusted" ] || refuse_untrusted "$1" "$2"
 }
 
-# get_account: set $account to the numeric user id of this account: the effective user id
-# of this shell. On Linux, the shell reads the user id from /proc, because the process `id`
-# takes longer.
+# get_account: set $account to the effective user id of this shell. On Linux, reads /proc, which
+# is faster than the program `id`.
 get_account() {
     [ -z "${account-}" ] || return 0
     [ ! -r /proc/self/status ] || while read -r tej_name _ account _; do
@@ -120,9 +112,8 @@ get_account() {
     esac
 }
 
-# get_private_group: set $private to the numeric id of the account's primary group if the
-# group has the same name as the account and no other members. If `getent` is missing,
-# only the name is compared.
+# get_private_group: set $private to the id of the primary group, if the group has the name of
+# the account and no other members. Without `getent`, only the name is checked.
 get_private_group() {
     private=''
     [ "$(id -gn 2>/dev/null)" = "$(id -un 2>/dev/null)" ] || return 0
@@ -131,15 +122,14 @@ get_private_group() {
     esac
 }
 
-# refuse_untrusted PATH USE: quit with an error message that contains the owner, group
-# and mode of PATH.
+# refuse_untrusted PATH USE: quit with a message that names the owner, group and mode of PATH.
 refuse_untrusted() {
-    # `find` can print `/.` at the end of the path or after $queue. Remove this `/.`.
+    # Remove the `/.` that `find` prints.
     case $1 in
         */.) untrusted=$(cd -P "$1" && printf '%s.' "$PWD") && set -- "${untrusted%.}" "$2" ;;
         "$queue/./"*) set -- "$queue/${1#"$queue/./"}" "$2" ;;
     esac
-    # The first fields of the output of `ls -l` are mode, links, owner and group.
+    # The output of `ls -l` begins with mode, links, owner and group.
     set -f
     # shellcheck disable=SC2046 # split into fields
     set -- "$1" "$2" $(ls -ldL "$1" 2>/dev/null)
@@ -148,8 +138,8 @@ refuse_untrusted() {
 Trust them with --trust-queue (trust_queue=True), or make it yours alone: chmod go-w"
 }
 
-# share_with_group: if the group can write to $queue, set shared=1 and a umask that lets
-# the group write to all new files.
+# share_with_group: if the group can write to $queue, set shared=1, and a umask that gives the
+# group write permission.
 share_with_group() {
     shared=''
     case $(ls -ld "$queue/.") in
