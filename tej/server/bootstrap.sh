@@ -19,8 +19,8 @@ quit() {
 }
 
 # begin MARKER TRUSTED: print MARKER on stdout and stderr, and enter the home directory. The
-# start-up files of a login may print text, so the client discards all output before MARKER.
-# TRUSTED is 1 if the user accepts a queue that other users can write to.
+# client discards all output before MARKER, because the start-up files of a login may print
+# text. TRUSTED is 1 if the user accepts a queue that other users can write to.
 begin() {
     hide_environment
     printf '\n%s\n' "$1"
@@ -39,8 +39,8 @@ begin() {
 
 # close_descriptors: close all descriptors except stdin, stdout and stderr. A start-up file may
 # have duplicated stdout (`exec 3>&1`). A job would inherit the copy, and the client would wait
-# until the job ends. dash and mksh can close only the descriptors 0 to 9. In these shells, sets
-# $unclosed to the other open descriptors, each followed by a comma.
+# until the job ends. dash and mksh cannot close descriptors above 9. There, sets $unclosed to
+# these descriptors, each followed by a comma.
 close_descriptors() {
     unclosed=''
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
@@ -115,9 +115,8 @@ read_link() {
 tej_newline='
 '
 
-# find_queue PATH: follow the link files from PATH to the queue. Sets $queue to the directory of
-# the queue, and link_1 to link_$link_count to the link files. Returns 1 if nothing exists at
-# the end of the links.
+# find_queue PATH: follow the link files from PATH to the queue. Sets $queue to its directory,
+# and link_1 to link_$link_count to the link files. Returns 1 if nothing exists at the end.
 find_queue() {
     base=$tej_home link_count=0 path=''
     expand "$1"
@@ -159,10 +158,9 @@ check_absent() {
     esac
 }
 
-# check_mounted: quit if $queue is missing because a file system of /etc/fstab is not mounted.
-# Otherwise a new queue would be created in the empty mount point, and its jobs would be started
-# again. A container may mount only a directory of the file system, at the same path as on the
-# host. Such a mount is sufficient if it contains $queue.
+# check_mounted: quit if $queue may be missing because a file system of /etc/fstab is not
+# mounted. A new queue in the empty mount point would start the same jobs again. In a container,
+# a mounted subdirectory of the file system is sufficient.
 check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue

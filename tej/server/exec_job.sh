@@ -1,10 +1,10 @@
-# First process of a job: writes the file `started` of the job, sets the job's environment, and
-# runs the job's command in this shell. The wrapper, the process that records the end of the
-# job, starts this script. The wrapper passes tej_queue, tej_id, tej_here, tej_host, tej_clock,
-# tej_together and tej_read_spec in the environment.
+# First process of a job: writes the file `started`, sets the job's environment, and runs the
+# job's command in this shell. The wrapper (the process that records the end of the job) starts
+# this script. It passes tej_queue, tej_id, tej_here, tej_host, tej_clock, tej_together and
+# tej_read_spec in the environment.
 #
-# The working directory is the job's directory. Paths are relative: a retry can move the
-# directory, and another job can then get its old path.
+# The working directory is the job's directory. Paths are relative, because a retry can move the
+# directory and another job can get its old path.
 #
 # The user's start-up files and commands run in this shell. Therefore all names of tej begin
 # with tej_ or TEJ_.
@@ -18,8 +18,8 @@ done
 exec </dev/null >_stdout 2>_stderr || exit 125
 
 # tej_read_start: set $tej_now to the current time, and $tej_start to the start time of this
-# process. The time is the last `date` of the wrapper ($tej_clock) plus the elapsed uptime.
-# Returns 1 if only the slower functions of the library can determine both values.
+# process. Adds the elapsed uptime to the last `date` of the wrapper ($tej_clock). Returns 1 if
+# only the slower functions of the library can do this.
 tej_read_start() {
     {
         read -r tej_now _ </proc/uptime && IFS= read -r tej_start <"/proc/$$/stat"

@@ -1,7 +1,6 @@
 # Installer: creates a queue, or replaces the scripts of a queue. The server requests the
 # installer from the client. The client also sends the function `unpack DIRECTORY`, which writes
-# the scripts. Several clients can install at the same time, because each step is a single
-# rename.
+# the scripts. Each step is a single rename, so several clients can install at the same time.
 # shellcheck shell=sh
 
 # install RUNTIME DIGEST VERSION: install the scripts with this DIGEST in $queue. A new queue

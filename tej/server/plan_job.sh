@@ -1,8 +1,8 @@
-# Dry run: shows how a job would be submitted to the scheduler, without submitting it
-# (`--dry-run`). The bootstrap has opened the queue. Arguments: the resources of the job, the
-# lines of its script that begin with `#`, and its id.
+# Dry run (`--dry-run`): shows how a job would be submitted to the scheduler. The bootstrap has
+# opened the queue. Arguments: the resources of the job, the lines of its script that begin with
+# `#`, and its id.
 #
-# Prints "runtime=NAME". If the runtime is a scheduler, also prints the directives in the script
+# Prints "runtime=NAME". For a scheduler, also prints the directives in the script
 # ("directives=LINES"), the options of the submit command ("options=LINES"), and the batch
 # script ("batch=LINES"). If the job would be refused, prints "why=WORDS" instead.
 # shellcheck shell=sh

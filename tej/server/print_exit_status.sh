@@ -1,11 +1,10 @@
 # print_exit_status.sh SIGNAL...: run $tej_run, and print its exit status as `==STATUS`. If a
 # signal has ended it, prints `=MESSAGE=STATUS` with the shell's message, such as "Terminated".
-# Schedulers send SIGNAL... to the whole session. This shell must survive them.
+# Schedulers send SIGNAL... to the whole session, and this shell must survive them.
 #
-# bash prints such a message only if it runs a script file, not with `-c`. Therefore this code
-# is a file. Programs may print warnings when they start, for example about a missing locale.
-# Their stderr is /dev/null, so that only the shell's message is between the equals signs. In
-# mksh, `printf` is a program.
+# bash prints such a message only if it runs a script file, so this code is a file. Programs may
+# print warnings when they start, for example about a missing locale. Therefore the stderr of
+# each program is /dev/null. In mksh, `printf` is a program.
 # shellcheck shell=sh
 
 for signal in "$@"; do trap : "$signal"; done

@@ -1,12 +1,12 @@
 # run_detached.sh QUEUE ID HERE RUNTIME [ID]...: wrappers of jobs under the default runtime. A
 # wrapper runs the script of one job, and records the start and the exit status in files. It
-# also writes the heartbeat, a file with the current time, which shows that the job is alive. It
-# runs outside the job's session, so that signals to the job do not end it. HERE is the
-# directory of the installed scripts.
+# also writes the heartbeat, a file with the current time, which shows that the job is alive.
+# The wrapper runs outside the job's session, so that signals to the job do not end it. HERE is
+# the directory of the installed scripts.
 #
-# With several IDs, each wrapper is a subshell of this shell, because a new shell would have to
-# source the library again. With `--heartbeat PID START`, run_detached.sh only writes the
-# heartbeat of job ID, whose wrapper is the process PID (resume_heartbeat).
+# Several wrappers are subshells of this shell, so that the library is sourced only once. With
+# `--heartbeat PID START`, only writes the heartbeat of job ID, whose wrapper is the process PID
+# (resume_heartbeat).
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -179,9 +179,9 @@ record_end() {
     done
 }
 
-# copy_facts: set $copy to a second line for `finished`: `TOKEN SUBMITTED STARTED HOST NATIVE_ID
-# end`. A list of many jobs then needs to open fewer files (ended_jobs.sh). Sets $copy to '' if
-# the job has not started, or if its record also depends on other files.
+# copy_facts: set $copy to a second line for `finished`, `TOKEN SUBMITTED STARTED HOST NATIVE_ID
+# end`. A list of many jobs then opens fewer files (ended_jobs.sh). Sets $copy to '' if the job
+# has not started, or if its record also depends on other files.
 copy_facts() {
     copy=''
     [ -s "$job/started" ] && [ -f "$job/submitted" ] || return 0

@@ -4,9 +4,9 @@
 # job is alive. The runner and the script stay in the scheduler's session, because processes
 # outside it would survive `qdel`.
 #
-# HERE is the directory of the installed scripts. TOKEN is the random name of the submission.
-# BY_CLUSTER is 1 if the job's id at the scheduler contains the cluster. ARRAY and LOG are the
-# name and the log file of the job array (lib/scheduler_array.sh).
+# HERE is the directory of the installed scripts. TOKEN identifies the submission. BY_CLUSTER is
+# 1 if the id of the job at the scheduler contains the cluster. ARRAY and LOG are the name and
+# the log file of the job array (lib/scheduler_array.sh).
 # shellcheck shell=sh
 
 . "$3/lib/user_environment.sh"

@@ -68,8 +68,8 @@ check_link() {
 # link PATH: create or replace a link file at PATH that leads to the queue.
 #
 # In /tmp, an attacker can create a symbolic link under a name that is easy to guess. Therefore
-# the link is written in a new directory with a random name, and then moved to PATH by `ln` or
-# `mv`, which do not follow symbolic links at PATH.
+# the link is written in a new directory with a random name. `ln` and `mv`, which move it to
+# PATH, do not follow symbolic links.
 link() {
     check_link "$1"
     fresh=${path%/*}/.tej-$marker

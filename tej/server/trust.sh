@@ -1,15 +1,15 @@
 # Trust checks: refuse a queue, link or profile that another user could have written, because
 # its scripts would run as this account (compare git's safe.directory). The client sends this
-# file with every program, so that the check runs before any script of the queue.
+# file with every program, so that the checks run before any script of the queue.
 # shellcheck shell=sh
 #
 # A path is trusted if it belongs to this account or to root, and no other user can write to it.
 # Many systems give every user a private group and a umask of 002. Therefore write permission
 # for a group is accepted if this account is its only member.
 #
-# The options of `stat` are not portable, so the checks use `find`. `find -L` checks the target
-# of a symbolic link. A lock is a symbolic link without a target. Every symbolic link has the
-# mode 777, so only the owner of a lock is checked.
+# The options of `stat` are not portable, so the checks use `find`. With -L, `find` checks the
+# target of a symbolic link. A lock is a symbolic link without a target, and its mode is always
+# 777. Therefore only its owner is checked.
 
 # check_queue_trust: quit if $queue, an entry of $queue, or the installed scripts are not
 # trusted.

@@ -1,17 +1,16 @@
-# Attempts of a job: archive a failed job in `attempts`, before the job is retried with the
-# same id. Sourced by commands/submit, which defines `refuse`, $token and $mode.
+# Retry of a job: archive the failed job as an attempt in `attempts`, before a new job with the
+# same id is published. Sourced by commands/submit, which defines `refuse`, $token and $mode.
 # shellcheck shell=sh
 
-# refuse_living: check whether the job to be retried shows signs of life. If it does, prints
-# an error as the reply for the job.
+# refuse_living: check whether the job to be retried may still have processes. If so, prints an
+# error as the reply for the job.
 refuse_living() {
     has_sign_of_life || return 1
     refuse 5 "Job '$id' is $state, but $sign: $advice"
 }
 
-# archive_failed: archive the failed job that print_existing found before the upload.
-# Returns 0 if this client has archived the job, or if another client has archived or removed
-# the job first. Returns 1 if the job cannot be archived.
+# archive_failed: archive the failed job that print_existing found before the upload. Returns 0
+# if the job is archived, or was archived or removed by another client. Returns 1 on failure.
 archive_failed() {
     eval "failed=\${failed_$token-}"
     turns=0
@@ -32,12 +31,11 @@ archive_failed() {
     done
 }
 
-# archive_attempt: move the job to `attempts`. Returns 1 if another client is archiving
-# or deleting the job. If a file cannot be written, prints an error as the reply for the job and
-# returns 2.
+# archive_attempt: move the job to `attempts`. Returns 1 if another client is archiving or
+# deleting it. Returns 2, and prints an error as the reply, if a file cannot be written.
 archive_attempt() {
     claim_removal || return 1
-    # The number of an attempt is never used again, even if the attempt was deleted.
+    # Attempts are numbered from 1. The number of a deleted attempt is not used again.
     count_attempts
     attempt=$((${attempts:-0} + 1))
     while [ -e "$queue/attempts/$id/$attempt" ]; do attempt=$((attempt + 1)); done

@@ -1,20 +1,18 @@
-# Removal of many ended jobs by one client. One `mv` and one `rm` remove a batch of jobs, so
-# that no process is started for each job.
+# Removal of many ended jobs by one client: one `mv` and one `rm` remove a batch of jobs.
 # shellcheck shell=sh
 
 claimed='' # ids of the claimed jobs that are not removed yet
 batches=0  # number of batches that were removed
 
-# claim_if_simple ID SINCE: claim the job for removal by remove_claimed if the job can be removed
-# in a batch: the job has ended, all of its files are in its directory, and the reply need not
-# contain its full record. Returns 1 if the job cannot be removed in a batch.
+# claim_if_simple ID SINCE: claim the job for remove_claimed, if a batch can remove it: the job
+# has ended, all of its files are in its directory, and the reply needs only its id. Returns 1
+# otherwise.
 claim_if_simple() {
     case $1 in *'#'*) return 1 ;; esac
     find_job "$1" && [ -s "$job/finished" ] && [ ! -f "$job/on_end" ] &&
         [ ! -d "$queue/attempts/$id" ] && [ ! -d "$queue/dependents/$id" ] &&
         claim_for_batch || return 1
-    # The fact files are read after the claim, because then no other client can replace the job
-    # by a job with the same id.
+    # After the claim, no other client can replace the job by another job with its id.
     has_ended_cleanly "$2" || {
         rm -f "$job/.removal"
         return 1
@@ -23,9 +21,9 @@ claim_if_simple() {
     claimed="$claimed $id"
 }
 
-# claim_for_batch: claim $job by creating the file `.removal` (job_removal.sh). With `set -C`
-# all shells open a new file with O_EXCL, which is atomic. Returns 1 if the job cannot be
-# claimed.
+# claim_for_batch: claim $job for removal, by creating its file `.removal` (job_removal.sh).
+# With `set -C`, shells open a new file with O_EXCL, which is atomic. Returns 1 if the job
+# cannot be claimed.
 claim_for_batch() {
     get_remover
     set -C
@@ -38,8 +36,8 @@ claim_for_batch() {
     return 1
 }
 
-# has_ended_cleanly SINCE: check whether $job has ended, was submitted at SINCE (if SINCE is not
-# `-`), and has no processes.
+# has_ended_cleanly SINCE: check whether $job has ended and has no processes, and was submitted
+# at SINCE (unless SINCE is `-`).
 has_ended_cleanly() {
     number='' left=''
     read -r _ how number whose left _ <"$job/finished"
@@ -54,8 +52,7 @@ has_ended_cleanly() {
     }
     [ -n "${live_tokens+known}" ] || find_live_tokens
     [ -n "$live_tokens" ] || return 0
-    # The search for processes needs the token in `spec`, and another client may have renamed
-    # `spec` (claim_removal).
+    # The search for processes needs the token in `spec`, which another client may have renamed.
     read_spec
     [ -n "$spec" ] && ! has_sign_of_life
 }
@@ -64,8 +61,7 @@ has_ended_cleanly() {
 remove_claimed() {
     [ -n "$claimed" ] || return 0
     batches=$((batches + 1))
-    # If the disk is full, no directory can be created for the batch. Then remove each job
-    # separately.
+    # On a full disk, no directory can be created: remove each job separately.
     make_room "away$batches" 2>/dev/null || {
         remove_singly
         return
@@ -88,8 +84,7 @@ remove_claimed() {
     [ -z "$kept" ] || quit 20 "Job '$kept' cannot be moved to '$incoming'"
 }
 
-# remove_singly: like remove_claimed, but moves each job separately, which needs no space on
-# the disk.
+# remove_singly: like remove_claimed, but needs no space on the disk.
 remove_singly() {
     for id in $claimed; do
         away=$incoming/away.$unique.$id

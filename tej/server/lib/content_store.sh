@@ -1,19 +1,17 @@
-# Content store: uploaded files, and bundles (tar archives) of small files. The name of
-# an object is the SHA-256 digest of its content, so that each content is uploaded only
-# once. A job gets copies of the objects, because the job may change its files; only
-# shared files are not copied. The job's file `assembly` lists the objects that the job was
-# assembled from.
+# Content store: uploaded files of all jobs. Each content is uploaded only once. An object is a
+# file, or a bundle (a tar archive of small files). Its name is the SHA-256 digest of its
+# content. A job gets copies, because it may change its files. Only shared files are not copied.
+# The job's file `assembly` lists its objects.
 # shellcheck shell=sh
 #
 #   objects/AB/ABCD...        a file
 #   objects/AB/ABCD....tar    a bundle
 #   objects/AB/ABCD....r      a file that jobs share (shared_input.sh)
 #
-# An object stays in the store while the file `assembly` of any job or archived attempt
-# lists the object (garbage_collection.sh). Deletions run concurrently with uploads. Therefore an
-# upload does not use an object in the store directly, but creates a hard link to the object in
-# the upload's directory `held`. New objects are moved into the store only after the jobs of the
-# upload are published.
+# An object stays in the store while the `assembly` of a job or archived attempt lists it
+# (garbage_collection.sh). Another client may delete objects during an upload. Therefore an
+# upload creates hard links to its objects in its directory `held`, and moves new objects into
+# the store only after its jobs are published.
 
 store=$queue/objects
 
@@ -25,8 +23,8 @@ locate_object() {
     object=$store/${1%"${1#??}"}/$1
 }
 
-# exchange_objects: read object names from stdin up to an empty line. Links the objects
-# that the store contains to $room/held, and requests the other objects from the client.
+# exchange_objects: read names of objects from stdin, up to an empty line. Links the existing
+# objects to $room/held, and requests the others from the client.
 exchange_objects() {
     mkdir -p "$store" "$room/held" || fail 20 "Cannot write to '$queue'"
     names=''
@@ -49,8 +47,7 @@ exchange_objects() {
     printf '%s\0' "ask=missing"
 }
 
-# link_objects: link each object in $names that the store contains to $room/held, with
-# one `ln` for up to 200 objects.
+# link_objects: link the objects in $names that the store contains to $room/held.
 link_objects() {
     set -f
     set --
@@ -66,28 +63,28 @@ link_objects() {
     [ $# = 0 ] || hold "$@"
 }
 
-# hold PATH...: link the objects at PATH... to $room/held. If an object was just
-# removed, or cannot be linked or copied, the client uploads the object again.
+# hold PATH...: link these objects to $room/held, as far as possible. The client uploads the
+# others.
 hold() {
     ln "$@" "$room/held/" 2>/dev/null && return 0
-    # Copy the objects if `ln` fails, because some file systems have no hard links.
+    # Some file systems have no hard links: copy the objects.
     for object in "$@"; do
         held=$room/held/${object##*/}
         [ -f "$held" ] || cp -p "$object" "$held" 2>/dev/null || rm -f "$held"
     done
 }
 
-# assemble JOB: create the files in JOB/stage from the objects that JOB/assembly lists.
-# On failure, returns nonzero and sets $words to the error message.
+# assemble JOB: create the files in JOB/stage from the objects in JOB/assembly. On failure,
+# returns nonzero and sets $words to the error message.
 assemble() {
     [ -f "$1/assembly" ] || return 0
     [ ! -f "$room/share_time" ] || cp -p "$room/share_time" "$1/share_time" || return 1
     words=$(run_assembly "$1")
 }
 
-# run_assembly JOB: run the commands of JOB/assembly, which are the functions below. Prints
-# error messages to stdout. Must be called in a subshell, because some of the functions have
-# the names of programs, such as `file`.
+# run_assembly JOB: run the file JOB/assembly, whose commands are the functions below. Prints
+# errors to stdout. Must run in a subshell, because functions such as `file` have the names of
+# programs.
 # shellcheck disable=SC2329 # called by the assembly
 run_assembly() {
     exec 2>&1
@@ -107,8 +104,8 @@ run_assembly() {
     }
     program() { file "$1" "$2" && chmod +x "$2" || exit 1; }
     bundle() { find_object "$1" && tar -xof "$found" || exit 1; }
-    # mode OCTAL SYMBOLIC FILE...: set the mode of the files as tar does. root applies OCTAL, and
-    # other users apply SYMBOLIC, which chmod reduces by the umask.
+    # mode OCTAL SYMBOLIC FILE...: set the mode as tar does. root applies OCTAL. Other users
+    # apply SYMBOLIC, which chmod restricts by the umask.
     mode() {
         : "${uid:=$(id -u)}"
         bits=$2
@@ -116,8 +113,7 @@ run_assembly() {
         shift 2
         chmod "$bits" "$@" || exit 1
     }
-    # If `touch` does not support -t, the modification time of the file is the time
-    # of copying.
+    # If `touch` does not support -t, the file keeps the time of copying.
     mtime() {
         stamp=$1
         shift
@@ -127,9 +123,8 @@ run_assembly() {
     . "$1/assembly"
 }
 
-# store_objects: move the uploaded objects into the store. Called after the jobs are
-# published. If a concurrent deletion has removed an object from the store, the object
-# is moved from `held` back into the store.
+# store_objects: move the uploaded objects into the store, after the jobs are published. Also
+# restores objects that another client has deleted meanwhile.
 store_objects() {
     for item in "$room/objects"/* "$room/held"/*; do
         [ -f "$item" ] || continue

@@ -1,14 +1,14 @@
-# Damaged job: state of a job whose fact files are missing, damaged or cannot be read.
+# State of a damaged job: a job of which a file is missing, damaged or unreadable.
 # shellcheck shell=sh
 
-# derive_damaged_state: set $state for a job with a damaged fact file. Sets $evidence to a
-# message that contains the name of this file.
+# derive_damaged_state: set $state for a damaged job, and $evidence to a message that names the
+# file.
 derive_damaged_state() {
     can_read_facts || {
         set_unknown
         return
     }
-    # A directory without `spec` is not a damaged job, because tej has not created it.
+    # tej has not created a directory without `spec`.
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: it has no file 'spec'"
@@ -16,7 +16,7 @@ derive_damaged_state() {
         evidence="damaged: its file '${damage:-submitted}' is missing or cannot be read"
     fi
     state=lost
-    # The job may still be alive. If its native id is known, the runtime checks whether it is.
+    # The job may be alive. If its native id is known, its runtime can answer.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then
@@ -24,25 +24,22 @@ derive_damaged_state() {
     fi
 }
 
-# can_read_facts: check whether the fact files of $job that determine its state or its submission
-# to the runtime can be read. If so, a fact file that the shell does not find is certainly
-# missing.
+# can_read_facts: check whether the files that determine the state of $job can be read. Only
+# then is a file certainly missing if the shell does not find it.
 can_read_facts() {
     names=$(list_names "$job") || return 1
     set --
     for fact in spec submitted queued resources clusters submitting native_id started kill finished lost; do
         case $newline$names$newline in *"$newline$fact$newline"*) ;; *) continue ;; esac
-        # Read only regular files. Any other fact file is damaged, and `cat` would block at a
-        # FIFO.
+        # `cat` would block at a FIFO. A file that is not regular is damaged.
         [ ! -f "$job/$fact" ] || set -- "$@" "$job/$fact"
         [ -e "$job/$fact" ] || return 1
     done
     [ $# = 0 ] || cat "$@" >/dev/null 2>&1
 }
 
-# set_unknown: if the fact files of a job cannot be read, set $state to the last known state,
-# `created` or `running`. Neither state is final, so that no client deletes or retries the job.
-# Sets $note to a message that the state is unknown.
+# set_unknown: set $state to `created` or `running`, and $note to a message, for a job whose
+# files cannot be read. Neither state is final, so no client deletes or retries the job.
 set_unknown() {
     state=created note="its files in '$job' cannot be read, so its state is unknown"
     [ -d "$job" ] || [ ! -h "$queue/attempts/$id/restarting" ] ||
@@ -50,9 +47,9 @@ set_unknown() {
     [ -z "$started" ] || state=running
 }
 
-# runs_unrecorded NOTE: check whether the job has processes on this host, or a heartbeat
-# from another host, although no fact file identifies its wrapper. If so, sets $state to `running`
-# and $note to NOTE.
+# runs_unrecorded NOTE: check whether a job without a native id is alive: it has processes on
+# this host, or a heartbeat from another host. If so, sets $state to `running` and $note to
+# NOTE.
 runs_unrecorded() {
     [ -s "$job/started" ] && [ -n "$spec" ] || return 1
     get_host

@@ -1,8 +1,7 @@
-# Dependencies between jobs. A job that needs other jobs starts when all of them have
-# succeeded. If one of them has failed, was killed, is lost or was deleted, the job ends
-# without being started. When a job ends, its wrapper starts the jobs that waited for this
-# job. Every client that uses the queue also starts the jobs whose needed jobs have ended,
-# because the wrapper may have died.
+# Dependencies between jobs. A job starts after all jobs that it needs have succeeded. If one of
+# them does not succeed, the waiting job ends without being started. When a job ends, its
+# wrapper (the process that runs its script) starts the next jobs. Every client that uses the
+# queue does so too, because a wrapper may have died.
 # shellcheck shell=sh
 #
 #   jobs/ID/dependencies        lines `after OTHER`; `from OTHER/SOURCE`, then `to PATH`
@@ -11,16 +10,14 @@
 #                               copied its inputs or has ended
 #   attempts/ID/restarting      link to the client that is replacing ID with a new attempt
 #
-# The end of a job cannot be missed: a submission first publishes its job and then checks
-# the jobs that it needs. A wrapper first writes `finished` and then reads the directory
-# `dependents`. Several processes may start or end the same waiting job at the same time.
-# This does no harm: the removal of a file in `after` can be repeated, and only one
-# process gets the lock and `claim`, which a start requires.
+# No end of a job can be missed. A submission publishes its job, then checks the jobs that it
+# needs. A wrapper writes `finished`, then reads `dependents`. Several processes may try to
+# start the same job, but only one of them can create the file `claim`, which a start requires.
 #
 # Variables of this file begin with dep_, because load_job changes other variables.
 
-# read_dependencies: set $dep_needs to the ids of the jobs that $job needs, and $dep_entry
-# to the name of $job in `dependents/OTHER`.
+# read_dependencies: set $dep_needs to the ids of the jobs that $job needs, and $dep_entry to
+# the name of $job in `dependents/OTHER`.
 read_dependencies() {
     dep_needs=''
     read_spec
@@ -36,9 +33,8 @@ read_dependencies() {
     done <"$job/dependencies"
 }
 
-# prepare_wait: make the uploaded job $job wait for the jobs that it needs. Called before
-# the job is published, so that any client can start the published job. Returns 1 and
-# sets $why and $dep_status (the exit status for the error) if the job cannot wait.
+# prepare_wait: make the uploaded job $job wait for the jobs that it needs, before it is
+# published. Otherwise returns 1, and sets $why and $dep_status (the exit status of the error).
 prepare_wait() {
     [ -f "$job/dependencies" ] || return 0
     dep_status=20
@@ -60,9 +56,9 @@ prepare_wait() {
     for dep_other in $dep_needs; do printf '' >"$job/after/$dep_other" || return 1; done
 }
 
-# waits_for_itself: check whether a job that $job needs waits, directly or indirectly,
-# for a job with the id of $job. A cycle is possible only if $job is the new attempt of a job,
-# because other jobs may already wait for its id.
+# waits_for_itself: check whether a job that $job needs waits, directly or indirectly, for the
+# id of $job. Such a cycle is possible only in a retry, because other jobs may already wait for
+# its id.
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1
     dep_seen=''
@@ -82,9 +78,9 @@ waits_for_itself() {
     return 1
 }
 
-# add_to_dependents: list $job in the directory `dependents` of each job that it needs.
-# Called before and after the job is published. The second call restores an entry that
-# was removed together with a deleted job. Returns 1 and sets $why on failure.
+# add_to_dependents: list $job in `dependents/OTHER` of each job that it needs. Called again
+# after the job is published, because a deletion of OTHER may have removed the entry. Returns 1
+# and sets $why on failure.
 add_to_dependents() {
     read_dependencies
     why="cannot write to '$queue/dependents'"
@@ -92,7 +88,6 @@ add_to_dependents() {
     for dep_other in $dep_needs; do
         dep_tries=0
         # Another process may remove the empty directory between `mkdir` and `printf`.
-        # Therefore both steps are repeated.
         until { printf '' >"$queue/dependents/$dep_other/$dep_entry"; } 2>/dev/null; do
             dep_tries=$((dep_tries + 1))
             [ "$dep_tries" -lt 10 ] && mkdir -p "$queue/dependents/$dep_other" || return 1
@@ -125,8 +120,8 @@ note_waits() {
     [ -z "$dep_waits" ] || note="waits for $dep_waits"
 }
 
-# resolve_dependents ID: start or end the jobs that wait for the job ID, if ID has
-# ended. If ID is empty, start or end the dependents of all jobs that have ended.
+# resolve_dependents ID: if the job ID has ended, start or end the jobs that wait for it. If ID
+# is empty, do so for all jobs that have ended.
 resolve_dependents() {
     [ -n "$1" ] || {
         dep_todo=''
@@ -149,13 +144,13 @@ resolve_dependents() {
         for dep_other in "$queue/dependents/$dep_origin"/*; do
             [ ! -f "$dep_other" ] || resolve_dependent "${dep_other##*/}"
         done
-        # The jobs that have ended without being started may have dependents themselves.
+        # Other jobs may wait for a job that has ended without being started.
         for dep_other in $dep_ended; do set -- "$@" "$dep_other"; done
     done
 }
 
-# has_unresolved DIRECTORY: check whether DIRECTORY (`dependents/OTHER`) contains a job
-# that can start, or must end without being started, if OTHER has ended.
+# has_unresolved DIRECTORY: check whether the directory `dependents/OTHER` contains a job that
+# can be started or ended if OTHER has ended.
 has_unresolved() {
     for dep_item in "$1"/*; do
         dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}
@@ -174,8 +169,8 @@ is_ready() {
     for dep_wait in "$1/after"/*; do [ ! -e "$dep_wait" ] || return 1; done
 }
 
-# check_dependency ID: set $dep_outcome to `pending`, `succeeded` or `failed`, and
-# $dep_words to a description of the failure.
+# check_dependency ID: set $dep_outcome to `pending`, `succeeded` or `failed`, and $dep_words to
+# the reason of a failure.
 check_dependency() {
     dep_outcome=pending
     if load_job "$1"; then
@@ -187,8 +182,8 @@ check_dependency() {
             *) dep_words="$1 failed" ;;
         esac
         ! has_succeeded || dep_outcome=succeeded
-    # `restarting` is checked before the job, because it is removed only after the new attempt of
-    # the job is published. Therefore, during a retry, one of the two checks succeeds.
+    # A retry removes `restarting` only after the new job is published. In this order, one of
+    # the two checks always finds the job.
     elif ! is_restarting "$1" && ! find_job "$1"; then
         dep_outcome=failed dep_words="$1 was deleted"
     fi
@@ -211,13 +206,12 @@ is_restarting() {
     [ -h "$queue/attempts/$1/restarting" ] && is_locked "$queue/attempts/$1/restarting" 300
 }
 
-# resolve_dependent ENTRY: start or end the job of ENTRY (TOKEN.ID), which needs the
-# ended job $dep_origin. If the job ends without being started, adds the job's id to
-# $dep_ended.
+# resolve_dependent ENTRY: start or end the job of ENTRY (TOKEN.ID), which needs the ended job
+# $dep_origin. If the job ends without being started, adds its id to $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
-    # If the token differs, jobs/ID belongs to another submission. The job of ENTRY
-    # is then not published yet, or `tej retry` has archived the job as an attempt.
+    # With another token, jobs/ID is another job. The job of ENTRY is not published yet, or was
+    # archived by a retry.
     has_token "${1%%.*}" || return 0
     if [ -s "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents
@@ -231,9 +225,8 @@ resolve_dependent() {
     fi
 }
 
-# start_ready_job: start $job, or put it on the waiting list of the job limit. If the job
-# is not started because this process dies, the next client finds the empty directory
-# `after` and starts the job.
+# start_ready_job: start $job, or put it on the waiting list of the job limit. If this process
+# dies before, the next client starts the job, because its directory `after` is empty.
 start_ready_job() {
     ! is_waiting_or_running || return 0
     take_lock "$job/.starting" || return 0
@@ -245,15 +238,14 @@ start_ready_job() {
     rm -f "$job/.starting"
 }
 
-# note_unstarted WORDS...: write the job's file `reason`. WORDS say why $job was not started. Must
-# be called before `finished` is written.
+# note_unstarted WORDS...: write the file `reason` of a job that was not started. Must be called
+# before `finished` is written.
 note_unstarted() {
     put reason "$(date +%s) unstarted $*"
 }
 
-# end_unstarted WORDS...: record that the waiting job $job ended without being started, with
-# WORDS as the reason. Returns 1 if another process has created `claim`, so that the job may
-# start, or if the end cannot be recorded.
+# end_unstarted WORDS...: end the waiting job $job without starting it. WORDS are the reason.
+# Returns 1 if the job may start, or if a file cannot be written.
 end_unstarted() {
     take_claim || return 1
     now=''
@@ -267,9 +259,9 @@ end_unstarted() {
     run_on_end_once
 }
 
-# take_inputs: copy the files that $job needs from other jobs into the stage of $job, and check
-# the shared files of $job. Returns 1 and sets $why on failure. Called by the wrapper of $job. If
-# $again is 1, inputs may exist already, because an earlier run of the wrapper copied them.
+# take_inputs: copy the files that $job needs from other jobs, and check its shared files.
+# Called by the wrapper of $job. Returns 1 and sets $why on failure. If $again is 1, an earlier
+# run of the wrapper may have copied some of the files.
 take_inputs() {
     find_changed_input
     [ -z "$changed" ] || {
@@ -277,8 +269,7 @@ take_inputs() {
         leave_dependents
         return 1
     }
-    # A job with the directory `after` also has the file `dependencies`. If the shell does not
-    # find this file, the file cannot be read.
+    # A job with the directory `after` always has the file `dependencies`.
     [ -f "$job/dependencies" ] || [ ! -d "$job/after" ] || {
         why="its file '$job/dependencies' cannot be read"
         return 1
@@ -297,10 +288,9 @@ take_inputs() {
     leave_dependents
 }
 
-# copy_input ID SOURCE PATH: copy the file or directory SOURCE of the job ID to PATH in
-# the stage of $job. Hard links are not used, because $job could then change the files
-# of the job ID. The environment of `cp` contains the token of $job, so that `tej kill`
-# also finds the process of `cp`.
+# copy_input ID SOURCE PATH: copy SOURCE of the job ID to PATH of $job. Not a hard link, because
+# $job may change its files. TEJ_JOB_TOKEN marks `cp` as a process of $job, so that `tej kill`
+# finds it.
 copy_input() {
     dep_source=$jobs/$1/stage/$2 dep_target=$job/stage/$3
     [ -z "${again-}" ] || remove "$dep_target"
@@ -316,8 +306,7 @@ copy_input() {
             TEJ_JOB_TOKEN=${dep_token%% *}
             export TEJ_JOB_TOKEN
             mkdir -p "${dep_target%/*}" || exit 1
-            # If the file system supports it, --reflink (GNU) lets both files share their blocks
-            # until one of the files is changed.
+            # With --reflink (GNU), both files share their blocks until one of them is changed.
             cp --reflink=auto -RHp "$dep_source" "$dep_target" 2>/dev/null && exit
             [ ! -e "$dep_target" ] || remove "$dep_target"
             cp -RHp "$dep_source" "$dep_target"
@@ -327,14 +316,14 @@ copy_input() {
     return 1
 }
 
-# find_pending_dependent: set $dependent to a job that needs the job $id and has not copied
-# its inputs, or to '' if no such job exists.
+# find_pending_dependent: set $dependent to a job that needs the job $id and has not copied its
+# files yet, or to ''.
 find_pending_dependent() {
     dependent=''
     for dep_found in "$queue/dependents/$id"/*; do
         [ -f "$dep_found" ] || continue
         dep_found=${dep_found##*/}
-        # load_job runs in a subshell, so that it does not change the variables of $job.
+        # The subshell keeps the variables of $job unchanged.
         ! (load_job "${dep_found#*.}" && ! is_final && { has_token "${dep_found%%.*}" && [ -z "$started" ] || [ -z "$spec" ]; }) ||
             dependent=${dep_found#*.}
     done

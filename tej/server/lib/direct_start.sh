@@ -1,15 +1,14 @@
-# Direct start of a job: the process that the wrapper has forked replaces itself with the script
-# (`exec`), without starting another shell for exec_job.sh. Starting a program takes longer than
-# all other work at the start of a short job. Sourced by run_detached.sh.
+# Direct start of a job: a fork of the wrapper replaces itself with the job's script (`exec`),
+# without a shell for exec_job.sh. A program takes longer to start than all other steps of a
+# short job. Sourced by run_detached.sh.
 # shellcheck shell=sh
 #
-# A job is started directly only if the result is the same as with exec_job.sh: the command is
-# the name of an executable script and literal arguments, and no profile, environment module or
-# hidden variable or function (user_environment.sh) changes the environment of the job. Other
-# commands need a shell without the functions and variables of tej.
+# The result must be the same as with exec_job.sh. Therefore the command must be the name of an
+# executable script and literal arguments, without a profile, environment modules, or hidden
+# variables (user_environment.sh).
 
-# can_start_directly: check whether start_directly can start $job. Must be called after
-# read_resources. Sets $words to the script and its arguments.
+# can_start_directly: check whether start_directly can start $job. Sets $words to the script and
+# its arguments. Must be called after read_resources.
 can_start_directly() {
     [ -n "$is_prepared" ] && [ -z "$r_module${tej_kept-}${tej_functions-}${tej_kept_functions-}" ] || return 1
     [ ! -e "$queue/profile" ] || return 1
@@ -27,10 +26,9 @@ can_start_directly() {
         *) return 1 ;;
     esac
     item=${words%% *}
-    # `env` would interpret a path that contains `=` as a variable.
+    # `env` would take a path with `=` as a variable.
     case $item in *=*) return 1 ;; esac
-    # Check the first line, because the kernel cannot execute a script without `#!`, or with a
-    # missing interpreter.
+    # The kernel cannot execute a script without `#!`, or with a missing interpreter.
     item=$job/stage/$item line=''
     [ -f "$item" ] && [ -x "$item" ] && { IFS= read -r line; } 2>/dev/null <"$item" || return 1
     case $line in '#!/'*) ;; *) return 1 ;; esac
@@ -38,9 +36,8 @@ can_start_directly() {
     [ -x "${line%% *}" ]
 }
 
-# start_directly FILE ARGUMENTS...: record the start of the job, and replace this shell with the
-# script FILE (`exec`). Must be called in a subshell. The steps are those of exec_job.sh and
-# job_environment.sh.
+# start_directly FILE ARGUMENTS...: record the start of the job, and replace this subshell with
+# the script FILE. Does the same as exec_job.sh and job_environment.sh.
 start_directly() {
     trap - EXIT
     enter_subshell
@@ -69,8 +66,8 @@ start_directly() {
 }
 
 # start_without_locale FILE ARGUMENTS...: replace this shell with the script FILE in a new
-# session. `setsid` and `env` run with LC_ALL=C, because loading another locale would double the
-# run time of each of the two programs. `env` gives the script the LC_ALL of the login.
+# session. A locale would double the run time of `setsid` and `env`, so they run with LC_ALL=C.
+# `env` restores the user's LC_ALL.
 start_without_locale() {
     if [ -n "${LC_ALL+set}" ]; then set -- "LC_ALL=$LC_ALL" "$@"; else set -- -u LC_ALL "$@"; fi
     LC_ALL=C

@@ -1,19 +1,16 @@
-# Records (job_record.sh) of many ended jobs: one awk process reads the fact files of all jobs,
-# because the shell's `read` needs a system call for each byte. `status` and `wait` source this
-# file for 50 or more jobs.
+# Records (job_record.sh) of 50 or more ended jobs. One awk process reads the files of all jobs,
+# because `read` of the shell makes a system call for each byte.
 # shellcheck shell=sh
 #
-# awk prints the record of a job only if the record follows from the fact files below alone, in
-# the same way as in read_facts (state.sh) and print_job (job_record.sh). All other jobs are
-# left to the shell: jobs that have not ended, have left processes running, have a damaged fact
-# file or a rare fact file (`reason`, `changed`, `parameters`), or have a command `on_end`. A
-# job with a FIFO in its directory is left to the shell, too, because awk would block when it
-# opens the FIFO. Opening files takes most of the time, so awk prefers the second line of
-# `finished` (copy_facts in run_detached.sh) to the fact files that this line repeats.
+# awk prints the record of a simple job, as read_facts (state.sh) and print_job (job_record.sh)
+# would. The shell prints the other records: of jobs that have not ended, have left processes
+# running, or have a damaged or rare file. A FIFO in the directory of a job would block awk.
+# Opening files takes most of the time. Therefore awk prefers the second line of `finished`
+# (copy_facts in run_detached.sh), which repeats several files.
 
-# print_ended ID...: print the records of jobs that have ended, and set $others to the ids
-# of the other jobs, each followed by a newline. An ID may also be the path of a job's
-# directory with a trailing slash. Returns 1 and prints nothing if awk cannot be used.
+# print_ended ID...: print the records of simple ended jobs, and set $others to the other ids,
+# each followed by a newline. An ID may be the path of a job's directory with a trailing slash.
+# Returns 1 and prints nothing if awk cannot be used.
 print_ended() {
     case $* in *"$newline"*) return 1 ;; esac
     command -v awk >/dev/null 2>&1 && command -v find >/dev/null 2>&1 || return 1
@@ -32,9 +29,9 @@ print_ended() {
     esac
 }
 
-# find_special_files ID...: print the paths, such as ID/NAME, of the files in the directories
-# of these jobs and of their attempts that are neither regular files nor directories. If there are
-# more than 1,000 ids, or if the arguments are paths, searches the directories of all jobs.
+# find_special_files ID...: print the paths, such as ID/NAME, of FIFOs and other special files
+# in the directories of these jobs. Searches all jobs if there are more than 1,000 ids, or if
+# the arguments are paths.
 find_special_files() {
     inside='*/*'
     [ $# -le 1000 ] && [ "$1" = "${1#/}" ] || {
@@ -47,16 +44,14 @@ find_special_files() {
     return 0
 }
 
-# read_ended_jobs COUNT: print the records of ended jobs, one word on each line. Reads
-# from stdin the output of find_special_files, the line `//`, and the COUNT arguments of
-# print_ended. Prints the ids of all other jobs on descriptor 5, followed by the line
-# `end` if all COUNT arguments were received. awk writes to a duplicate of this
-# descriptor, 3, because mksh does not pass descriptors opened by `exec` to programs.
+# read_ended_jobs COUNT: print the records of ended jobs, one word on each line. Reads the
+# output of find_special_files, the line `//`, and the COUNT arguments of print_ended. Prints
+# the other ids on descriptor 5, then `end` if awk has received all arguments. mksh does not
+# pass descriptors opened by `exec` to programs, so awk writes to descriptor 3.
 read_ended_jobs() {
     tej_count=$1 tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
-        # read_line(PATH): set line to the first line of the file. Returns 1 if the file
-        # exists. Sets odd if the file is empty, or if the line contains control characters
-        # or bytes that are not ASCII.
+        # read_line(PATH): set line to the first line of the file. Returns 1 if the file exists.
+        # Sets odd if the line is empty or contains other characters than printable ASCII.
         function read_line(path, found) {
             line = ""
             found = (getline line < path)
@@ -78,8 +73,8 @@ read_ended_jobs() {
         function add(key, value) {
             if (value != "") record = record key "=" value "\n"
         }
-        # read_end(): set line and copy to the first and the second line of the file finished
-        # (copy_facts). Returns 0 if the first line is missing or is not printable ASCII.
+        # read_end(): set line and copy to the two lines of the file finished. Returns 0 if the
+        # first line is missing or is not printable ASCII.
         function read_end(path, found) {
             path = id "/finished"
             line = copy = ""
@@ -97,9 +92,8 @@ read_ended_jobs() {
             add("by", rest(2))
             return is_number(word[1]) && is_number(word[2])
         }
-        # read_later_facts(): read the fact files that can be written after the end of the job.
-        # Returns 0 if the shell must print the record: if the job has the file reason or
-        # parameters, or if an interrupted retry has archived an attempt.
+        # read_later_facts(): read the files that can appear after the end of the job. Returns 0
+        # if the shell must print the record.
         function read_later_facts(word) {
             if (read_line(id "/downloaded")) {
                 split(line, word, " ")
@@ -108,8 +102,8 @@ read_ended_jobs() {
             if (read_line(attempts "/" id "/last")) return 0
             return !read_line(id "/reason") && !read_line(id "/parameters")
         }
-        # read_job(): set the variable record to the record of the job whose id is in the variable
-        # id. Returns 0 if the shell must print the record.
+        # read_job(): set record to the record of the job id. Returns 0 if the shell must print
+        # the record.
         function read_job(word, count, end) {
             odd = 0
             record = ""
@@ -128,8 +122,8 @@ read_ended_jobs() {
                 return add_copied_facts(word, end[4] == "killed") && !odd
             return add_facts() && !odd
         }
-        # add_copied_facts(WORD, KILLED): complete the record with WORD, the words of the second
-        # line of finished, and with the fact files that this line does not repeat.
+        # add_copied_facts(WORD, KILLED): complete the record from the words of the second line
+        # of finished, and from the files that this line does not repeat.
         function add_copied_facts(word, killed) {
             add("submitted", word[2])
             add("started", word[3])
@@ -137,8 +131,7 @@ read_ended_jobs() {
             add("native", word[5] " " word[6] " " word[7] " " word[8] " " word[9] " " word[10])
             if (killed && !read_kill()) return 0
             if (!read_later_facts() || !read_spec()) return 0
-            # If another client has replaced the job with a job with the same id, the token in
-            # spec has changed.
+            # Another client may have replaced the job. The token in spec has then changed.
             if (index(line, "token=" word[1] " ") != 1) return 0
             add("spec", line)
             return 1
@@ -166,16 +159,16 @@ read_ended_jobs() {
             if (!read_kill()) return 0
             if (read_line(id "/ignored")) add("note", "runtime " runtime " ignores: " rest(0))
             if (!read_later_facts() || read_line(id "/changed") || read_line(id "/on_end")) return 0
-            # If another client has replaced the job with a job with the same id while the
-            # fact files were read, the token in `spec` has changed.
+            # Another client may have replaced the job meanwhile. The token in spec has then
+            # changed.
             return read_line(id "/spec") && line == spec
         }
         BEGIN {
             runtime = ENVIRON["tej_runtime"]
             attempts = ENVIRON["tej_attempts"]
         }
-        # The paths of the special files precede the line `//`. The name of a file may contain
-        # newlines, but no slash.
+        # The special files precede the line `//`. The name of a file may contain newlines, but
+        # no slash.
         $0 == "//" {
             is_id = 1
             next
@@ -195,8 +188,7 @@ read_ended_jobs() {
                 print id | "cat >&3"
                 next
             }
-            # Print about 8000 characters at once, because gawk makes a system call for each
-            # `printf`.
+            # gawk makes a system call for each printf, so print about 8000 characters at once.
             records = records record
             if (length(records) > 8000) {
                 printf "%s", records

@@ -1,6 +1,6 @@
-# Fact files of a job: the files that record its progress, of one line each. Most are written
-# once, and appear complete by a rename. Only `finished` may have a second line (copy_facts in
-# run_detached.sh).
+# Fact files: files of one line that record the progress of a job. Most are written once, and
+# appear complete by a rename. Only `finished` may have a second line (copy_facts in
+# run_detached.sh). The wrapper is the process that runs the job's script and records its end.
 # shellcheck shell=sh
 #
 #   FACT       CONTENT                                       WRITTEN BY
@@ -19,28 +19,25 @@
 #   changed    PATH                                          the wrapper: a shared file was changed
 #   lost       TIME EVIDENCE                                 a process that finds the job lost
 #
-# TIME is in seconds since 1970; in `lost`, TIME is the time of the last sign of life. GRACE is
-# in seconds. HOST, BOOT, SPACE, PID and START identify a process (process_identity.sh). END is exit,
-# signal or none, with the exit code or signal number N. CAUSE is own, killed or ask; `ask`
-# means that only the scheduler knows why the job ended. LEFT counts the processes that outlived
-# the script. KIND is cancelled, limit, cut, other or unstarted (read_reason). BY, WORDS and
-# EVIDENCE extend to the end of the line.
+# TIME is in seconds since 1970. In `lost`, TIME is the last sign of life. GRACE is in seconds.
+# HOST, BOOT, SPACE, PID and START identify a process (process_identity.sh). END is exit, signal
+# or none, and N the exit code or signal number. CAUSE is own, killed or ask. With `ask`, only
+# the scheduler knows the cause of the end. LEFT counts the processes that outlived the script.
+# KIND is cancelled, limit, cut, other or unstarted (read_reason). BY, WORDS and EVIDENCE extend
+# to the end of the line.
 
-# $unique is part of the names of temporary files. Clients in several containers with the same
-# home directory may have the same pid. Therefore a request uses its random marker.
+# $unique is part of the names of temporary files. Clients in several containers may have the
+# same pid. Therefore a request uses its random marker.
 unique=${marker:-$$}
 
-# get_time: set $now to the seconds since 1970. The clock is read only if $now is empty.
+# get_time: set $now to the seconds since 1970, if $now is empty.
 get_time() {
     [ -n "${now-}" ] || now=$(date +%s)
 }
 
-# read_clock: set $now to the seconds since 1970. Runs `date` at most once in 30
-# seconds, because starting a process takes longer than all other work at the start or end
-# of a short job. Between two runs of `date`, the elapsed uptime is added to the last
-# time. The uptime is read after `date` and rounded down. Therefore, unless the clock is
-# set, $now is never ahead of the clock and never decreases. A change of the clock takes effect
-# after at most 30 seconds.
+# read_clock: set $now to the seconds since 1970. Runs the slow program `date` at most once in
+# 30 seconds. In between, adds the elapsed uptime to the last time. The uptime is read after
+# `date`, so $now is never ahead of the clock.
 read_clock() {
     if read_centiseconds && [ -n "${clock_date-}" ]; then
         elapsed=$((centiseconds - clock_uptime))
@@ -54,13 +51,13 @@ read_clock() {
 }
 
 # replace_file FRESH PATH: rename the file FRESH to PATH. Returns 1 if PATH is a directory,
-# because `mv` would move FRESH into the directory and succeed.
+# because `mv` would move FRESH into it.
 replace_file() {
     [ ! -d "$2" ] && mv -f "$1" "$2"
 }
 
-# put FACT WORDS...: write the job's file FACT atomically, by a rename. Returns 1 if the file
-# cannot be written.
+# put FACT WORDS...: write the job's file FACT by a rename, which is atomic. Returns 1 on
+# failure.
 put() {
     fact_name=$1
     shift
@@ -70,10 +67,10 @@ put() {
     return 1
 }
 
-# put_once FACT WORDS...: like `put`, for a file that only this process writes, and only once. If
-# one process starts the wrappers of several jobs, each wrapper writes the file without a rename,
-# which avoids starting `mv`. A reader may then find the file empty, and must treat it as missing.
-# A reader never finds a part of the line, because one system call writes a short line.
+# put_once FACT WORDS...: like `put`, for a file that is written only once, by this process. A
+# wrapper that was started together with others writes without a rename, which saves a `mv`. A
+# reader may then find the file empty, and treats it as missing. It never finds half a line,
+# because one system call writes the line.
 put_once() {
     [ -n "${is_prepared-}" ] || {
         put "$@"
@@ -86,9 +83,9 @@ put_once() {
     return 1
 }
 
-# make_queue_directory NAME: create the directory $queue/NAME, if it does not exist,
-# with an explicit mode. With the mode that a umask of 000 allows, other users could
-# write to the directory, and the trust check would refuse the queue.
+# make_queue_directory NAME: create the directory $queue/NAME, if it is missing, with an
+# explicit mode. With a umask of 000, other users could write to it, and the trust check would
+# refuse the queue.
 make_queue_directory() {
     [ ! -d "$queue/$1" ] || return 0
     access=700
@@ -96,8 +93,7 @@ make_queue_directory() {
     mkdir -m "$access" "$queue/$1" 2>/dev/null || [ -d "$queue/$1" ]
 }
 
-# split_lines: make the shell split words only at newlines. end_split: restore the
-# default word splitting.
+# split_lines: make the shell split words only at newlines. end_split restores the default.
 split_lines() {
     set -f
     IFS='
@@ -108,21 +104,20 @@ end_split() {
     set +f
 }
 
-# is_number WORD: check whether WORD is a decimal number that shell arithmetic can handle. A
-# leading zero is refused, because some shells read it as octal.
+# is_number WORD: check whether WORD is a decimal number for shell arithmetic. A leading zero is
+# refused, because some shells read it as octal.
 is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ????????????????*) return 1 ;; esac
 }
 
-# reserve: allocate disk space for the files `finished` and `kill`, so that both files can be
-# written when the disk is full.
+# reserve: allocate disk space for the files `finished` and `kill`, which must be written even
+# if the disk is full later.
 reserve() {
     printf '%-500s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
-# put_reserved FACT WORDS...: write the job's file FACT into the disk space that `reserve`
-# allocated. Does not change an existing file that is not empty. `1<>` opens the file without
-# truncating it.
+# put_reserved FACT WORDS...: write the job's file FACT into the space that `reserve` allocated,
+# unless the file has content. `1<>` opens a file without truncating it.
 put_reserved() {
     [ ! -s "$job/$1" ] || return 0
     [ -z "${is_prepared-}" ] || ! put_exclusively "$@" || return 0
@@ -136,22 +131,20 @@ put_reserved() {
     fi
 }
 
-# put_end WORDS [COPY]: write the file `finished`: WORDS and, if COPY is not empty, COPY as the
-# second line. If a client waits for many jobs (commands/wait), also write the id and WORDS to
-# `jobs/.ended`, so that the client need not check each job. The line overwrites the start of
-# `jobs/.ended`, so it can be written even if the disk is full.
+# put_end WORDS [COPY]: write the file `finished`, with the line WORDS and the optional line
+# COPY. If a client waits for many jobs (commands/wait), also writes the id and WORDS to
+# `jobs/.ended`. This overwrites the file in place, and so needs no space on the disk.
 put_end() {
     put_reserved finished "$1${2:+$newline$2}" || return 1
     [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $1" 1<>"$jobs/.ended"; } 2>/dev/null || :
 }
 
-# put_exclusively FACT WORDS...: create the job's file FACT without a rename (put_once). Returns 1
-# if the file exists, or if the disk is full. On a full disk, an empty file may remain.
+# put_exclusively FACT WORDS...: create the job's file FACT without a rename (put_once). Returns
+# 1 if the file exists or cannot be written. On a full disk, an empty file may remain.
 put_exclusively() {
     fact_name=$1
     shift
-    # `set -C` protects only regular files. If the job has created a FIFO of this name, the shell
-    # would open the FIFO and block.
+    # `set -C` protects only regular files. The shell would block at a FIFO.
     [ ! -e "$job/$fact_name" ] || [ -f "$job/$fact_name" ] || return 1
     set -C
     { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null

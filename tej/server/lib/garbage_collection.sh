@@ -1,10 +1,10 @@
-# Garbage collection in a queue: remove the directories of interrupted uploads and removals from
-# `incoming`, and the objects of the content store (content_store.sh) that no job uses.
+# Garbage collection: remove what interrupted uploads and removals have left in `incoming`, and
+# stored objects (content_store.sh) that no job uses.
 # shellcheck shell=sh
 
-# make_room PREFIX: create a directory in `incoming`. Sets $room to the path of the
-# directory. The file `.owner` in the directory identifies this process, so that other
-# clients can check whether the directory is in use.
+# make_room PREFIX: create a directory in `incoming`, and set $room to its path. Its file
+# `.owner` identifies this process, so that other clients can check whether the directory is in
+# use.
 make_room() {
     me
     room=$incoming/$1.$unique
@@ -14,9 +14,9 @@ make_room() {
     return 1
 }
 
-# is_abandoned ROOM: check whether the process that created the directory ROOM is gone. If
-# the process ran on another host, ROOM counts as in use if a file in ROOM is younger
-# than a day.
+# is_abandoned ROOM: check whether the process that created the directory ROOM is gone. A
+# process on another host cannot be checked: then ROOM is in use while it contains a file of the
+# last day.
 is_abandoned() {
     o_host=''
     { read -r o_host o_boot o_space o_pid o_start <"$1/.owner" ||
@@ -29,9 +29,9 @@ is_abandoned() {
     fi
 }
 
-# read_taker ROOM: set $o_host, $o_boot, $o_space, $o_pid and $o_start from the name of a
-# claim (`.taken ...`) in ROOM. A claim exists in ROOM if the removal of a job was
-# interrupted.
+# read_taker ROOM: set $o_host, $o_boot, $o_space, $o_pid and $o_start to the client whose
+# removal of a job was interrupted in ROOM. The name of the file `.taken ...` contains these
+# words (job_removal.sh).
 read_taker() {
     for item in "$1/.taken "*; do
         [ -f "$item" ] || continue
@@ -45,27 +45,26 @@ read_taker() {
 
 unremoved='' # the last directory that `remove` could not remove
 
-# remove DIRECTORY: remove the tree DIRECTORY, which may contain write-protected
-# directories. If files remain, sets $unremoved to DIRECTORY and returns 1.
+# remove DIRECTORY: remove DIRECTORY, which may contain write-protected directories. If files
+# remain, sets $unremoved to DIRECTORY and returns 1.
 remove() {
-    # If the removal is interrupted, the next client must be able to read `.owner`. The pattern
-    # does not match `.owner`, so `rm` removes this file after the other files.
+    # The pattern does not match `.owner`, so `rm` removes this file last. After an interrupted
+    # removal, the next client needs it.
     if [ -f "$1/.owner" ] && [ ! -h "$1" ]; then
         rm -rf "${1:?}"/* "$1" 2>/dev/null && return 0
     else
         rm -rf "$1" 2>/dev/null && return 0
     fi
-    # Make all directories writable. `find` runs chmod on a directory before it reads the
-    # directory. The modes of files are not changed, because other jobs may share the files.
+    # `find` runs chmod on a directory before it reads the directory. Do not change the modes of
+    # files, because other jobs may share them.
     find "$1" -type d -exec chmod u+rwx {} \; 2>/dev/null
     rm -rf "$1" && return 0
     unremoved=$1
     return 1
 }
 
-# collect_garbage: remove the directories of interrupted uploads and interrupted
-# removals from `incoming`. A process that was killed before it wrote `.owner` has left an
-# empty directory, which is removed after 10 minutes.
+# collect_garbage: remove the directories of interrupted uploads and removals. An empty
+# directory is removed after 10 minutes: its process was killed before it wrote `.owner`.
 collect_garbage() {
     for entry in "$incoming"/*; do
         [ -d "$entry" ] || continue
@@ -78,12 +77,10 @@ collect_garbage() {
     return 0
 }
 
-# collect_unused_objects: remove the objects that no job and no archived attempt lists.
-# The function first finds the objects, and then reads the `assembly` files. An object is
-# stored only after its jobs are published, so the `assembly` files contain every object
-# that was found and is in use. An object that is stored later is not found, and not
-# removed. `jobs` is read before `attempts`, because a retry moves a job from `jobs` to
-# `attempts`.
+# collect_unused_objects: remove the stored objects that are not listed in the file `assembly`
+# of any job or archived attempt. An upload publishes its jobs before it stores objects.
+# Therefore the objects are read first, then the jobs. A retry moves a job from `jobs` to
+# `attempts`, so `attempts` is read last.
 collect_unused_objects() (
     cd "$queue" && [ -d objects ] || return 0
     {

@@ -1,16 +1,12 @@
-# Environment of a job: the variables TEJ_JOB_ID, TEJ_JOB_DIR, TEJ_JOB_TOKEN and TEJ_QUEUE,
-# the login profile, the profile of the queue, and the environment modules. Sourced by
-# exec_job.sh just before the job's command. Expects tej_here, tej_queue, tej_id,
-# tej_read_spec, and the stage directory of the job as working directory. As in exec_job.sh,
-# all names begin with tej_ or TEJ_.
-#
-# direct_start.sh sets the same variables for a job that starts without exec_job.sh, and
-# run_on_end.sh sets the variables of the command of `--on-end`.
+# Environment of a job: variables such as TEJ_JOB_ID, the login profile, the profile of the
+# queue, and environment modules. exec_job.sh sources this file just before the job's command,
+# in the job's working directory. All names begin with tej_ or TEJ_, to avoid clashes with the
+# user's names. direct_start.sh and run_on_end.sh set the same variables.
 # shellcheck shell=sh
 
 tej_spec=$tej_read_spec
 [ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec || :
-# Do not start a job without its token, because tej would not find its processes.
+# The token marks the processes of the job. Without it, `tej kill` would not find them.
 case $tej_spec in *'token='*' end') ;; *)
     printf "tej: the job's file 'spec' is damaged or cannot be read\n" >&2
     exit 125
@@ -19,25 +15,22 @@ esac
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
-# Call restore_environment only if it may have work to do: a variable or a function is
-# hidden, or this shell is bash and may have imported shell options.
+# Restore hidden variables and functions, if any. bash may also have imported shell options.
 [ -z "${tej_kept-}${tej_functions-}${BASH_VERSION-}" ] || {
     . "$tej_here/lib/user_environment.sh"
     restore_environment
     unset -f hide_environment restore_environment
 }
-# Without -v, bash would remove the function tej_run if no variable has this name.
+# Without -v, bash would remove the function tej_run if there is no such variable.
 unset -v tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
     tej_together tej_read_spec tej_now tej_start
-# If stdout is a file, Python buffers several kilobytes of output, and `tej logs` would show the
-# output late.
+# Python would buffer output to a file, and `tej logs` would show it late.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED
 
-# tej_login: set the environment that the user's login shell would set. /bin/sh cannot
-# read the start-up files of bash, zsh, fish and csh. Therefore tej_login runs the login
-# shell, and imports the variables that the login shell exports. tej_login also sources
-# /etc/profile, because some sites define the function `module` there.
+# tej_login: set the environment of a login. /bin/sh cannot read the start-up files of bash,
+# zsh, fish and csh. Therefore the user's login shell runs, and its exported variables are
+# imported. Some sites define `module` in /etc/profile, so this file is sourced, too.
 tej_login() {
     tej_variables=$tej_stage/../.login
     export tej_variables
@@ -65,8 +58,8 @@ case $tej_spec in *' login=1 '*) tej_login ;; esac
 # Source the profile of the queue.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
-# Load the environment modules. If no profile has defined the command `module`, source
-# the usual init files of the modules system.
+# Load the environment modules. If no profile has defined `module`, first source the usual init
+# files.
 tej_module=''
 [ ! -f ../resources ] || while IFS='=' read -r tej_key tej_module; do
     [ "$tej_key" = module ] || continue

@@ -1,11 +1,10 @@
-# Existence of a job: find the directory of a job, and distinguish a job that does not exist
-# from a job that cannot be read.
+# Existence of a job: find its directory, and distinguish a job that does not exist from a job
+# that cannot be read.
 # shellcheck shell=sh
 
-# find_job ID: set $id to ID, and $job to the directory of the job. Returns 1 if it is certain
-# that the job does not exist. If the job may exist, but its directory cannot be read, returns 0,
-# and read_facts reports the state as unknown (set_unknown). If ID has the form NAME#N, it
-# identifies the N-th archived attempt of the job NAME.
+# find_job ID: set $id to ID, and $job to the directory of the job. NAME#N is the N-th archived
+# attempt of the job NAME. Returns 1 only if the job certainly does not exist. If its directory
+# cannot be read, returns 0, and its state is unknown.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in
@@ -14,10 +13,9 @@ find_job() {
     [ -d "$job" ] || may_exist
 }
 
-# may_exist: check whether the job $job may exist although the shell finds no directory at this
-# path. The parent directory is listed only as a last resort, because a list starts a process. If
-# the whole queue has disappeared, the job may exist, because the file system may be unmounted for
-# a while.
+# may_exist: check whether the job $job may exist although the shell finds no directory. If the
+# whole queue has disappeared, its file system may be unmounted for a while, and the job may
+# exist.
 may_exist() {
     [ ! -h "$queue/attempts/$id/restarting" ] || ! await_replacement "$id" || return 0
     if [ -e "$job" ]; then
@@ -30,14 +28,14 @@ may_exist() {
 
 absent_ids=' ' # ids of jobs that certainly do not exist, each followed by a space
 
-# find_absent ID...: if at least 10 of the jobs have no directory, find the jobs that certainly do
-# not exist, so that find_job need not start a process for each job. Ids of attempts are skipped,
-# because attempts are not in $jobs.
+# find_absent ID...: find the jobs that certainly do not exist with one list of $jobs, if at
+# least 10 have no directory. Otherwise find_job would start a process for each. Skips archived
+# attempts.
 find_absent() {
     absent_ids=' ' count=0
     for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
     [ "$count" -ge 10 ] && [ -f "$queue/version" ] || return 0
-    # The line `//` shows that the list of the directory is complete.
+    # The line `//` shows that the list is complete.
     absent_ids=" $(
         { list_names "$jobs" && print_words // "$@"; } | awk '
             is_id && !/#/ && !($0 in exists) { printf "%s ", $0 }
@@ -46,8 +44,7 @@ find_absent() {
     )"
 }
 
-# find_absent_ids ID WORD [ID WORD]...: call find_absent with the ids alone. Each WORD would count
-# as a job without a directory, and find_absent would list the whole queue even if all jobs exist.
+# find_absent_ids ID WORD [ID WORD]...: call find_absent with the ids alone.
 find_absent_ids() {
     requested_ids=''
     while [ $# -gt 0 ]; do
@@ -60,8 +57,8 @@ find_absent_ids() {
     set +f
 }
 
-# print_words WORD...: print each word on a line. If `printf` is a program (mksh), the kernel
-# limits the size of all its arguments, so a here-document passes the words to `cat`.
+# print_words WORD...: print each word on a line. In mksh, `printf` is a program, and the kernel
+# limits the size of its arguments. Therefore `cat` prints a here-document.
 print_words() {
     case $(command -v printf) in
         /*) ;;
@@ -87,14 +84,14 @@ need_job() {
     }
 }
 
-# explain_unread: set $unread to the reason that the job $id, which may exist, is not found.
+# explain_unread: set $unread to the reason that the directory of the job $id is not found.
 explain_unread() {
     unread="cannot be read, so its state is unknown: check the directory '$job' on the server"
     [ ! -h "$queue/attempts/$id/restarting" ] || unread="is being replaced by a new attempt: repeat the command"
 }
 
-# check_jobs: quit if the jobs of the queue cannot be listed, because the shell would treat the
-# queue as empty.
+# check_jobs: quit if the directory of the jobs cannot be listed. Otherwise the queue would seem
+# to be empty.
 check_jobs() {
     why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || is_absent "$jobs" ||
         quit 20 "The jobs of '$queue' cannot be read: ${why##*: }"
@@ -107,16 +104,14 @@ list_names() {
     LC_ALL=C QUOTING_STYLE=literal ls -a "$1/" 2>/dev/null
 }
 
-# is_absent PATH: check whether it is certain that PATH does not exist. `[ -e PATH ]` is also
-# false if the file system reports an error. Therefore PATH counts as absent only if `ls` reports
-# that there is no such file, if the directory of PATH can be listed and does not contain the
-# name, or if this directory is absent. The directory is listed last, because in a queue of many
-# jobs this takes much longer.
+# is_absent PATH: check whether PATH certainly does not exist. `[ -e PATH ]` is also false if
+# the file system reports an error. PATH is absent if `ls` reports so, if its directory is
+# listed without it, or if this directory is absent. A list of many jobs takes long, so it comes
+# last.
 is_absent() {
     [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
     names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # If the status is 126 or 127, the shell could not run `ls`, and the message says nothing
-    # about the path.
+    # The status is 126 or 127 if the shell could not run `ls`.
     case $?:$names in
         0:*) return 1 ;;
         [12]:*': No such file or directory') return 0 ;;
@@ -133,14 +128,14 @@ is_absent() {
     fi
 }
 
-# is_unreadable PATH: check whether PATH is neither visible nor certainly absent. The last test
-# finds a file that a job has created in the meantime.
+# is_unreadable PATH: check whether PATH may exist but cannot be seen. A job may create the file
+# meanwhile, so the last test repeats the first.
 is_unreadable() {
     [ ! -e "$1" ] && [ ! -h "$1" ] && ! is_absent "$1" && [ ! -e "$1" ] && [ ! -h "$1" ]
 }
 
-# can_list DIRECTORY: check whether DIRECTORY can be entered and listed. If the shell cannot
-# read a directory, all of the files in it seem to be missing.
+# can_list DIRECTORY: check whether DIRECTORY can be entered and listed. Otherwise all files in
+# it would seem to be missing.
 can_list() {
     [ -x "$1" ] && ls -a "$1/" >/dev/null 2>&1
 }

@@ -1,7 +1,6 @@
-# Job limit of a queue, and its waiting list: start a job immediately, or let the job
-# wait until the limit allows its start (this file) or until the jobs that it needs have
-# ended (dependencies.sh). No daemon is needed: every wrapper that ends, and every client that
-# uses the queue, starts the jobs that can start now.
+# Job limit of a queue: start a job now, or put it on a waiting list. There is no daemon. A
+# wrapper (the process that runs a job's script) starts the next jobs when it ends. Every client
+# that uses the queue does so too.
 # shellcheck shell=sh
 #
 #   max_running              the job limit; absent (or 0, from an older tej): no limit
@@ -9,11 +8,10 @@
 #   running/ID               a job that counts towards the job limit
 #   lock                     locked while jobs move from `waiting` to `running`
 #
-# If a process dies while it moves a job to `running`, the next process that calls
-# start_below_limit starts the jobs in `running` that were not started. A job is started only
-# once, because its wrapper must first create the file `claim` (claim.sh).
+# If a process dies after it has moved a job to `running`, the next process starts this job. A
+# job starts only once, because its wrapper must first create the file `claim` (claim.sh).
 
-# start_job: start $job, or let it wait for other jobs or because of the job limit. The
+# start_job: start $job, or let it wait for other jobs (dependencies.sh) or the job limit. The
 # caller must call start_waiting_jobs afterwards. Returns 1 and sets $why on failure.
 start_job() {
     if [ -f "$job/dependencies" ]; then
@@ -34,8 +32,8 @@ start_waiting_jobs() {
     start_jobs_after ''
 }
 
-# start_jobs_after ID: start the waiting jobs that can start because the job ID has ended. The
-# work is done in a subshell, so that the variables of the caller do not change.
+# start_jobs_after ID: start the waiting jobs that can start because the job ID has ended. Runs
+# in a subshell, and changes no variables.
 start_jobs_after() {
     [ -d "$queue/waiting" ] || [ -d "$queue/dependents" ] || return 0
     (
@@ -51,12 +49,11 @@ tend_queue() {
     start_waiting_jobs
 }
 
-# set_limit N: set the job limit to N, and start the jobs that can now start. If N is 0, removes
-# the limit, so that later jobs do not use the waiting list.
+# set_limit N: set the job limit to N, or remove it if N is 0, and start the jobs that can now
+# start.
 #
-# The trust check of another client refuses a queue with a file that other users can write to.
-# Therefore the file is written in the private directory `incoming`, and moved into the queue
-# after its mode is set. Only a group that shares the queue gets write permission.
+# Another client refuses a queue that contains a file that other users can write to. Therefore
+# the file is moved into the queue only after its mode is set.
 set_limit() {
     [ "$1" != 0 ] || {
         rm -f "$queue/max_running" && tend_queue
@@ -69,31 +66,29 @@ set_limit() {
         rm -f "$fresh"
         return 1
     }
-    # The jobs that were started without a limit are not in `running`. If `running` does
-    # not exist yet, enqueue counts these jobs.
+    # Count the jobs that were started without a limit. If `running` is missing, enqueue counts
+    # them.
     [ ! -d "$queue/running" ] || count_running_jobs
     tend_queue
 }
 
-# enqueue: put $job on the waiting list.
+# enqueue: put $job on the waiting list. Returns nonzero if a file cannot be written.
 enqueue() {
     ! is_waiting_or_running || return 0
     get_time
     came=$((${came:-0} + 1))
-    # Remove the entry of an earlier job with the same id, because the entry would count
-    # towards the limit forever.
+    # An earlier job with the same id would count towards the limit.
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_running_jobs
-    # Write the entry in `waiting` before the file `queued`, because a job with the file
-    # but without the entry would wait forever. `printf ''` creates the entry instead of the
-    # special builtin `:`, because dash would exit if the redirection of `:` failed on a full
-    # disk.
+    # With the file `queued` but without an entry in `waiting`, a job would wait forever.
+    # Therefore the entry is written first. dash would exit if a redirection of `:` failed, so
+    # `printf` creates it.
     make_queue_directory waiting && make_queue_directory running &&
         printf '' >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
-# is_waiting_or_running: check whether $job is already in `waiting` or `running`. The client may
-# have repeated a request whose reply was lost.
+# is_waiting_or_running: check whether $job is already in `waiting` or `running`. A client
+# repeats a request whose reply was lost.
 is_waiting_or_running() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0
@@ -102,26 +97,26 @@ is_waiting_or_running() {
         item=${item##*/} item=${item#*.}
         [ "${item#*.}" != "$id" ] || return 0
     done
-    # The entry may have moved to `running` during the search.
+    # The entry may have moved to `running` meanwhile.
     [ -e "$queue/running/$id" ]
 }
 
-# count_running_jobs: create the entries in `running` for jobs that were started before
-# the limit was set.
+# count_running_jobs: create the entries in `running` of jobs that were started before the limit
+# was set.
 count_running_jobs() {
     make_queue_directory running || return 1
     for item in "$jobs"/*/; do
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
-        # A job without a native id is being submitted, and its submission calls enqueue.
+        # A job without a native id is still being submitted, and its submission calls enqueue.
         [ ! -s "$jobs/$item/native_id" ] || [ -s "$jobs/$item/finished" ] || printf '' >"$queue/running/$item"
     done
     return 0
 }
 
-# start_below_limit: start as many waiting jobs as the limit allows. If another process
-# holds the lock, returns immediately, because the other process checks for waiting jobs
-# again after it has released the lock.
+# start_below_limit: start as many waiting jobs as the limit allows. Returns at once if another
+# process holds the lock, because that process looks for waiting jobs again after it releases
+# the lock.
 start_below_limit() {
     [ -d "$queue/waiting" ] || return 0
     rescued=''
@@ -136,8 +131,8 @@ start_below_limit() {
     done
 }
 
-# has_unstarted: check whether a job in `running` has not been started. The process that moved
-# the job may have died, or may be about to start the job.
+# has_unstarted: check whether a job in `running` has not been started. Another process may be
+# about to start it, or may have died before.
 has_unstarted() {
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] ||
@@ -146,8 +141,8 @@ has_unstarted() {
     return 1
 }
 
-# has_lock: check whether this process still holds the lock. Another process may have
-# removed the lock if it considered this process dead.
+# has_lock: check whether this process still holds the lock. Another process removes the lock of
+# a process that it considers dead.
 has_lock() {
     case $(ls -ld "$queue/lock" 2>/dev/null) in *" -> $now $who") ;; *) return 1 ;; esac
 }
@@ -157,23 +152,22 @@ remove_ended_entries() {
     query_runtime "$queue/running"/*
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
-        # load_job runs in a subshell, so that it does not change the variables of the
-        # current job. If load_job quits (search_failed), the exit status is not 1, and the entry
-        # is kept.
+        # The subshell keeps the variables of the current job unchanged. Its status is not 1 if
+        # load_job quits (search_failed). Then the entry is kept.
         (load_job "${item##*/}" && ! has_ended)
         [ $? != 1 ] || rm -f "$item"
     done
 }
 
-# has_ended: check whether the script of the loaded job has ended and will not be run again
-# by the scheduler. If the file `finished` exists, do not wait until the scheduler reports the
-# cause of the end: the job's wrapper calls this function before that report.
+# has_ended: check whether the script of the loaded job has ended and will not run again. Does
+# not wait for the scheduler's report about the cause: the job's wrapper calls this function
+# before the report.
 has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
 
-# read_limit: set $max to the job limit, or to 0 if the queue has no limit. Returns 1 if the
-# limit cannot be read.
+# read_limit: set $max to the job limit, or to 0 if there is none. Returns 1 if it cannot be
+# read.
 read_limit() {
     max=0
     [ -f "$queue/max_running" ] || {
@@ -189,8 +183,8 @@ read_limit() {
     is_number "$max" || max=0
 }
 
-# has_free_slot: check whether a job waits, and fewer jobs run than the limit allows. If the
-# limit cannot be read, the jobs wait for the next client.
+# has_free_slot: check whether a job waits and the limit allows its start. Returns 1 if the
+# limit cannot be read.
 has_free_slot() {
     read_limit || return 1
     count_in waiting
@@ -206,10 +200,9 @@ count_in() {
     [ -e "$1" ] || count=0
 }
 
-# fill_slots: start waiting jobs until the limit is reached. The caller must hold the
-# lock. Returns nonzero if an entry cannot be moved or removed, or if the runtime cannot
-# start jobs now. A job that was not started stays in `running`, where the next client
-# finds it (has_unstarted).
+# fill_slots: start waiting jobs until the limit is reached. The caller must hold the lock.
+# Returns nonzero if an entry cannot be moved, or if the runtime cannot start jobs now. The job
+# then stays in `running`, for the next client (has_unstarted).
 fill_slots() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do
@@ -233,22 +226,20 @@ fill_slots() {
     return 0
 }
 
-# launch ID: start the waiting job ID through the runtime. If the runtime refuses the
-# job, the job ends without being started. Returns 1 if the runtime cannot start the job now.
+# launch ID: start the waiting job ID. If its runtime refuses the job, ends it. Returns 1 if the
+# runtime cannot start jobs now.
 launch() {
-    # Print an empty word (a NUL), which the client ignores. The start of hundreds of waiting jobs
-    # takes a long time, and the client would close a connection without any output.
+    # The NUL shows the client that the connection works. The start of many jobs takes long.
     [ -n "$is_wrapper${is_in_scheduler-}" ] || printf '\0'
     runtime_prepare
     (
         find_job "$1" || exit 0
         read_facts
-        # The client that starts the waiting job is usually serving another request.
-        # Therefore the client does not wait until a busy scheduler accepts the job.
+        # This client usually serves another request, and does not wait for a busy scheduler.
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
-        # Do not start the job without `spec`, which contains the job's token. If a fact file
-        # cannot be read, the job may already have been started, so do not start it again.
+        # Do not start a job without its token in `spec`. If its files cannot be read, the job
+        # may already have been started.
         [ -z "$native" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1

@@ -1,9 +1,9 @@
-# Processes of a job: count, signal and stop them. process_search.sh decides which processes
+# Processes of a job: count, signal and stop them. process_search.sh finds the processes that
 # belong to a job.
 # shellcheck shell=sh
 
-# find_job_processes: set $pids to the pids of all processes of $job on this host
-# (add_to_search). Does not change a search that is being prepared for other jobs.
+# find_job_processes: set $pids to the pids of all processes of $job on this host. Does not
+# change a search that is being prepared for other jobs.
 find_job_processes() {
     kept_wanted=$wanted kept_count=$wanted_count
     begin_search
@@ -13,22 +13,19 @@ find_job_processes() {
     eval "pids=\$pids_alone"
 }
 
-# count_processes: set $left to the number of processes of $job, or to '' if there are
-# none.
+# count_processes: set $left to the number of processes of $job, or to '' if there are none.
 count_processes() {
     find_job_processes
     count_pids
 }
 
 # note_orphans: set $adopted to the current orphans (the children of process 1), or to '' if the
-# process that will adopt the orphans of the jobs is unknown. Called once by the shell $$ that
-# runs the wrapper of a job, or has started the wrappers of several jobs.
+# orphans of the job will go to an unknown process. Called once, by the shell $$ that runs or
+# starts wrappers.
 #
-# When a process ends, Linux makes its children the children of its nearest ancestor
-# that adopts orphans ("subreaper"), or of process 1. The original parent of this shell
-# has ended, so this shell was adopted by the process that will also adopt the orphans
-# of the jobs. If the current parent is not process 1, the original parent may be about
-# to end, and the adopting process is unknown.
+# Linux gives the children of an ended process to the nearest ancestor that adopts orphans, or
+# to process 1. The parent of this shell has ended, so its new parent adopts the orphans of the
+# job too. If this is not process 1, the old parent may still be ending.
 note_orphans() {
     adopted=''
     [ -n "$proc" ] || return 0
@@ -36,8 +33,8 @@ note_orphans() {
     [ "$parent" != 1 ] || ! read_orphans || adopted=$orphans
 }
 
-# read_orphans: set $orphans to the children of process 1, each between spaces. Returns
-# 1 if the children of process 1 are unknown.
+# read_orphans: set $orphans to the children of process 1, each between spaces. Returns 1 if
+# they are unknown.
 read_orphans() {
     orphans=''
     [ -r "$proc/1/task/1/children" ] || return 1
@@ -45,10 +42,10 @@ read_orphans() {
     orphans=" $orphans "
 }
 
-# leaves_processes: like may_have_left_processes, but if a client has killed the job, first
-# wait up to 6 seconds for the other processes of the job to exit. The script often exits
-# before the other processes that received the same signal. Without this wait, if a client kills
-# many jobs at once, every wrapper would search all processes of the host at the same time.
+# leaves_processes: like may_have_left_processes, but after a kill, first wait up to 6 seconds.
+# The job's other processes received the same signal as the script, and soon exit. Without this
+# wait, the wrappers of many killed jobs would search all processes of the host at the same
+# time.
 leaves_processes() {
     for span in 0.2 0.4 0.8 1.6 3.2; do
         may_have_left_processes || return 1
@@ -58,18 +55,14 @@ leaves_processes() {
     may_have_left_processes
 }
 
-# may_have_left_processes: check whether the script of $job, which has ended, may have
-# left processes running. $adopted contains the orphans before the start of the script,
-# or is empty if these orphans are unknown. If a process of the job runs, the process
-# itself or one of its ancestors in the job is an orphan now, and was not an orphan before.
-# Therefore only the new orphans and their descendants are checked, and the end of a job
-# does not read the files of all processes of the host. Returns 0 if the caller must
-# search all processes: if a process of the job is found, or if the orphans are unknown
-# or have many descendants.
+# may_have_left_processes: check whether the script of $job, which has ended, may have left
+# processes running. Returns 0 if the caller must search all processes of the host.
 #
-# The kernel may omit a child from the list if another child ends at the same time.
-# Therefore the list is read twice. If the job ran for more than a minute, a former orphan may
-# have ended since, and a process of the job may have its pid (forget_ended_orphans).
+# A process that outlives the script is an orphan now, or a descendant of an orphan. $adopted
+# contains the orphans before the start of the script. Therefore only new orphans and their
+# descendants are checked. The kernel may omit a child from the list if another child ends at
+# the same time, so the list is read twice. After a minute, a pid in $adopted may have been
+# reused.
 may_have_left_processes() {
     [ -n "$adopted" ] && is_number "$j_start" || return 0
     get_uptime
@@ -86,12 +79,12 @@ may_have_left_processes() {
     mark=${spec#*token=}
     # shellcheck disable=SC2086 # split into paths
     grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null
-    # grep exits with 2 if one of the processes has ended meanwhile, or is hidden.
+    # grep exits with 2 if a process has ended meanwhile, or is hidden.
     case $? in 1 | 2) return 1 ;; esac
 }
 
-# find_new_orphans: set $new_orphans to the current orphans that are not in $adopted, and
-# $new_count to their number. Returns 1 if the orphans are unknown.
+# find_new_orphans: set $new_orphans to the orphans that are not in $adopted, and $new_count to
+# their number. Returns 1 if the orphans are unknown.
 find_new_orphans() {
     new_orphans='' new_count=0
     read_orphans || return 1
@@ -104,13 +97,13 @@ find_new_orphans() {
     done
 }
 
-# forget_ended_orphans: remove from $adopted the pids of processes that are not older than the
-# script, or have ended.
+# forget_ended_orphans: remove from $adopted the pids of processes that have ended, or are not
+# older than the script.
 forget_ended_orphans() {
     set --
     for pid in $adopted; do set -- "$@" "$proc/$pid/stat"; done
-    # A pid is also removed if the name of its process contains a newline, because awk cannot
-    # parse the name. The process is then treated as a new orphan.
+    # awk cannot parse the name of a process that contains a newline. The process is then
+    # treated as a new orphan.
     adopted=" $(cat "$@" 2>/dev/null </dev/null | LC_ALL=C awk -v since="$j_start" '
         /^[0-9]+ [(].*[)] / {
             pid = $1
@@ -119,9 +112,9 @@ forget_ended_orphans() {
         }')"
 }
 
-# check_descendants PID...: add the environment files of these processes and their
-# descendants to $environs. Returns 1 if one of the processes is in the session of the
-# job, or if there are more than 50 processes.
+# check_descendants PID...: add the environment files of these processes and their descendants
+# to $environs. Returns 1 if one of them is in the session of the job, or if there are more than
+# 50.
 check_descendants() {
     checked=0
     while [ $# -gt 0 ]; do
@@ -142,9 +135,8 @@ check_descendants() {
     done
 }
 
-# count_pids: set $left to the number of pids in $pids, or to '' if $pids is empty. If the last
-# search has failed, the number is unknown, and $left is at least 1: a client counts the
-# processes again (recount) only if $left is not empty.
+# count_pids: set $left to the number of pids in $pids, or to '' if there are none. After a
+# failed search, $left is at least 1, so that a client counts the processes again (recount).
 count_pids() {
     left=''
     [ -n "$has_searched" ] || left=1
@@ -157,9 +149,8 @@ has_processes() {
     [ -n "$pids" ] || [ -z "$has_searched" ]
 }
 
-# recount: set $left to the number of processes that outlived the job's script and still
-# run. Only the job's own host, and an account that sees the processes, can count them.
-# Otherwise sets $elsewhere to the name of the job's host.
+# recount: set $left to the number of processes that outlived the job's script and still run. If
+# this host or account cannot count them, sets $elsewhere to the name of the job's host.
 recount() {
     elsewhere=''
     [ -n "$left" ] && ran_here || return 0
@@ -167,9 +158,8 @@ recount() {
     count_visible
 }
 
-# count_visible: like count_pids, if this account can see the processes that outlived the script.
-# If $pids is empty and this account may not see them, sets $elsewhere to the name of this host,
-# and does not change $left.
+# count_visible: like count_pids, if this account can see the processes that outlived the
+# script. Otherwise sets $elsewhere to the name of this host, and keeps $left.
 count_visible() {
     [ -z "$left" ] || [ -n "$pids" ] || sees_processes || {
         note_uncounted "$host"
@@ -184,16 +174,16 @@ note_uncounted() {
     note="${note:+$note; }processes that it left running on $1 may have ended by now"
 }
 
-# ran_here: check whether the job, which has left processes running, ran on this host. If
-# the job ran on another host, sets $elsewhere to the name of the job's host, or sets $left
-# to '' if the job ran on this machine before its restart.
+# ran_here: check whether the job ran on this host, since its last boot. If the job ran on
+# another host, sets $elsewhere to the name of that host. If it ran before a reboot, sets $left
+# to ''.
 ran_here() {
     get_host
     set -f
     # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
-    # The native id of a job under a scheduler does not contain the host of the job.
+    # The native id of a job under a scheduler does not contain the host.
     [ "${1-}" = pid ] || set -- '' "${where:-$host}" "$boot" "$space"
     ! same_host "$2" "$3" "$4" || return 0
     if is_past "${2-}" "${3-}"; then
@@ -204,22 +194,20 @@ ran_here() {
     return 1
 }
 
-# note_killer: record that this shell stops the processes of $job, which run on this host.
-# Called before the file `kill` is written, because the heartbeat processes of 1,000 killed jobs
-# would otherwise also search and stop the processes. In a queue of a group, another member of
-# the group cannot signal the processes, and the heartbeat process of the job's owner must stop
-# them.
+# note_killer: record that this shell kills $job, whose processes run on this host. Called
+# before the file `kill` is written. Otherwise the heartbeat process of each killed job would
+# also search for the processes. Only the owner of a job can signal its processes. For another
+# member of a group, the heartbeat process does it.
 note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0
     me
-    # Write only to a regular file, because the shell would block if it opened a FIFO.
+    # The shell would block if it opened a FIFO.
     [ ! -e "$job/.killer" ] || [ -f "$job/.killer" ] || return 0
     { printf '%s\n' "$who" >"$job/.killer"; } 2>/dev/null || :
 }
 
-# is_killed_here: check whether a live shell on this host stops the processes of $job
-# (note_killer).
+# is_killed_here: check whether a live shell on this host kills $job (note_killer).
 is_killed_here() {
     killer=''
     [ ! -f "$job/.killer" ] || read -r killer <"$job/.killer"
@@ -230,9 +218,8 @@ is_killed_here() {
     [ $# = 5 ] && same_host "$1" "$2" "$3" && is_alive "$4" "$5"
 }
 
-# stop_processes GRACE: stop all processes of $job with SIGTERM and, after GRACE
-# seconds, SIGKILL. Sets $pids to the processes that remain. SIGCONT is sent as well,
-# because a stopped process cannot handle SIGTERM.
+# stop_processes GRACE: send SIGTERM to all processes of $job and, after GRACE seconds, SIGKILL.
+# Sets $pids to the processes that remain. A stopped process handles SIGTERM only after SIGCONT.
 stop_processes() {
     find_job_processes
     signal_processes TERM
@@ -241,18 +228,17 @@ stop_processes() {
     wait_for_processes 10 KILL
 }
 
-# signal_processes SIGNAL: send SIGNAL to the processes in $pids. Without /proc, $pids
-# contains only the first process of the job. Therefore SIGNAL is also sent to the job's
-# process group.
+# signal_processes SIGNAL: send SIGNAL to the processes in $pids. Without /proc, $pids contains
+# only the first process of the job, so SIGNAL is also sent to its process group.
 signal_processes() {
     # shellcheck disable=SC2086 # split into pids
     [ -z "$pids" ] || kill -s "$1" $pids 2>/dev/null
     [ -n "$proc" ] || [ -z "$pids" ] || kill -s "$1" -- "-$j_pid" 2>/dev/null
 }
 
-# wait_for_processes SECONDS [SIGNAL]: wait until the job has no processes. Returns 1 if
-# processes of the job remain after SECONDS. SIGNAL is sent every 0.2 seconds, because a
-# process may fork between two signals.
+# wait_for_processes SECONDS [SIGNAL]: wait until the job has no processes. Returns 1 if some
+# remain after SECONDS. Sends SIGNAL every 0.2 seconds, because a process may fork between two
+# signals.
 wait_for_processes() {
     rounds=0
     while find_job_processes && [ -n "$pids" ]; do

@@ -1,4 +1,4 @@
-# Record of a job: the part of a reply that describes one job.
+# Record of a job: the part of a reply that describes one job, as words KEY=VALUE.
 # shellcheck shell=sh
 
 # print_missing ID: print the record of a job that does not exist: the id alone.
@@ -6,16 +6,16 @@ print_missing() {
     printf '%s\0' "id=$1"
 }
 
-# count_attempts: set $attempts to the number of attempts of $id that were archived,
-# including deleted attempts, or to '' if no attempt was archived.
+# count_attempts: set $attempts to the number of archived attempts of $id, including deleted
+# ones, or to ''.
 count_attempts() {
     attempts=''
     [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
 }
 
-# print_job [WORD...]: print the job's record: words KEY=VALUE, each terminated by a NUL.
-# The first key is "id". If the job has ended and its command `on_end` was not started,
-# print_job starts the command.
+# print_job [WORD...]: print the record of $job and these words, each terminated by a NUL. The
+# first key is "id". If the job has ended, also starts its command of `--on-end`, unless this
+# was done before.
 print_job() {
     [ ! -f "$job/on_end" ] || run_on_end_once
     count_attempts
@@ -26,11 +26,10 @@ print_job() {
         note="${note:+$note; }its shared file $changed was changed while it ran"
     }
     [ ! -f "$job/downloaded" ] || read -r downloaded _ <"$job/downloaded"
-    # A sweep that has found the job has recorded its own parameters in this file.
+    # A sweep that found the job has written its own parameters to this file.
     found=''
     [ ! -f "$job/parameters" ] || read -r found <"$job/parameters"
-    # The record contains the directory, because $id does not show that $job is an archived
-    # attempt.
+    # For an archived attempt, the client cannot derive the directory from the id.
     [ "$job" = "$jobs/$id" ] || set -- "$@" "job=$job"
     printf '%s\0' "id=$id" "state=$state" "spec=${found:+$found }$spec" ${how:+"how=$how"} ${number:+"number=$number"} \
         ${submitted:+"submitted=$submitted"} ${started:+"started=$started"} ${ended:+"ended=$ended"} \

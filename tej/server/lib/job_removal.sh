@@ -1,14 +1,12 @@
 # Removal of a job: one client claims the job, then moves it out of `jobs`.
 # shellcheck shell=sh
 #
-# A client claims a job in one of two ways. claim_removal renames the job's `spec`, which
-# works even on a full disk, but starts a process. claim_for_batch (bulk_removal.sh)
-# creates the file `.removal` and then checks that `spec` exists, which starts no process.
-# claim_removal checks for `.removal` after the rename. Therefore at most one of two
-# clients gets the claim, in whichever order their steps run.
+# claim_removal renames the job's file `spec`. This works on a full disk, but starts a process.
+# claim_for_batch (bulk_removal.sh) creates the file `.removal`, and then checks for `spec`.
+# claim_removal checks for `.removal` after the rename. Therefore at most one of two clients
+# gets the claim.
 
-# get_remover: set $remover to the words that identify this shell in a claim. A request that
-# removes many jobs determines these words only once.
+# get_remover: set $remover to words that identify this shell in a claim, if it is empty.
 get_remover() {
     [ -z "${remover-}" ] || return 0
     me
@@ -16,7 +14,7 @@ get_remover() {
 }
 
 # claim_removal: claim $job for removal. Returns 1 if the job is gone, if another client has
-# claimed it, or if another job was submitted with the same id after $spec was read.
+# claimed it, or if another job has its id now.
 claim_removal() {
     get_remover
     read_before=$spec taken="$job/.taken $remover"
@@ -34,13 +32,13 @@ claim_removal() {
     return 1
 }
 
-# end_claim: give up the claim on $job that claim_removal has made.
+# end_claim: give up the claim of claim_removal.
 end_claim() {
     mv "$taken" "$job/spec" 2>/dev/null || :
 }
 
-# is_dead_claim FILE HOST BOOT SPACE PID START: check whether the client has died that
-# created or renamed FILE as its claim. HOST BOOT SPACE PID START identify the client.
+# is_dead_claim FILE HOST BOOT SPACE PID START: check whether the client that made the claim
+# FILE has died. The other arguments identify the client.
 is_dead_claim() {
     if same_host "$2" "$3" "$4"; then
         is_gone "$5" "$6"
@@ -49,11 +47,11 @@ is_dead_claim() {
     fi
 }
 
-# adopt_claim: take over the claim of a client that has died. Returns 1 if that client may
-# be alive.
+# adopt_claim: take over the claim of a client that has died. Returns 1 if that client may be
+# alive.
 adopt_claim() {
     for item in "$job/.taken "*; do
-        # If the job has neither a `spec` nor a claim, no claim has to be taken over.
+        # There is neither a `spec` nor a claim, so there is nothing to take over.
         [ -f "$item" ] || return 0
         set -f
         # shellcheck disable=SC2086 # split into fields
@@ -63,10 +61,9 @@ adopt_claim() {
     done
 }
 
-# cancel_batch: cancel the claim of a client that has died while it removed $job in a
-# batch. Returns 1 if the client may be alive. The file `.removal` is empty if the client
-# that created the file has not checked for `spec` yet, or if the disk is full. A client
-# whose `.removal` is empty does not get the claim.
+# cancel_batch: cancel the claim `.removal` of a client that has died. Returns 1 if that client
+# may be alive. An empty `.removal` is not a claim: its client has not checked for `spec` yet,
+# or the disk is full.
 cancel_batch() {
     [ -s "$job/.removal" ] || return 0
     batch_owner=''
@@ -79,14 +76,13 @@ cancel_batch() {
     is_dead_claim "$job/.removal" "$@" && rm -f "$job/.removal"
 }
 
-# trash_job [RESTARTING]: claim $job and move it into `incoming` by a rename. Sets $away to the new
-# path of the job; the caller must remove the directory $away. Returns 1 if the job is
-# gone, or if another job has the same id now. If RESTARTING is not empty, the caller replaces the
-# job by an attempt, and has called mark_restarting.
+# trash_job [RESTARTING]: claim $job, and move it into `incoming` by a rename. Sets $away to its
+# new path, which the caller must remove. Returns 1 if the job is gone, or if another job has
+# its id. RESTARTING is not empty during a retry, after mark_restarting.
 trash_job() {
     claim_removal || return 1
-    # Remove the link `restarting`, which remains if the client that published $job died. Otherwise
-    # find_job would restore an older attempt after $job is removed.
+    # The client that published $job may have left the link `restarting`, and find_job would
+    # restore an older attempt.
     [ -n "${1-}" ] || [ ! -h "$queue/attempts/$id/restarting" ] || rm -f "$queue/attempts/$id/restarting"
     away=$incoming/away.$unique.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then
