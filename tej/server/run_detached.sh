@@ -106,8 +106,8 @@ begin_wrapper() {
     [ -n "$clock_date" ] || get_uptime
     began=${uptime%%.*}
     trap report_failure EXIT
-    # Clients check the heartbeat of a job that has a native id. Therefore the heartbeat is
-    # written first.
+    # Clients check the heartbeat of a job as soon as `native_id` exists. Therefore the
+    # heartbeat is written first.
     put_heartbeat
     if ! put_once native_id "$own_native" || ! reserve; then
         # On a full disk, this frees space for the file `lost`.

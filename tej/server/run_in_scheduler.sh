@@ -280,9 +280,9 @@ start_next_jobs() (
     start_jobs_after "$id"
 )
 
-# run_own_on_end: run the user's command of `--on-end`, and wait for it. The scheduler reports
-# the cause of the end only after this runner has exited. If the cause is needed, the command
-# gets the state `unknown`. If the job may run again, the command is not run now.
+# run_own_on_end: run the user's command of `--on-end`, and wait for it. If only the scheduler
+# knows the cause of the end, the command gets the state `unknown`: the scheduler answers only
+# after this runner has exited. If the job may run again, the command is not run now.
 run_own_on_end() {
     read_facts
     [ "$state" != '?' ] || [ -e "$job/requeue" ] || state=unknown

@@ -8,7 +8,7 @@ derive_damaged_state() {
         set_unknown
         return
     }
-    # tej has not created a directory without `spec`.
+    # A directory without the file `spec` was not created by tej.
     [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: it has no file 'spec'"
@@ -16,7 +16,7 @@ derive_damaged_state() {
         evidence="damaged: its file '${damage:-submitted}' is missing or cannot be read"
     fi
     state=lost
-    # The job may be alive. If its native id is known, its runtime can answer.
+    # The job may be alive. If the file `native_id` is known, ask the runtime.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then

@@ -288,8 +288,8 @@ take_inputs() {
     leave_dependents
 }
 
-# copy_input ID SOURCE PATH: copy SOURCE of the job ID to PATH of $job. Not a hard link, because
-# $job may change its files. TEJ_JOB_TOKEN marks `cp` as a process of $job, so that `tej kill`
+# copy_input ID SOURCE PATH: copy SOURCE of the job ID to PATH of $job. A hard link would let
+# $job change the file of ID. TEJ_JOB_TOKEN marks `cp` as a process of $job, so that `tej kill`
 # finds it.
 copy_input() {
     dep_source=$jobs/$1/stage/$2 dep_target=$job/stage/$3

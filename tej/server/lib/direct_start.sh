@@ -1,11 +1,12 @@
-# Direct start of a job: a fork of the wrapper replaces itself with the job's script (`exec`),
-# without a shell for exec_job.sh. A program takes longer to start than all other steps of a
-# short job. Sourced by run_detached.sh.
+# Direct start of a job: the wrapper (the process that records the end of the job) forks, and
+# the fork replaces itself with the job's script (`exec`). The shell of exec_job.sh is not
+# needed. A program takes longer to start than all other steps of a short job. Sourced by
+# run_detached.sh.
 # shellcheck shell=sh
 #
 # The result must be the same as with exec_job.sh. Therefore the command must be the name of an
-# executable script and literal arguments, without a profile, environment modules, or hidden
-# variables (user_environment.sh).
+# executable script and literal arguments. The job must not need a profile, environment modules,
+# or variables that user_environment.sh hides from tej.
 
 # can_start_directly: check whether start_directly can start $job. Sets $words to the script and
 # its arguments. Must be called after read_resources.

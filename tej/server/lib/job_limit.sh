@@ -108,7 +108,8 @@ count_running_jobs() {
     for item in "$jobs"/*/; do
         [ -d "$item" ] || continue
         item=${item%/} item=${item##*/}
-        # A job without a native id is still being submitted, and its submission calls enqueue.
+        # A job without the file `native_id` is still being submitted, and its submission calls
+        # enqueue.
         [ ! -s "$jobs/$item/native_id" ] || [ -s "$jobs/$item/finished" ] || printf '' >"$queue/running/$item"
     done
     return 0

@@ -24,8 +24,9 @@ count_processes() {
 # starts wrappers.
 #
 # Linux gives the children of an ended process to the nearest ancestor that adopts orphans, or
-# to process 1. The parent of this shell has ended, so its new parent adopts the orphans of the
-# job too. If this is not process 1, the old parent may still be ending.
+# to process 1. The parent of this shell ends early, so the shell itself is an orphan, and its
+# new parent also adopts the orphans of the job. If the parent is not process 1, it may be the
+# old parent.
 note_orphans() {
     adopted=''
     [ -n "$proc" ] || return 0
@@ -183,7 +184,7 @@ ran_here() {
     # shellcheck disable=SC2086 # split into fields
     set -- $native
     set +f
-    # The native id of a job under a scheduler does not contain the host.
+    # For a job under a scheduler, the file `native_id` does not contain the host.
     [ "${1-}" = pid ] || set -- '' "${where:-$host}" "$boot" "$space"
     ! same_host "$2" "$3" "$4" || return 0
     if is_past "${2-}" "${3-}"; then
