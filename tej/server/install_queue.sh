@@ -93,10 +93,10 @@ carry_over() {
     rm -rf "$fresh"
 }
 
-# select_runtime RUNTIME DIGEST: set $runtime to RUNTIME, and send a warning if its scheduler
-# does not answer. `auto` selects the runtime of the server's scheduler. If no scheduler
-# answers, `auto` selects `default`, because many workstations have the programs of a scheduler
-# that is not running.
+# select_runtime RUNTIME DIGEST: set $runtime to RUNTIME. Quits if its programs are not
+# installed, and sends a warning if its scheduler does not answer. `auto` selects the runtime of
+# the server's scheduler. If no scheduler answers, `auto` selects `default`: many workstations
+# have the programs of a scheduler that is not running.
 select_runtime() {
     runtime=$1 silent=''
     [ "$runtime" != auto ] || {

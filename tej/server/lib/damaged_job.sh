@@ -16,7 +16,8 @@ derive_damaged_state() {
         evidence="damaged: its file '${damage:-submitted}' is missing or cannot be read"
     fi
     state=lost
-    # The job may be alive. If the file `native_id` is known, ask the runtime.
+    # The job may be alive. If its native id is known (its pid, or its id at the scheduler), ask
+    # the runtime.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
     elif runs_unrecorded "$evidence"; then

@@ -6,7 +6,8 @@
 # claim_removal checks for `.removal` after the rename. Therefore at most one of two clients
 # gets the claim.
 
-# get_remover: set $remover to words that identify this shell in a claim, if it is empty.
+# get_remover: set $remover to words that identify this shell in a claim. Does nothing if
+# $remover is set.
 get_remover() {
     [ -z "${remover-}" ] || return 0
     me
