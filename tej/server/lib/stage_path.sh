@@ -49,7 +49,7 @@ check() {
 # enter_stage: change to the stage of the job $id, and set $stage to its resolved path.
 enter_stage() {
     ! is_absent "$job/stage" || quit 22 "Job '$id' has removed its directory, and all files in it"
-    cd "$job/stage" 2>/dev/null && enter . || quit 20 "The stage of job '$id' cannot be entered"
+    cd "$job/stage" 2>/dev/null && enter . || quit 20 "The working directory of job '$id' cannot be entered"
     stage=$directory
 }
 
