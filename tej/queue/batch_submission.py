@@ -128,8 +128,8 @@ class BatchSubmission:
                 _ensure(queue, again, retry=True)
             except Error as error:
                 # The jobs in `again` have failed before.  A job that will be restarted
-                # gets this error instead of the earlier failure.  After `Batch.kill`,
-                # no job will be restarted, so each job keeps the earlier failure.
+                # gets the new error.  After `Batch.kill`, no job will be restarted, and
+                # each job keeps its earlier failure.
                 for result in again:
                     if self._wants_restart(result):
                         result.job = None

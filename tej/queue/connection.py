@@ -145,9 +145,9 @@ class QueueConnection:
     def note_seen(self, removals: int) -> None:
         """Note the time of a reply from the queue.
 
-        `removals` is the value of `self.removals` from before the request.  If this
-        client has removed the queue since, the reply is not noted: otherwise, the next
-        submission would be refused, because the queue would seem to have vanished.
+        `removals` is the value of `self.removals` before the request.  If this client
+        has removed the queue since, the reply is not noted.  Otherwise the queue would
+        seem to have vanished, and the next submission would be refused.
         """
         if removals == self.removals:
             self.last_seen = time.time()
@@ -160,9 +160,9 @@ class QueueConnection:
     def check_missing_queue(self, last_seen: float | None) -> None:
         """Raise RemoteCommandFailure if this process has used the queue before.
 
-        Call this method if the server reports that there is no queue.  If the queue has
-        vanished because its file system is unmounted for a while, its jobs still exist.
-        `last_seen` is the value of `self.last_seen` from before the request: another
+        Call this method if the server reports that there is no queue.  The file system
+        of the queue may be unmounted for a while, so that its jobs still exist.
+        `last_seen` is the value of `self.last_seen` before the request, because another
         thread may have created the queue since.
         """
         if last_seen is None or self.last_seen is None:

@@ -119,9 +119,9 @@ def with_retries(
             if error.permanent and not (reached() or patient()):
                 raise
             # Reset the failure count if the connection carried data for longer than
-            # STABLE seconds.  The elapsed time is not used instead: a server that
-            # accepts requests but sends nothing fails only after a long timeout, so the
-            # count would be reset each time, and the request retried forever.
+            # STABLE seconds.  The elapsed time would be wrong: a server that sends
+            # nothing fails only after a long timeout, so its count would always be
+            # reset, and the request would be retried forever.
             if error.lasted > STABLE:
                 failures = 0
             failures += 1

@@ -2,8 +2,8 @@
 
 A large file is one object, whose name is its SHA-256.  Small files are sorted by path
 and bundled.  A bundle is a tar archive, whose name is its SHA-256 and `.tar`.  The hash
-of a file's path determines whether a bundle ends after the file, so that changing,
-adding or removing a file affects few bundles.  The server copies objects to each job.
+of a file's path determines whether a bundle ends after the file.  Therefore a new or
+changed file affects few bundles.  The server copies the objects into each job.
 """
 
 from __future__ import annotations
@@ -78,8 +78,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Plan:
-    """The objects that contain a job's files, and the commands that copy the files back
-    into the job."""
+    """The objects for a job's files, and commands that copy them into the job."""
 
     inline: list[Entry]
     """Entries that are sent with the job: directories, links, and large files that have

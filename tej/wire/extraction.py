@@ -194,8 +194,7 @@ class Unpacker:
 
 
 class _Targets:
-    """Files written so far, by which the extraction detects that two members would
-    become the same file.
+    """The files written so far, to detect two members with the same local path.
 
     On some file systems, two names refer to the same file if they differ only in case,
     like `Result.txt` and `result.txt`, or in composed and decomposed letters.
@@ -209,8 +208,8 @@ class _Targets:
     def check(self, target: Path, name: str) -> None:
         """Raise _NotWritten if writing `target` would overwrite another file.
 
-        The other file is a member that was written before, or a file that existed
-        before the extraction under a name that the file system treats as equal.
+        The other file is an earlier member, or an older local file whose name the file
+        system treats as equal.
         """
         other = self._names.get(target)
         if other is None:

@@ -109,8 +109,7 @@ class MarkerSplitter:
             self._on_content(data)
 
     def _safe_length(self, data: bytes) -> int:
-        """Return the length of `data` without a possible beginning of a marker at the
-        end of `data`."""
+        """Return the length of `data` before a possible partial marker at its end."""
         for length in range(min(len(self._marker) - 1, len(data)), 0, -1):
             if data.endswith(self._marker[:length]):
                 return len(data) - length

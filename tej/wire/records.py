@@ -1,6 +1,6 @@
-"""Status records of jobs, which the server sends, and the job's description (`spec`).
+"""Status records of jobs, as the server sends them, and descriptions of jobs.
 
-A job's description is one line of words KEY=VALUE in the job's file `spec`.
+The description of a job is one line of words KEY=VALUE in the job's file `spec`.
 """
 
 from __future__ import annotations
@@ -95,10 +95,9 @@ def _jobs_directory(queue: str) -> str:
 def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
     """Return the current time by the clock of the job's host.
 
-    `now` is the current time by the clock of the host that replied.  The clock of
-    another host may differ.  Therefore the record of a job on another host contains the
-    time of its last heartbeat by the clock of that host (`beat`), and the age of the
-    heartbeat.
+    `now` is the time by the clock of the host that replied.  If the job runs on another
+    host, its record contains the last heartbeat by the clock of that host (`beat`), and
+    the age of this heartbeat (`seen`).
     """
     beat, age = parse_integer(record.get("beat")), parse_integer(record.get("seen"))
     if beat is not None and age is not None:
@@ -135,12 +134,11 @@ def _parse_end(record: Record) -> tuple[int | None, int | None]:
 def _parse_native(native: str) -> tuple[str | None, int | None]:
     """Return the id of a job in its runtime, and its `JobStatus.sequence`.
 
-    The default runtime writes `pid HOST BOOT SPACE PID START`; the runtimes of
-    schedulers write `NAME ID`.  For the default runtime, the sequence is made of the
-    start time of the job's wrapper, in clock ticks (proc(5)), and its process id.  A
-    process id alone does not determine the order, because Linux starts again from small
-    process ids after 32,768 processes.  For a scheduler, the sequence is the number
-    with which the scheduler's job id begins.
+    `native` is `pid HOST BOOT SPACE PID START` in the default runtime, and `NAME ID`
+    under a scheduler.  In the default runtime, the sequence consists of START (in clock
+    ticks, see proc(5)) and PID.  PID alone does not determine the order, because Linux
+    starts again from small pids.  Under a scheduler, the sequence is the number with
+    which ID begins.
     """
     words = native.split()
     if len(words) < 2:

@@ -89,8 +89,8 @@ class Reply:
         if self._take is None:
             self._keep(data)
         elif data and self._size < _BEGINNING:
-            # Store the first bytes even if `take` is given: if the exit status is
-            # OUTDATED, they are the digest and version of the server's scripts.
+            # If the exit status is OUTDATED, the first bytes are the digest and version
+            # of the server's scripts.  Therefore store them even if `take` is given.
             self._keep(data[: _BEGINNING - self._size])
         if self._take is not None and (data or ended):
             self._take(data)

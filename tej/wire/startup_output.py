@@ -44,8 +44,8 @@ class StartupOutput:
     def after_marker(self, data: bytes) -> bytes:
         """Return the data after the marker, or b"" if it has not arrived yet.
 
-        Only the new bytes and a few bytes before them are searched, because searching
-        all earlier output for each piece would take quadratic time.
+        Searches only the new bytes and a few bytes before them.  A search of all
+        earlier output for each piece would take quadratic time.
         """
         start = max(0, len(self._kept) - len(self._marker) + 1)
         self._kept += data

@@ -34,9 +34,10 @@ def to_bytes(member: tarfile.TarInfo) -> bytes:
 def _unnamed_header(
     kind: bytes, mode: int, size: int, mtime: float
 ) -> tuple[bytes, bytes, int]:
-    """Return the parts of a header before and after the checksum, and the checksum.
+    """Return the header of a member without a name.
 
-    The first part begins after the name, and the checksum does not include the name.
+    Returns the fields between the name and the checksum, the fields after the checksum,
+    and the checksum of both.
     """
     member = tarfile.TarInfo("-")
     member.type, member.mode, member.size, member.mtime = kind, mode, size, mtime
