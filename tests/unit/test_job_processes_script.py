@@ -104,7 +104,10 @@ def test_killed_heartbeat_process_is_replaced_once(shell: Shell) -> None:
         *("stale heartbeat 90", "detach H/run_detached.sh Q a H default b"),
         *("/ a b", "/", "/", "detach H/run_detached.sh Q a H default b", "/"),
         "detach H/run_detached.sh Q b H default",
-        *("no process can be started on the server (ulimit -u)", "/"),
+        *(
+            "no process can be started on the server: can this account start more processes (ulimit -u)?",
+            "/",
+        ),
     ]
 
 

@@ -6,7 +6,7 @@
 cgroup_list=/proc/self/cgroup cgroup_root=/sys/fs/cgroup
 
 # note_memory_kill: if the kernel killed a process of the job, write the job's file `reason`.
-# The job then does not count as successful. Does nothing if the script was ended from outside.
+# The job then does not count as successful. Does nothing if SIGTERM or a kill ended the script.
 note_memory_kill() {
     [ -z "$sigterm_time" ] && [ ! -e "$job/kill" ] || return 0
     count_memory_kills

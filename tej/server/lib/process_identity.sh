@@ -25,7 +25,7 @@ get_host() {
         boot=$(printf '%s' "$boot" | tr -cd 'A-Za-z0-9.-')
     fi
     : "${boot:=-}"
-    # The host name is written as one word to the files of jobs.
+    # Files of jobs contain the host name as one word.
     case $host in
         '') host=- ;;
         *[[:blank:]]*) host=$(printf '%s' "$host" | tr ' \t' '--') ;;
@@ -162,8 +162,8 @@ is_gone() {
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check whether this shell runs in the same pid namespace of the same
-# boot of HOST. Elsewhere, a pid that was recorded there means nothing.
+# same_host HOST BOOT SPACE: check whether this shell runs on HOST, since the boot BOOT, in the
+# pid namespace SPACE. If not, a pid that was recorded there means nothing here.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]

@@ -19,9 +19,8 @@ begin_search() {
     wanted='' wanted_count=0
 }
 
-# add_to_search KEY: add $job, whose files read_facts must have read, to the search. run_search
-# then sets pids_KEY to the pids of the job on this host. The pid FIRST of a job on another host
-# is ignored.
+# add_to_search KEY: add $job to the next search, which sets pids_KEY to the pids of the job on
+# this host. read_facts must have been called. For a job on another host, FIRST is ignored.
 add_to_search() {
     get_host
     mark=${spec#*token=}
@@ -32,8 +31,8 @@ add_to_search() {
         set -- "$1" - -
     fi
     # After a restart of this host, FIRST may be the number of an unrelated session. A wrapper
-    # (the process that runs the script) skips this check: $native may be the native id of
-    # another job.
+    # (the process that runs the script) searches only for its own job, and $native may be that
+    # of another job.
     case $is_wrapper${native-} in
         1* | "pid $host $boot $space "*) ;;
         "pid $host "*) set -- "$1" - - ;;
@@ -41,7 +40,7 @@ add_to_search() {
     eval "pids_$1=''"
     [ -n "$proc" ] || {
         check_process "$2" "$3"
-        # The wrapper is the parent of FIRST and has not yet waited for it. So the kernel has
+        # A wrapper is the parent of FIRST and has not yet waited for FIRST. So the kernel has
         # not reused the pid.
         [ "$life" != alive ] && [ "$life$is_wrapper" != unsure1 ] || eval "pids_$1=\$2"
         return 0
@@ -67,7 +66,7 @@ run_search() {
 
 unlisted='The processes of the server cannot be listed: are there too many processes, is memory short, or does a program (awk, cat, grep, head, tr) not work?'
 
-# search_failed: quit. Otherwise a running job would seem to have no processes, and could be
+# search_failed: quit. Without this, a running job would seem to have no processes, and could be
 # reported as lost, or be deleted. Wrappers redefine this function and check $has_searched.
 search_failed() { quit 20 "$unlisted"; }
 
@@ -79,8 +78,8 @@ check_grep() {
     ! printf 'a\0b' | grep -qF b || grep_reads_nul=1
 }
 
-# search_processes: print an assignment of pids_KEY for each job in $wanted, and has_searched=1
-# if the list of processes is complete. The list is complete if it contains this subshell and
+# search_processes: print an assignment of pids_KEY for each job in $wanted. If the list of
+# processes is complete, also prints has_searched=1. A complete list contains this subshell, and
 # ends with the line `. read`, which `cat` prints after all other files.
 #
 # awk reads all files /proc/PID/stat, because the shell's `read` is slow. Between the reads of a
@@ -98,8 +97,8 @@ search_processes() {
         if print_marked; then printf '.\n'; else printf '. unread\n'; fi
         printf '. read\n' | cat "$proc"/[0-9]*/stat - 2>/dev/null
     } | LC_ALL=C awk '
-        # The input has four parts: the wanted jobs, the start of the search, the marked
-        # processes (those with a token), and the content of all files `stat`.
+        # The input has four parts: the wanted jobs, the start of the search, the processes with
+        # a token, and the content of all files `stat`.
         part == 0 && $0 != "." {
             key[++jobs] = $1
             jobs_of_token[$2] = jobs_of_token[$2] " " jobs
@@ -124,8 +123,8 @@ search_processes() {
             is_complete = 1
             next
         }
-        # A process name may contain blanks, brackets and newlines, so a record may have several
-        # lines. The fields follow the last bracket.
+        # A record may have several lines, because a process name may contain newlines
+        # (read_stat).
         {
             record = record (record == "" ? "" : "\n") $0
             rest = record
@@ -186,12 +185,12 @@ print_own_start() {
 }
 
 # print_marked: print a line PID TOKEN for each process whose initial environment contains the
-# token of a job. For a single wanted job, may print only the processes of that job. Returns 1
+# token of a job. If only one job is wanted, processes of other jobs may be missing. Returns 1
 # if the environments cannot be read. Must be called after print_own_start.
 #
 # `grep` returns 2 if a process has ended or belongs to another user. `head` prints the path of
-# each file as a header. These paths contain the pid of this subshell
-# ("/proc/PID/../N/environ"). So no variable of an older process can look like a header.
+# each file as a header. The paths contain the pid of this subshell ("/proc/PID/../N/environ"),
+# so a variable of an older process cannot look like a header.
 print_marked() {
     near=$proc/${stat%% *}/..
     if [ -z "$grep_reads_nul" ]; then

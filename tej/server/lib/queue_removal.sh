@@ -86,8 +86,8 @@ has_live_token() {
 find_live_tokens() {
     live_tokens=''
     [ -n "$proc" ] || return 0
-    # `cat` prints the line from stdin only after all other files. The exit status of `cat` does
-    # not show this: in uutils, it is the number of unreadable files.
+    # `cat` prints the line from stdin only after all other files. The exit status of `cat` is
+    # no proof: in uutils, it is the number of unreadable files.
     live_tokens=$(
         printf '\nTEJ_JOB_TOKEN= \n' | cat "$proc"/[0-9]*/environ - 2>/dev/null |
             tr '\0' '\n' | grep '^TEJ_JOB_TOKEN='

@@ -99,9 +99,8 @@ refuse_resources() {
     done
 }
 
-# note_ignored: write the requested resources that only a scheduler could satisfy to the job's
-# file `ignored`. The walltime is not among them, because the job's wrapper enforces the
-# walltime.
+# note_ignored: write the job's file `ignored`: the requested resources that the default runtime
+# ignores. The walltime is not ignored, because the job's wrapper enforces it.
 note_ignored() {
     ignored=''
     for key in $r_given; do
@@ -226,8 +225,8 @@ check_directives() {
     [ -z "$why" ]
 }
 
-# is_requested NAME...: check whether the script's directives or $r_options contain an option in
-# NAME...
+# is_requested NAME...: check whether the script's directives or $r_options contain one of the
+# options NAME...
 is_requested() {
     for word in "$@"; do
         case $requested_options in *" $word="*) return 0 ;; esac

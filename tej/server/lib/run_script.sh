@@ -1,11 +1,10 @@
-# Runs a job's script, and finds out whether it exited or was ended by a signal. This file is
-# used by the wrappers, the processes that run a job's script and record its end. Expects
-# $queue, $id, $here, and $tej_session (a command that starts a program in a new session, or
-# '').
+# Runs a job's script, and finds out whether it exited or was ended by a signal. The caller is
+# the job's wrapper, the process that records the start and the end of the job. Expects $queue,
+# $id, $here, and $tej_session (a command that starts a program in a new session, or '').
 # shellcheck shell=sh
 
-# enter_job: enter the job's directory, and use it as $job. A retry moves the directory of an
-# earlier attempt, and a new job gets the old path. The working directory moves along.
+# enter_job: enter the job's directory, and use it as $job. A retry moves the directory away,
+# and a new job gets its path. The working directory stays the same directory.
 enter_job() {
     cd "$jobs/$id" && job=.
 }
@@ -19,8 +18,8 @@ enter_readable_job() {
     done
 }
 
-# await_directory: wait until the job's directory can be read. Otherwise a failure of a network
-# file system could cost the exit status. Exits if the job was removed.
+# await_directory: wait until the job's directory can be read. The exit status must not be lost
+# when a network file system fails for a while. Exits if the job was removed.
 await_directory() {
     read_spec
     until [ -n "$spec" ] || can_list_job; do
@@ -30,14 +29,14 @@ await_directory() {
     done
 }
 
-# can_list_job: check whether the job's directory can be listed. It always contains files. A
-# directory that was removed still counts as existing for its processes, but is empty.
+# can_list_job: check whether the job's directory still exists. A process can still list its
+# removed working directory, but the list is empty.
 can_list_job() {
     [ -n "$(ls "$job/" 2>/dev/null)" ]
 }
 
 # is_removed: check whether the unreadable job was removed: its id belongs to no job, or to a
-# job with another native id. If the path can be read, enters the directory again.
+# job with another native id. If its path can be read again, enters the directory.
 is_removed() {
     native=''
     { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
@@ -63,8 +62,8 @@ has_not_started() {
     await_on_end
 }
 
-# set_whose: set $whose, the cause of the end, to `killed` if a client has killed the job or its
-# inputs are missing ($unready), and otherwise to `own`. Must be called before `finished` is
+# set_whose: set $whose, the cause of the end. It is `killed` if a client has killed the job or
+# its inputs are missing ($unready), and otherwise `own`. Must be called before `finished` is
 # written.
 set_whose() {
     note_changed_input
@@ -79,8 +78,8 @@ set_whose() {
 
 is_prepared='' # 1 if prepare_wrappers has set tej_session and tej_signals
 
-# prepare_wrappers: find the programs that wrappers need, once for several wrappers, which are
-# subshells of this shell. check_job_list writes to a file in the directory of $job.
+# prepare_wrappers: find the programs that wrappers need, once for all wrappers, which are
+# subshells of this shell. check_job_list writes a file in the directory of $job.
 prepare_wrappers() {
     get_host
     read_clock
@@ -104,12 +103,13 @@ prepare_wrappers() {
 # prepare_run: export the variables that run_in_awk, run_in_shell and exec_job.sh use.
 prepare_run() {
     tej_here=$here tej_queue=$queue tej_id=$id
-    # exec_job.sh runs on the same host, and need not find out these words again.
+    # exec_job.sh runs on the same host, so it can use these words (read_host).
     get_host
     tej_host="$host $boot $space"
     # read_clock in exec_job.sh adds the elapsed uptime to this time.
     tej_clock="${clock_date-} ${clock_uptime-}"
-    # If jobs are started together, their files are written without a rename (put_once).
+    # If several jobs are started together, exec_job.sh writes files without a rename
+    # (put_once).
     tej_together=$is_prepared tej_read_spec=''
     if [ -n "$is_prepared" ]; then
         [ -n "$spec" ] || read_spec
@@ -168,8 +168,8 @@ reserve_list() {
     { printf '%-400s\n' '' >"$job/.jobs"; } 2>/dev/null
 }
 
-# was_signalled PID: check whether `jobs` reports something other than an exit for the ended
-# process PID. A subshell has its own list of jobs, so `jobs` must run in this shell.
+# was_signalled PID: check whether `jobs` lists the ended process PID without an exit code. A
+# subshell has its own list of jobs, so `jobs` must run in this shell.
 was_signalled() {
     # Truncating the file would free the space, so open it with `1<>`.
     { jobs -l 1<>"$job/.jobs"; } 2>/dev/null || return 1
@@ -201,12 +201,12 @@ await_background() {
 }
 
 # run_in_awk: run the script, and set $end to `exit N` or `signal N`, or to '' if the result is
-# unknown. In most shells, `exit 143` and a SIGTERM give the same status. In awk, system()
-# returns 256 or 512 plus the signal number, or in old versions the signal number divided by
-# 256.
+# unknown. Most shells give the same status for `exit 143` and for a SIGTERM, but awk
+# distinguishes them. After a signal, system() returns 256 or 512 plus the signal number, or in
+# old versions the signal number divided by 256.
 #
-# Does not run the script if this awk does not report signals (busybox), or if SIGCHLD is
-# ignored, because system() then returns -1.
+# Does not run the script if this awk does not report signals (busybox). The same applies if
+# SIGCHLD is ignored, because system() then returns -1.
 run_in_awk() {
     end=$(awk '
         BEGIN {
@@ -249,7 +249,7 @@ read_outcome() {
 
 # script_has_ended: check whether the process $runner has written .end, or has died. Sets $end
 # to the result, or to '' if $runner died early. $runner may write .end and exit between two
-# commands of this shell. So check whether $runner runs before reading .end.
+# commands of this shell, so check whether $runner runs before reading .end.
 script_has_ended() {
     is_running=1
     kill -0 "$runner" 2>/dev/null || is_running=''

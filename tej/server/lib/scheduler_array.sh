@@ -31,8 +31,8 @@ is_array_refused() {
 array_refused='' # tokens of the jobs whose array was refused, each between spaces
 array_tasks=''   # indexes of the array that is being submitted, or ''
 
-# runtime_start_together ID TOKEN [ID TOKEN]...: submit those jobs that can share arrays. The
-# caller then calls runtime_start for all jobs, which submits the others.
+# runtime_start_together ID TOKEN [ID TOKEN]...: submit those jobs that can share arrays. Then
+# the caller calls runtime_start for all jobs, and runtime_start submits the rest.
 runtime_start_together() {
     [ ! -e "$queue/max_running" ] && scheduler_array_limit && [ "$array_limit" -ge 2 ] || return 0
     groups=0
@@ -118,7 +118,7 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets the index that this file contains.
+            # The next job gets the index in this file, so remove the file.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2

@@ -2,6 +2,8 @@
 # few seconds, all clients use the same listing for all jobs.
 # shellcheck shell=sh
 #
+# The listing is stored in a file of the queue:
+#
 #   scheduler/listing   first line: `TIME answer EXTENT`, or `TIME silent EXTENT ERROR` if the
 #                       scheduler did not answer. EXTENT is `whole` or `part`. Each other line:
 #                       ID, STATE, NAME and WORDS, separated by `|`
@@ -40,8 +42,9 @@ query_again() {
     renew_listing
 }
 
-# is_answered: check whether the loaded listing is less than $max_age seconds old and contains
-# all jobs in $ids. A query as recent as that without an answer also counts.
+# is_answered: check whether the loaded listing is fresh (less than $max_age seconds old) and
+# contains all jobs in $ids. If the scheduler did not answer a fresh query, also returns 0, so
+# that nobody asks again.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$max_age" ] || return 1
@@ -60,7 +63,7 @@ is_answered() {
     done
 }
 
-# set_key ID: set $key to a form of ID that can be part of a variable name.
+# set_key ID: set $key to a form of the job's ID that can be part of a variable name.
 set_key() {
     key=${1%%[!0-9]*}
     case $1 in
@@ -131,8 +134,8 @@ look_up() {
             return
             ;;
     esac
-    # WORDS may contain further bars. mksh and ksh93 need the backslash: a bar separates
-    # patterns.
+    # WORDS may contain further bars. The backslash is for mksh and ksh93, in whose patterns a
+    # bar separates alternatives.
     listed=${listed#*\|}
     listed_state=${listed%%\|*} listed=${listed#*\|}
     listed_name=${listed%%\|*} reason=${listed#*\|}
@@ -178,8 +181,8 @@ renew_listing() {
     set_listing_error "another client has been querying it for too long"
 }
 
-# set_listing_error MESSAGE: replace the loaded listing with one without an answer. The states
-# of all jobs are then unknown because of MESSAGE.
+# set_listing_error MESSAGE: replace the loaded listing with one that has no answer, because of
+# MESSAGE. The states of all jobs are then unknown.
 set_listing_error() {
     now=''
     get_time
@@ -187,8 +190,8 @@ set_listing_error() {
 }
 
 # ask_scheduler: query the scheduler and store the listing. The caller must hold the lock. The
-# time of the listing is the time before the query. So a file that a job writes during the query
-# counts as newer than the listing (is_later).
+# listing gets the time before the query, so a file that a job writes during the query counts as
+# newer (is_later).
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$unique asked_at=$(date +%s)
     extent=whole

@@ -3,7 +3,7 @@
 # the job's log.
 # shellcheck shell=sh
 
-cause_awaited=120 # seconds to wait for a silent scheduler to report why a job ended
+cause_awaited=120 # seconds to wait until the scheduler reports why a job ended
 
 # find_cause: if the list does not say why the job is over, set $listed_state and $reason from
 # the accounting or the log.
@@ -33,8 +33,8 @@ find_cause() {
 history_timed_out='' # 1 if a query of the accounting has exceeded its time limit
 
 # ask_history: set $listed to STATE|WORDS of the job from the scheduler's accounting, or to ''
-# without an answer. After one query has timed out, returns at once, so that a request for many
-# jobs waits only once.
+# without an answer. After one query has timed out, does not ask again, so that a request for
+# many jobs waits only once.
 ask_history() {
     listed=''
     [ -z "$history_timed_out" ] || return 0
@@ -148,7 +148,8 @@ set_cause() {
     case $listed_state in
         cancelled | limit | cut) cause="$listed_state $runtime: $reason" ;;
         queued)
-            # The scheduler sends SIGTERM to a running job that it requeues.
+            # The scheduler sends SIGTERM to a running job that it requeues. A job without a
+            # SIGTERM was not cut off.
             cause='other'
             [ ! -e "$job/term" ] || cause='cut'
             cause="$cause $runtime has requeued the job"

@@ -4,8 +4,8 @@
 relisted='' # 1 if the listing was renewed for a kill
 
 # runtime_tell: ask the scheduler once to end the job. Returns 0 if the job has ended or will
-# never start. Otherwise returns 1, and sets sigterm_sent_KEY (set_key): to the time of the
-# SIGTERM, to 0 if the job was cancelled without SIGTERM, or to `not` if both failed.
+# never start. Otherwise returns 1, and sets sigterm_sent_KEY (set_key) to the time of the
+# SIGTERM. The value is 0 if the job was cancelled without SIGTERM, and `not` if both failed.
 runtime_tell() {
     nid=${native#* }
     [ ! -s "$job/finished" ] || return 0
@@ -34,8 +34,8 @@ runtime_tell() {
 # Sets $sigterm_sent to the time of the SIGTERM, or to 0 if the job was cancelled. Returns 1 if
 # both failed.
 terminate_or_cancel() {
-    # Slurm does not deliver SIGTERM to a suspended job. So check once whether the jobs have
-    # been suspended since the last listing.
+    # Slurm does not deliver SIGTERM to a suspended job. A job may have been suspended since the
+    # last listing, so query once more.
     [ -n "$relisted" ] || [ "$listing_result" != answer ] || query_again "$nid"
     relisted=1
     look_up "$nid" ''
@@ -103,8 +103,8 @@ wait_for_end() {
     read_heartbeat
     earlier_heartbeat=$last_heartbeat
     while [ "$looks" -lt 14 ]; do
-        # A suspended job is killed without SIGTERM and records no end. So the first waits are
-        # short, and do not count as time without a heartbeat.
+        # A suspended job is killed without SIGTERM and never records an end. So the first waits
+        # are short. They do not count as time without a heartbeat.
         ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
         [ "$looks" -lt 3 ] || still=$((still + 1))
         looks=$((looks + 1))

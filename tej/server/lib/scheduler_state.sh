@@ -4,7 +4,7 @@
 # job's wrapper (the process that runs the script) rewrites regularly.
 # shellcheck shell=sh
 
-confirmation_delay=30 # minimum seconds between the two queries that must agree before a job counts as gone
+confirmation_delay=30 # minimum seconds between two queries that show that a job is gone
 
 # runtime_derive_state: derive the state of a job whose own files do not determine it.
 runtime_derive_state() {
@@ -64,8 +64,8 @@ keep_last_state() {
 }
 
 # find_age FACT [TIME]: set $age to the seconds since the job's file FACT was written. The
-# clocks of compute nodes and login nodes differ, so the clock of the file system is used. TIME
-# is the time in the file, for a file without a readable modification time.
+# clocks of compute nodes and login nodes differ, so the clock of the file system is used. If
+# that fails, TIME is used, the time in the file.
 find_age() {
     get_time
     get_age "$job/$1" || age=$((now - ${2:-0}))
@@ -141,7 +141,7 @@ clear_missed() {
 derive_submission_state() {
     s_time='' # if the file cannot be opened, `read` changes nothing
     read -r s_time _ s_host s_boot s_space s_pid s_start _ <"$job/submitting"
-    # Only `submitting` contains the submitting shell and the name of a job array.
+    # Only the file `submitting` names the submitting shell and the job array.
     [ -n "$s_time" ] || can_read_facts || {
         set_unknown
         return 1
@@ -212,8 +212,8 @@ derive_gone_state() {
     fi
     case $listed_state in
         cancelled | limit)
-            # If this client creates `claim`, the script has not started and cannot start any
-            # more. So no second query is necessary.
+            # Only the process that creates the file `claim` may start the script. If this
+            # client creates it, no second query is necessary.
             ! in_same_job take_claim || {
                 record_cut_off
                 return
@@ -263,10 +263,10 @@ record_early_end() {
     case $listed_state in cancelled | limit) record_cut_off ;; esac
 }
 
-# is_end_certain: check whether no process of the killed job can run, because the scheduler
-# reports the job as over. The report proves nothing if the scheduler has given up the node, has
-# requeued the job before the cancellation, or does not know the job. A job without a heartbeat
-# has never run.
+# is_end_certain: check whether the scheduler's report that the killed job is over proves that
+# no process of the job can run. The report proves nothing if the scheduler has given up the
+# node, has requeued the job before the cancellation, or does not know the job. A job without a
+# heartbeat has never run.
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1
@@ -290,10 +290,10 @@ is_unlisted() {
     case $listed_state in unknown | moved) ;; *) return 1 ;; esac
 }
 
-# derive_contradicted_state: derive the state of an unlisted job whose accounting shows no end
-# ($listed_state is `alive`), or which has moved to another cluster (`moved`). The accounting
-# may miss the end of a job. So the job is lost after $heartbeat_timeout seconds without a
-# heartbeat.
+# derive_contradicted_state: derive the state of an unlisted job that is not over in the
+# accounting ($listed_state is `alive`), or that has moved to another cluster (`moved`). The
+# accounting may miss the end of a job. So the job is lost after $heartbeat_timeout seconds
+# without a heartbeat.
 derive_contradicted_state() {
     why_unlisted="$runtime no longer lists the job"
     [ "$listed_state" = alive ] || why_unlisted="the job has moved to another cluster"

@@ -47,8 +47,8 @@ runtime_may_retry() {
         [ "${listing_result:-answer}" != answer ]
 }
 
-# is_unreachable: check whether the scheduler's server was unreachable at the submission, by the
-# message in $why. The server may have answered a later query.
+# is_unreachable: check whether $why, the message of the failed submission, means that the
+# scheduler's server was unreachable. The server may have answered a later query.
 is_unreachable() {
     case $why in
         *'controller does not answer'* | *'ontact slurm controller'*) ;;
@@ -155,7 +155,7 @@ unset_job_variables() {
     done
 }
 
-# is_busy: check whether the scheduler may accept the job later, by the message in $why.
+# is_busy: check whether the message in $why means that the scheduler may accept the job later.
 is_busy() {
     is_overloaded && return 0
     case $why in
@@ -165,7 +165,8 @@ is_busy() {
     esac
 }
 
-# is_overloaded: check whether the scheduler cannot accept any job now, by the message in $why.
+# is_overloaded: check whether the message in $why means that the scheduler cannot accept any
+# job now.
 is_overloaded() {
     case $why in
         *emporarily\ u* | *'socket temporarily'* | *'unable to accept job'*) ;;
@@ -224,16 +225,16 @@ search_submitted() {
 # contained no id.
 is_in_doubt() { [ "$status" = 0 ] || [ "$status" = 124 ] || is_reply_lost; }
 
-# is_reply_lost: check whether the scheduler has received the submission, but its reply was
-# lost, by the message in $why.
+# is_reply_lost: check whether the message in $why means that the scheduler has received the
+# submission, but its reply was lost.
 is_reply_lost() {
     case $why in
         *'receive failure'* | *'remature end of message'*) ;;
-        # If the background process of qsub has lost the reply, qsub itself may connect to the
-        # server, and fail.
+        # If the background process of qsub has lost the reply, qsub itself tries to connect to
+        # the server, which may fail.
         *'from background qsub'* | *'failed receiving gdi request'*) ;;
-        # The server has not received the submission. The message may contain `Connection timed
-        # out`.
+        # The server has not received the submission, even if the message contains `Connection
+        # timed out`.
         *'cannot connect to server'*) return 1 ;;
         *imed\ out*) ;;
         *) return 1 ;;

@@ -3,8 +3,8 @@
 # rewrites every few seconds (heartbeat.sh).
 # shellcheck shell=sh
 
-heartbeat_timeout=900 # heartbeat age in seconds from which an unreachable job counts as lost
-heartbeat_overdue=90  # heartbeat age in seconds from which the heartbeat process counts as dead
+heartbeat_timeout=900 # age of the heartbeat in seconds at which an unreachable job counts as lost
+heartbeat_overdue=90  # age of the heartbeat in seconds at which its process counts as dead
 
 # is_beating [SECONDS]: check whether the last heartbeat is at most SECONDS (default
 # $heartbeat_timeout) old. Also returns 0 if its age is unknown. Sets $seen to its age in
@@ -55,9 +55,9 @@ shows_life() {
     [ -n "$sign" ]
 }
 
-# was_restarted: check whether this host was booted after the job's last heartbeat. With a newer
-# heartbeat, the job runs on another machine of this name. In the first seconds after the boot,
-# such a job may not have written one yet.
+# was_restarted: check whether this host was booted after the job's last heartbeat. If the
+# heartbeat is newer than the boot, the job runs on another machine with the same name. Soon
+# after the boot of this host, such a job may not have written a new heartbeat yet.
 was_restarted() {
     get_uptime
     [ "$uptime" -ge "$heartbeat_overdue" ] && get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]

@@ -7,8 +7,8 @@ nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# begin_sleeps: call this first in a background process that uses sleep_until_signal. $! still
-# has the pid of another process, which end_sleep must not kill.
+# begin_sleeps: must be called first in a background process that uses sleep_until_signal. Here,
+# $! is still the pid of another process, which end_sleep must not kill.
 begin_sleeps() { slept=$!; }
 
 # sleep_until_signal SECONDS: sleep, or return early if a trap runs. A shell delays its traps
@@ -22,8 +22,8 @@ sleep_until_signal() {
 }
 
 # end_sleep: end the `sleep` of sleep_until_signal, in a trap that exits. The trap may run as
-# soon as `sleep` has started, before `slept` is set, but $! is set at once. Before the child
-# has called exec, it can still catch and discard a SIGTERM, so the signal is SIGKILL.
+# soon as `sleep` has started, so use $!, which the shell sets at once. Before its exec, the
+# child can still catch and discard a SIGTERM, so send SIGKILL.
 end_sleep() {
     # Wait for the ended `sleep`. As an orphan, it would make every job that ends now search all
     # processes (may_have_left_processes).

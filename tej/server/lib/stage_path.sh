@@ -1,8 +1,8 @@
 # Refuses paths that lead out of a job's stage (its working directory) through symbolic links.
 # shellcheck shell=sh
 
-# enter PATH: set $directory to PATH with all symbolic links resolved. $(...) strips trailing
-# newlines, which may be part of a path. The dot protects them.
+# enter PATH: set $directory to PATH with all symbolic links resolved. A path may end in
+# newlines, which $(...) would strip without the dot.
 enter() {
     directory=$(cd "${1:-/}" 2>/dev/null && pwd -P && printf .) || return 1
     directory=${directory%"$newline".}

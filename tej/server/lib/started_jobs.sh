@@ -3,9 +3,10 @@
 # commands/submit sources this file for 10 or more jobs.
 # shellcheck shell=sh
 #
-# awk prints a record only in the usual case: the job has no rare files (has_usual_facts), and
-# its wrapper runs on this host, or the job ended by itself. The shell prints all other records.
-# Both must give the same result; see read_facts (state.sh) and print_job (job_record.sh).
+# awk prints the records of usual jobs only. A usual job has no rare files (has_usual_facts).
+# Its wrapper (the process that runs the script) runs on this host, or the job ended by itself.
+# The shell prints all other records. Both must give the same result; see read_facts (state.sh)
+# and print_job (job_record.sh).
 
 # print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others to
 # the ids and tokens of the jobs whose records are not printed.
@@ -44,7 +45,7 @@ print_started_jobs() {
 }
 
 # has_usual_facts: check whether $job has the files that read_started_jobs reads, and no file
-# that it ignores. awk would block at a FIFO.
+# that read_started_jobs ignores. They must be regular files, because awk would block at a FIFO.
 has_usual_facts() {
     for fact in spec submitted native_id started; do [ -f "$job/$fact" ] || return 1; done
     [ ! -e "$job/finished" ] || [ -f "$job/finished" ] || return 1

@@ -1,6 +1,6 @@
-# Derives the state of a job at each request; the state is not stored. The sources, in this
-# order, are the job's fact files (small files that record its progress, facts.sh), its signs of
-# life (signs_of_life.sh), and the runtime (the code for one way to start jobs, such as Slurm).
+# Derives the state of a job at each request; the state is not stored. The first source is the
+# job's fact files, small files that record its progress (facts.sh). Then come its signs of life
+# (signs_of_life.sh), and the runtime, the code for one way to start jobs, such as Slurm.
 # shellcheck shell=sh
 #
 #   created   has a spec, but no native id   finished  the script ended by itself
@@ -70,7 +70,7 @@ read_native_id() {
             *) damage=native_id native='' ;;
         esac
     elif [ "$damage" = native_id ] && [ -z "$started" ]; then
-        # Before the script starts, the wrapper may just be writing the file (put_once).
+        # The script has not started, and the wrapper may just be writing the file (put_once).
         damage=''
     fi
 }
@@ -199,8 +199,8 @@ derive_unstarted_state() {
     else
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
-    # A wrapper must create the file `claim` before it starts the script, and only one process
-    # can create it. If this client creates `claim`, the job cannot start any more.
+    # Only the process that creates the file `claim` may start the script. If this client
+    # creates it, the job cannot start any more.
     if in_same_job take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
         mark_lost "the submission was interrupted on $s_host before the job was started"
     fi
@@ -281,7 +281,7 @@ load_job() {
     }
 }
 
-# read_job ID: like load_job, but sets $state to `?` if the runtime must derive the state.
+# read_job ID: like load_job, but sets $state to `?` if only the runtime knows the state.
 read_job() {
     find_job "$1" || return 1
     read_facts

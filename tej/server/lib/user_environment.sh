@@ -2,6 +2,8 @@
 # scripts, and restores them for the job.
 # shellcheck shell=sh
 #
+# Variables that contain what is hidden:
+#
 #   tej_kept             names of the variables
 #   tej_kept_NAME        value of the variable NAME
 #   tej_functions        names of the functions

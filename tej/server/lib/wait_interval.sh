@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 
 pause=0.1          # seconds until the next check for `finished`; grows to 0.5
-derive_every=20    # checks for `finished` between two derivations of all states, for up to 100 jobs
+derive_every=20    # checks for `finished` until all states are derived again (up to 100 jobs)
 keepalive_every=30 # checks between two keep-alives for the client
 
 # lengthen_pause: increase $pause. The first pauses are short for short jobs.
@@ -10,9 +10,9 @@ lengthen_pause() {
     case $pause in 0.1) pause=0.2 ;; *) pause=0.5 ;; esac
 }
 
-# set_next_full COUNT UNATTENDED: set $next_full to the value of $checks at which the states of
-# all COUNT jobs are derived again. A derivation takes 1 ms for each of the UNATTENDED jobs, and
-# find_attended (commands/wait) takes 0.1 ms for each job.
+# set_next_full COUNT UNATTENDED: set $next_full, the value of $checks at which all states are
+# derived again. UNATTENDED of the COUNT jobs have no live wrapper on this host. A derivation
+# takes 1 ms for each of them, and find_attended (commands/wait) takes 0.1 ms for each job.
 set_next_full() {
     next_full=$((checks + derive_every * (1 + $1 / 500 + $2 / 100)))
 }

@@ -36,7 +36,7 @@ detach_wrappers() {
     first=$1
     shift
     detach "$here/run_detached.sh" "$queue" "$first" "$here" "$runtime" "$@" || {
-        why='no process can be started on the server (ulimit -u)'
+        why='no process can be started on the server: can this account start more processes (ulimit -u)?'
         return 1
     }
 }
@@ -94,8 +94,8 @@ resume_heartbeat() {
     read -r beat_time <"$job/heartbeat"
     get_time
     is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0
-    # In a queue of a group, the job may belong to another user. Only a process of its owner can
-    # also carry out a request to kill the job.
+    # In a queue of a group, only a process of the job's owner can carry out a kill. So only the
+    # owner restarts the heartbeat process.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] && is_stale heartbeat "$heartbeat_overdue" || return 0
     (cd "$job" && detach "$here/run_detached.sh" "$queue" "$id" "$here" "$runtime" --heartbeat "$1" "$2")

@@ -51,8 +51,8 @@ query_server() {
 }
 
 # query_jobs [ID...]: run qstat for these jobs, or for all jobs. OpenPBS prints ended jobs only
-# with `-x`. Without a job history, `-x` prints no jobs, so qstat runs again without `-x`. If
-# the server hangs, qstat does not run again.
+# with `-x`. If the server keeps no job history, `-x` prints no jobs, and qstat runs again
+# without `-x`. If the server hangs, qstat does not run again.
 query_jobs() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
         run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" && return
@@ -85,9 +85,9 @@ run_qstat() {
 }
 
 # list_absent ID...: print a line for each ID that is missing in $fresh.read. The state is
-# `unknown` if qstat reports the ID as unknown, and `silent` otherwise. Servers of OpenPBS can
-# use the same number, so their names are compared, too. Torque and some sites print another
-# name or none.
+# `unknown` if qstat reports the ID as unknown, and `silent` otherwise. Two servers of OpenPBS
+# can use the same number, so the server's name is compared, too. Torque and some sites print
+# another name or none.
 list_absent() {
     printed="
 $(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")

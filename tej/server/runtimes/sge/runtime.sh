@@ -57,8 +57,8 @@ scheduler_fits_array() { ! has_own_name; }
 # has_own_name: check whether the user has selected the name of $job.
 has_own_name() { [ -n "$r_name" ] || is_requested -N; }
 
-# scheduler_options: also refuses nodes, CPUs and GPUs, whose names differ between the sites of
-# Grid Engine.
+# scheduler_options: refuses requests for nodes, CPUs and GPUs, because their names differ
+# between sites.
 scheduler_options() {
     for key in nodes tasks tasks_per_node cpus; do
         eval "value=\$r_$key"

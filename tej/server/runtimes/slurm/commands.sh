@@ -1,7 +1,6 @@
-# Slurm's commands for checks, kills and reports. sbatch is in runtime.sh, and the list of jobs
-# in job_states.sh. The PBS runtime also uses this file if qsub is Slurm's wrapper. Slurm's
-# wrappers of qstat and qdel report less, and some fail: in Slurm 24.11, qstat aborts at the
-# first running job.
+# Slurm's commands for checks, kills and reports. The PBS runtime also uses this file if qsub is
+# Slurm's wrapper. Slurm's wrappers of qstat and qdel report less, and some fail: in Slurm
+# 24.11, qstat aborts at the first running job.
 # shellcheck shell=sh
 
 # shellcheck source=clusters.sh

@@ -3,7 +3,7 @@
 # shellcheck shell=sh
 
 # slurm_queue [ARGUMENT...]: print all jobs of the user, one per line.
-#   no -j   with ids, squeue prints no jobs if one of the ids no longer exists
+#   no -j   if one of several ids no longer exists, squeue prints no jobs
 #   no -h   a site's own squeue may fail without output; the header proves a complete list
 #   -r      prints each task of a job array on a line of its own
 #   -a      includes the user's own jobs in hidden partitions
@@ -47,8 +47,8 @@ print_queues() {
     done
 }
 
-# slurm_listed_all [ID]: return 0 if the job ID is on the queue's cluster, whose jobs are all
-# listed.
+# slurm_listed_all [ID]: return 0 if the job ID is on the queue's cluster. slurm_list prints all
+# jobs on that cluster.
 slurm_listed_all() { case ${1-} in *\;*) return 1 ;; esac }
 
 # For the awk programs below. describe(STATE): return STATE with its meaning.
