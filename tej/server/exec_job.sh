@@ -1,6 +1,6 @@
 # First process of a job: writes the file `started`, sets the job's environment, and runs the
 # job's command in this shell. The wrapper (the process that records the end of the job) starts
-# this script. It passes tej_queue, tej_id, tej_here, tej_host, tej_clock, tej_together and
+# this script, and passes tej_queue, tej_id, tej_here, tej_host, tej_clock, tej_together and
 # tej_read_spec in the environment.
 #
 # The working directory is the job's directory. Paths are relative, because a retry can move the

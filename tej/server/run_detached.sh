@@ -41,8 +41,8 @@ before_heartbeat() {
     [ "$rest" -ge "$span" ] || span=$((rest > 0 ? rest : 1))
 }
 
-# after_heartbeat: enforce the time limit, and carry out a requested kill if no live client on
-# this host does so.
+# after_heartbeat: enforce the time limit. If a client requested a kill, and no live client on
+# this host carries it out, kill the job.
 after_heartbeat() {
     [ ! -e "$job/kill" ] || [ -s "$job/finished" ] || is_killed_here || apply_kill
     [ -z "$r_walltime" ] || enforce_time_limit

@@ -1,7 +1,6 @@
-# Direct start of a job: the wrapper (the process that records the end of the job) forks, and
-# the fork replaces itself with the job's script (`exec`). The shell of exec_job.sh is not
-# needed. A program takes longer to start than all other steps of a short job. Sourced by
-# run_detached.sh.
+# Direct start of a job: the wrapper (run_detached.sh) forks, and the fork becomes the job's
+# script (`exec`). This avoids the shell of exec_job.sh: the start of a program takes longer
+# than all other steps of a short job.
 # shellcheck shell=sh
 #
 # The result must be the same as with exec_job.sh. Therefore the command must be the name of an

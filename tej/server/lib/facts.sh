@@ -36,7 +36,7 @@ get_time() {
 }
 
 # read_clock: set $now to the seconds since 1970. Runs the slow program `date` at most once in
-# 30 seconds. In between, adds the elapsed uptime to the last time. The uptime is read after
+# 30 seconds, and otherwise adds the elapsed uptime to the last time. The uptime is read after
 # `date`, so $now is never ahead of the clock.
 read_clock() {
     if read_centiseconds && [ -n "${clock_date-}" ]; then
@@ -67,10 +67,10 @@ put() {
     return 1
 }
 
-# put_once FACT WORDS...: like `put`, for a file that is written only once, by this process. A
-# wrapper that was started together with others writes without a rename, which saves a `mv`. A
-# reader may then find the file empty, and treats it as missing. It never finds half a line,
-# because one system call writes the line.
+# put_once FACT WORDS...: like `put`, for a file that only this process writes, and only once.
+# Wrappers that were started together write without a rename, which saves a `mv`. A reader may
+# find the file empty, and treats it as missing. A reader never finds half a line, because one
+# system call writes the line.
 put_once() {
     [ -n "${is_prepared-}" ] || {
         put "$@"
@@ -133,7 +133,7 @@ put_reserved() {
 
 # put_end WORDS [COPY]: write the file `finished`, with the line WORDS and the optional line
 # COPY. If a client waits for many jobs (commands/wait), also writes the id and WORDS to
-# `jobs/.ended`. This overwrites the file in place, and so needs no space on the disk.
+# `jobs/.ended`. This file is overwritten in place, which needs no space on the disk.
 put_end() {
     put_reserved finished "$1${2:+$newline$2}" || return 1
     [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $1" 1<>"$jobs/.ended"; } 2>/dev/null || :

@@ -55,7 +55,6 @@ tej_login() {
 
 tej_stage=$PWD
 case $tej_spec in *' login=1 '*) tej_login ;; esac
-# Source the profile of the queue.
 # shellcheck source=/dev/null
 [ ! -f "$TEJ_QUEUE/profile" ] || . "$TEJ_QUEUE/profile"
 # Load the environment modules. If no profile has defined `module`, first source the usual init

@@ -198,7 +198,7 @@ ran_here() {
 # note_killer: record that this shell kills $job, whose processes run on this host. Called
 # before the file `kill` is written. Otherwise the heartbeat process of each killed job would
 # also search for the processes. Only the owner of a job can signal its processes. For another
-# member of a group, the heartbeat process does it.
+# member of a group, the heartbeat process sends the signals.
 note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0
