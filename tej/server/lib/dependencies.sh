@@ -34,7 +34,8 @@ read_dependencies() {
 }
 
 # prepare_wait: make the uploaded job $job wait for the jobs that it needs, before it is
-# published. Otherwise returns 1, and sets $why and $dep_status (the exit status of the error).
+# published. On failure, returns 1, and sets $why and $dep_status (the exit status of the
+# error).
 prepare_wait() {
     [ -f "$job/dependencies" ] || return 0
     dep_status=20
