@@ -15,8 +15,8 @@ install() {
     find_replaceable
     [ -z "$replaceable" ] ||
         warn "every user can replace the queue: '$replaceable' is writable by all and has no sticky bit"
-    # With a umask of 000 or 002, other users could write to the new files, and the trust check
-    # would refuse the queue. Jobs inherit the user's umask, so it is restored at the end.
+    # A umask of 000 or 002 would let other users write to the new files (trust.sh). Jobs
+    # inherit the user's umask, so it is restored at the end.
     mask=$(umask)
     [ -n "${shared-}" ] || umask go-w
     make_directories
@@ -66,8 +66,7 @@ make_directories() {
 # install_scripts DIGEST: write the scripts to scripts/DIGEST. If this directory exists, `mv`
 # moves the new scripts into it, and the copy is removed there.
 install_scripts() {
-    # Clients in several containers may have the same pid. Therefore the name contains the
-    # random marker of the request.
+    # A pid would not be unique: several containers may share the home directory.
     fresh=$queue/incoming/scripts.$marker
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"

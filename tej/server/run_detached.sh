@@ -1,10 +1,10 @@
 # run_detached.sh QUEUE ID HERE RUNTIME [ID]...: wrappers of jobs under the default runtime. A
-# wrapper runs the script of one job, and records the start and the exit status in files. It
-# also writes the heartbeat, a file with the current time, which shows that the job is alive.
-# The wrapper runs outside the job's session, so that signals to the job do not end it. HERE is
-# the directory of the installed scripts.
+# wrapper runs the script of one job, and records its start and exit status. It also writes the
+# heartbeat, a file with the current time, which shows that the job is alive. The wrapper runs
+# outside the job's session, so that signals to the job do not end it. HERE is the directory of
+# the installed scripts.
 #
-# Several wrappers are subshells of this shell, so that the library is sourced only once. With
+# Several wrappers are subshells of this shell, which sources the library only once. With
 # `--heartbeat PID START`, only writes the heartbeat of job ID, whose wrapper is the process PID
 # (resume_heartbeat).
 
@@ -95,7 +95,6 @@ run_job() {
 # cannot be written.
 begin_wrapper() {
     enter_job || exit 0
-    # Only the process that creates `claim` may start the job.
     take_claim || exit 0
     spec=''
     read_clock
@@ -158,7 +157,7 @@ can_read_start() {
 
 # record_end: write the file `finished`.
 record_end() {
-    # Count the processes that the script left running. A user can still kill them.
+    # Count the processes that the script left running.
     left=0
     if [ -s "$job/started" ]; then
         read -r started where j_pid j_start <"$job/started"

@@ -151,8 +151,8 @@ handle_signals() {
     done
 }
 
-# note_warning: record that the scheduler announced the end of the job by another signal than
-# SIGTERM. $warning is the reason.
+# note_warning: record that the scheduler announced the end of the job with another signal than
+# SIGTERM, and the reason in $warning.
 note_warning() {
     [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
     [ -e "$job/kill" ] || put term "$sigterm_time $warning" 2>/dev/null

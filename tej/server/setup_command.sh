@@ -75,8 +75,7 @@ link() {
     fresh=${path%/*}/.tej-$marker
     (umask o-w && mkdir -p "${path%/*}/") && mkdir -m 700 "$fresh" ||
         quit 20 "The link '$path' cannot be created: '${path%/*}/' is not writable"
-    # With a umask of 000, other users could write to the link, and the trust check would refuse
-    # it.
+    # A umask of 000 would let other users write to the link (trust.sh).
     printf 'tejdir: %s\n' "$queue" >"$fresh/link" && chmod go-w "$fresh/link" && move_link
     moved=$?
     rm -rf "$fresh"

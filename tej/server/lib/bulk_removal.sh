@@ -21,9 +21,8 @@ claim_if_simple() {
     claimed="$claimed $id"
 }
 
-# claim_for_batch: claim $job for removal, by creating its file `.removal` (job_removal.sh).
-# With `set -C`, shells open a new file with O_EXCL, which is atomic. Returns 1 if the job
-# cannot be claimed.
+# claim_for_batch: claim $job for removal, by creating its file `.removal` (job_removal.sh)
+# atomically, as take_claim does. Returns 1 if the job cannot be claimed.
 claim_for_batch() {
     get_remover
     set -C

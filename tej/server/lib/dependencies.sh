@@ -324,7 +324,6 @@ find_pending_dependent() {
     for dep_found in "$queue/dependents/$id"/*; do
         [ -f "$dep_found" ] || continue
         dep_found=${dep_found##*/}
-        # The subshell keeps the variables of $job unchanged.
         ! (load_job "${dep_found#*.}" && ! is_final && { has_token "${dep_found%%.*}" && [ -z "$started" ] || [ -z "$spec" ]; }) ||
             dependent=${dep_found#*.}
     done

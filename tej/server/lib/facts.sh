@@ -83,9 +83,8 @@ put_once() {
     return 1
 }
 
-# make_queue_directory NAME: create the directory $queue/NAME, if it is missing, with an
-# explicit mode. With a umask of 000, other users could write to it, and the trust check would
-# refuse the queue.
+# make_queue_directory NAME: create the directory $queue/NAME, if it is missing. A umask of 000
+# would let other users write to it (trust.sh), so the mode is explicit.
 make_queue_directory() {
     [ ! -d "$queue/$1" ] || return 0
     access=700

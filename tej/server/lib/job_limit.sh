@@ -52,8 +52,8 @@ tend_queue() {
 # set_limit N: set the job limit to N, or remove it if N is 0, and start the jobs that can now
 # start.
 #
-# Another client refuses a queue that contains a file that other users can write to. Therefore
-# the file is moved into the queue only after its mode is set.
+# A file that other users can write to would make the queue untrusted (trust.sh). Therefore the
+# file is moved into the queue only after its mode is set.
 set_limit() {
     [ "$1" != 0 ] || {
         rm -f "$queue/max_running" && tend_queue
