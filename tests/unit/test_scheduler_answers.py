@@ -228,10 +228,15 @@ def test_qstat_parser_finds_cause_in_wrapped_lines(shell: Shell) -> None:
 def test_exit_status_of_torque_names_no_cause(
     shell: Shell, dialect: str, state: str
 ) -> None:
+    # As strings, the exit statuses 3 and 99 are greater than 256.
     lines = rf"""dialect={dialect}
-    printf '%s\n' 'Job Id: 1.s' '    job_state = C' '    exit_status = 143' >said
+    for i in 3 99 143; do
+        printf '%s\n' "Job Id: $i.s" '    job_state = C' "    exit_status = $i"
+    done >said
     read_qstat said"""
-    assert shell(lines, "pbs") == f"1.s|{state}||exit status 143\n"
+    assert shell(lines, "pbs").splitlines() == [
+        f"{i}.s|{state}||exit status {i}" for i in (3, 99, 143)
+    ]
 
 
 def test_id_missing_in_qstat_is_unknown(shell: Shell) -> None:

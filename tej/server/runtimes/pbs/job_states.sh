@@ -153,6 +153,8 @@ read_qstat() {
         # negative exit status, or 256 plus a signal, means that the script did not exit by
         # itself.
         function classify_end(status) {
+            # After sub(), the value is a string, and "3" > 256 would compare strings.
+            if (status != "") status += 0
             code = dialect status
             state = "over"
             if (code ~ /^(openpbs-29|torque-11)$/) { state = "limit"; words = "time limit" }
@@ -170,9 +172,9 @@ read_qstat() {
                 words = words (value["depend"] == "" ? "rejected by all destinations of its queue, or by a hook" : "depend = " value["depend"])
             }
             else if (status == 271 || status == "" || value["substate"] == 91) { state = "cancelled"; words = "deleted" }
-            else if (status + 0 >= -3 && status + 0 < 0) words = "exit status " status ": the job could not be started"
+            else if (status >= -3 && status < 0) words = "exit status " status ": the job could not be started"
             else if (code ~ /^openpbs-(1[6-9]|22)$/) words = "exit status " status ": rejected by a hook of the site"
-            else if (status + 0 < 0) words = "exit status " status
+            else if (status < 0) words = "exit status " status
             else if (status == 254) words = "exit status 254: its shell could not be started"
             else if (status == 265) { state = "cut"; words = "exit status 265: its shell was killed by SIGKILL" }
             else if (status > 256) { state = "cut"; words = "exit status " status ": its shell was killed by signal " (status - 256) }
