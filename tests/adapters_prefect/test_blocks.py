@@ -170,7 +170,8 @@ def test_script_is_uploaded_with_matching_files(
     monkeypatch.chdir(tmp_path)
     run = TejJob(
         destination=local,
-        script="cat data/two.txt data/deep/one.txt; ls",
+        # `ls` alone would sort by the locale of the user.
+        script="cat data/two.txt data/deep/one.txt; LC_ALL=C ls",
         files=["data/**/*.txt"],
     ).trigger()
     run.wait_for_completion()
