@@ -39,10 +39,10 @@ if [ -z "$home" ]; then
 elif ! [ -w "$home" ]; then
     report home trouble "$home is not writable"
 else
-    free=$(df -Pk "$home" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
+    free=$(df -Pk "$home" 2>/dev/null | LC_ALL=C awk 'NR == 2 { print int($4 / 1024) }')
     kind=$(stat -f -c %T "$home" 2>/dev/null || printf unknown)
-    options=$(df -P "$home" 2>/dev/null | awk 'NR == 2 { print $NF }')
-    options=$(awk -v mount="$options" '$2 == mount { print $4 }' /proc/mounts 2>/dev/null | tail -n 1)
+    options=$(df -P "$home" 2>/dev/null | LC_ALL=C awk 'NR == 2 { print $NF }')
+    options=$(LC_ALL=C awk -v mount="$options" '$2 == mount { print $4 }' /proc/mounts 2>/dev/null | tail -n 1)
     state=ok note=''
     [ "${free:-1000}" -ge 100 ] || state=warning note=', almost full'
     case ,$options, in *,noexec,*) note="$note, noexec" ;; esac
@@ -99,8 +99,8 @@ elif [ -f "$queue/version" ]; then
     for path in "$queue"/jobs/*; do [ ! -d "$path" ] || jobs=$((jobs + 1)); done
     for path in "$queue"/incoming/*; do [ ! -d "$path" ] || uploads=$((uploads + 1)); done
     # shellcheck disable=SC2012 # one directory; field 3 is the owner
-    owner=$(ls -ld "$queue" | awk '{ print $3 }')
-    size=$(with_time_limit du -sk "$queue" 2>/dev/null | awk '{ print int($1 / 1024) }')
+    owner=$(ls -ld "$queue" | LC_ALL=C awk '{ print $3 }')
+    size=$(with_time_limit du -sk "$queue" 2>/dev/null | LC_ALL=C awk '{ print int($1 / 1024) }')
     report queue ok "$queue of $owner, ${version% }, $jobs jobs, ${size:-?} MB, $uploads unfinished uploads"
 elif [ -e "$queue" ]; then
     report queue warning "$queue exists and is not a queue of tej"

@@ -53,5 +53,19 @@ def test_functions_restore_the_options_that_they_set():
     assert len(functions) > 500
 
 
+def test_programs_that_follow_the_locale_run_in_the_c_locale():
+    """In a German locale, mawk reads 1.5 as 1.  In a Turkish locale, the capital of `i`
+    is not `I`.  In some locales, `sort -u` removes lines that differ."""
+    found = [
+        (script.name, line.strip())
+        for script in SCRIPTS
+        for line in script.read_text().splitlines()
+        if re.search(r"(?<!LC_ALL=C )\b(awk (-|['\"])|sort\b -|tr '\[:)", line)
+        and not line.lstrip().startswith("#")
+    ]
+    # This awk runs the user's script, which needs the user's locale.
+    assert found == [("run_script.sh", "end=$(awk '")]
+
+
 def test_there_are_server_scripts():
     assert SCRIPTS

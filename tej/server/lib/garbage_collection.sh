@@ -89,7 +89,7 @@ collect_unused_objects() (
         for item in jobs/*/assembly attempts/*/*/job/assembly; do
             [ ! -f "$item" ] || printf '%s\n' "$item"
         done | xargs cat /dev/null
-    } 2>/dev/null | awk '
+    } 2>/dev/null | LC_ALL=C awk '
         /^$/ { listed = 1; next }
         !listed { count = split($0, part, "/"); unused[part[count]] = $0; next }
         $2 in unused { delete unused[$2] }

@@ -37,7 +37,7 @@ find_absent() {
     [ "$count" -ge 10 ] && [ -f "$queue/version" ] || return 0
     # The line `//` shows that the list is complete.
     absent_ids=" $(
-        { list_names "$jobs" && print_words // "$@"; } | awk '
+        { list_names "$jobs" && print_words // "$@"; } | LC_ALL=C awk '
             is_id && !/#/ && !($0 in exists) { printf "%s ", $0 }
             $0 == "//" { is_id = 1 }
             !is_id { exists[$0] }'

@@ -235,6 +235,6 @@ add_listed() {
     done <"$queue/scheduler/listing"
     set -f
     # shellcheck disable=SC2086 # split into ids
-    ids=$(printf '%s\n' $ids | sort -u)
+    ids=$(printf '%s\n' $ids | LC_ALL=C sort -u)
     set +f
 }

@@ -147,7 +147,7 @@ find_id() {
 # outer job as its own, and `srun` and MPI programs would join the outer job.
 unset_job_variables() {
     [ -n "${SLURM_JOB_ID-}${PBS_JOBID-}" ] || return 0
-    for variable in $(env | awk -F= '/^(SLURM|SRUN|PBS|PMI|PMIX)_[A-Za-z0-9_]*=/ { print $1 }'); do
+    for variable in $(env | LC_ALL=C awk -F= '/^(SLURM|SRUN|PBS|PMI|PMIX)_[A-Za-z0-9_]*=/ { print $1 }'); do
         case $variable in
             SLURM_CONF | SLURM_UMASK | PBS_CONF_FILE | PBS_EXEC | PBS_HOME | PBS_SERVER | PBS_DEFAULT) ;;
             *) unset "$variable" ;;

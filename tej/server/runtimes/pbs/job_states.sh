@@ -24,7 +24,7 @@ unknown_server='illegally formed job identifier' # message of qstat
 # files.
 query_servers() {
     all_ids=$1
-    servers=$(printf '%s\n' "$all_ids" | sed -e '/^$/d' -e 's/.*@/@/' -e t -e 's/^[0-9]*/=/' | sort -u)
+    servers=$(printf '%s\n' "$all_ids" | sed -e '/^$/d' -e 's/.*@/@/' -e t -e 's/^[0-9]*/=/' | LC_ALL=C sort -u)
     while [ -n "$servers" ]; do
         other=${servers%%"$newline"*} servers=${servers#*"$newline"}
         [ "$other" != "$servers" ] || servers=''
@@ -112,7 +112,7 @@ $sought
 # attribute, so only the first line of each attribute counts. qstat wraps lines at 80 columns,
 # and continues them after a tab.
 read_qstat() {
-    awk -v dialect="$dialect" -v moved="${2-}" '
+    LC_ALL=C awk -v dialect="$dialect" -v moved="${2-}" '
         # flush(): print the line of the current job, whose id is in id and whose attributes are
         # in value.
         function flush() {

@@ -12,7 +12,7 @@ scheduler_list() {
         return 1
     }
     list_errors >"$fresh.errors"
-    awk -F'|' -v errors="$fresh.errors" '
+    LC_ALL=C awk -F'|' -v errors="$fresh.errors" '
         function text() {
             sub(/^[^>]*>/, "")
             sub(/<.*/, "")
@@ -52,10 +52,10 @@ scheduler_list() {
 # list_errors: print ID|REASON for each job that Grid Engine does not start because of an error
 # (state Eqw), such as a missing working directory.
 list_errors() {
-    failed=$(awk '
+    failed=$(LC_ALL=C awk '
         /<JB_job_number>/ { gsub(/[^0-9]/, ""); id = $0 }
         /<state>.*E.*<\/state>/ { print id }' "$fresh.said" | paste -sd , -)
-    [ -z "$failed" ] || patiently qstat -j "$failed" 2>/dev/null | awk '
+    [ -z "$failed" ] || patiently qstat -j "$failed" 2>/dev/null | LC_ALL=C awk '
         $1 == "job_number:" { id = $2 }
         /^error reason/ {
             # Remove the date, and the user and the process that reported the error.
@@ -84,7 +84,7 @@ scheduler_history() {
     said=$(run_qacct "$1" 2>/dev/null) || return
     own_name=$nickname
     read_resources && check_directives && ! has_own_name || own_name=''
-    code=$(printf '%s\n' "$said" | awk -v me="$(id -un)" -v own="$own_name" '
+    code=$(printf '%s\n' "$said" | LC_ALL=C awk -v me="$(id -un)" -v own="$own_name" '
         $1 == "owner" { owner = $2 }
         $1 == "jobname" { name = $2 }
         $1 == "failed" && (owner == "" || owner == me) && (own == "" || name == own) { code = $2 }

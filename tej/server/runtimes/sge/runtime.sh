@@ -45,7 +45,7 @@ scheduler_own_id() {
 # scheduler_array_limit: set $array_limit from the site's max_aj_tasks. 0 means no limit, and
 # becomes 75000.
 scheduler_array_limit() {
-    array_limit=$(patiently qconf -sconf 2>/dev/null </dev/null | awk '$1 == "max_aj_tasks" { print $2 }')
+    array_limit=$(patiently qconf -sconf 2>/dev/null </dev/null | LC_ALL=C awk '$1 == "max_aj_tasks" { print $2 }')
     [ "$array_limit" != 0 ] || array_limit=75000
     is_number "$array_limit"
 }

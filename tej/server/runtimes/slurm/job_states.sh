@@ -72,7 +72,7 @@ slurm_words='
 # array (5_2). Such a job is running if any part is running. In an array of tej, each task also
 # gets a line.
 slurm_read() {
-    awk -F'|' -v asked="$2" "$slurm_words"'
+    LC_ALL=C awk -F'|' -v asked="$2" "$slurm_words"'
         # note(ID, TITLE): store the state of one line of squeue. Of several lines with the same
         # ID, the state with the highest rank counts.
         function note(id, title,    now) {
@@ -158,7 +158,7 @@ slurm_history() {
     # that may be requeued has no latest time.
     latest=$((s_time + 3600 + busy_awaited))
     [ ! -e "$job/requeue" ] && [ "$s_time" != 0 ] || latest=''
-    printf '%s\n' "$said" | awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
+    printf '%s\n' "$said" | LC_ALL=C awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
         $2 != me || $3 !~ /^[0-9]+$/ || $3 < since || (latest != "" && $3 > latest) { next }
         { last = $1 }
         END {

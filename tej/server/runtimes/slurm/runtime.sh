@@ -84,7 +84,7 @@ slurm_memory() {
 }
 
 slurm_mail() {
-    events=$(printf '%s' "$r_mail_on" | tr '[:lower:]' '[:upper:]')
+    events=$(printf '%s' "$r_mail_on" | LC_ALL=C tr '[:lower:]' '[:upper:]')
     prepend "--mail-user=$r_mail" "--mail-type=$events"
 }
 
