@@ -168,6 +168,19 @@ def no_slurm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_hidden_variables() -> Iterator[None]:
+    """Unset the variables that tej hides from its scripts (`user_environment.sh`).
+
+    With such a variable, a job does not start directly (`direct_start.sh`).
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.islower() and not name.endswith("_proxy"):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def process_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Set TMPDIR to a directory that this process removes; see `temporary.py`."""
     # pytest keeps its own directories, which must not become a part of TMPDIR.

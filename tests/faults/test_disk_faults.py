@@ -145,9 +145,14 @@ def test_job_that_fills_disk_records_its_end(
 
 
 def test_jobs_are_deleted_when_no_file_can_be_created(
-    tmp_path: Path, job: Make, require: Callable[[str], None]
+    tmp_path: Path,
+    job: Make,
+    require: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require("mount")
+    # The message of `mkdir`.
+    monkeypatch.setenv("LC_ALL", "C")
     place = tmp_path / "few inodes"
     with mounted("-t", "tmpfs", "-o", "nr_inodes=400", "none", place):
         queue = on(place / "queue")

@@ -148,8 +148,10 @@ def unreadable(directory: Path) -> Iterator[None]:
 
 
 def test_unreadable_job_is_neither_lost_nor_missing(
-    queue_path: Path, job: Make, gate: Gate
+    queue_path: Path, job: Make, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The message of `ls`.
+    monkeypatch.setenv("LC_ALL", "C")
     queue = open_queue(queue_path, unprivileged())
     queue.submit("job", job(f"echo begun; {gate.wait}"))
     wait_until_printed(queue_path, "job")

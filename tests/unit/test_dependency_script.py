@@ -131,10 +131,10 @@ def test_lost_dependency_is_named(shell: Shell) -> None:
 def test_ready_job_is_started_by_one_process(shell: Shell) -> None:
     lines = f"""{QUEUE} waits w b; use w; launch() {{ echo "start $1"; ls -d "$job/.starting" | grep -c . ; return 1; }}
     start_ready_job; echo "$?"; ls -A jobs/w; ln -s "7 $who" jobs/w/.starting; start_ready_job; rm jobs/w/.starting
-    echo 2 >max_running; start_ready_job; cd waiting; ls; start_ready_job; ls; ls -d "$job/.s*" 2>&1 | grep -c cannot"""
+    echo 2 >max_running; start_ready_job; cd waiting; ls; start_ready_job; ls; ls -d "$job/".s* 2>/dev/null || echo none"""
     assert shell(lines, "default").splitlines() == [
         *("start w", "1", "0", "after", "dependencies", "queued", "spec", "stage"),
-        *("submitted", "7.000001.w", "7.000001.w", "1"),
+        *("submitted", "7.000001.w", "7.000001.w", "none"),
     ]
 
 
@@ -158,7 +158,7 @@ def test_inputs_are_copied_once_and_completely(shell: Shell) -> None:
     lines = f"""{QUEUE} ended b 0; waits w b; use w; changed=''; find_changed_input() {{ :; }}
     mkdir -p jobs/b/stage/d; echo one >jobs/b/stage/d/f; ln -s d/f jobs/b/stage/l; echo two >jobs/b/stage/g
     printf 'from b/d\\nto in/d\\nfrom b/l\\nto l\\nfrom b/g\\nto g\\n' >>jobs/w/dependencies
-    say() {{ why=''; if take_inputs; then echo "taken $why"; else echo "$why"; fi; ls -A dependents jobs/w; }}
+    say() {{ why=''; if take_inputs; then echo "taken $why"; else echo "$why"; fi; LC_ALL=C ls -A dependents jobs/w; }}
     cp() {{ [ "$1" != --reflink=auto ] || {{ echo part >"$4"; return 1; }}; [ -z "$fails" ] && echo "$TEJ_JOB_TOKEN" >>tokens && command cp "$@"; }}
     fails=''; say; cat jobs/w/stage/in/d/f jobs/w/stage/g; [ -h jobs/w/stage/l ] || sort -u tokens
     echo three >jobs/b/stage/g; rm jobs/w/stage/g; say; rm jobs/w/.inputs; waits w b; say; again=1; say; cat jobs/w/stage/g

@@ -64,13 +64,13 @@ def test_unreadable_environments_hide_no_token(shell: Shell) -> None:
 
 
 def test_only_one_client_moves_a_job_away(shell: Shell) -> None:
-    lines = f"""{QUEUE} ended b; use b; try claim_removal; ls -A jobs/b | sed "s/$who/me/"; try claim_removal; ls jobs/b/.t* | wc -l
+    lines = f"""{QUEUE} ended b; use b; try claim_removal; LC_ALL=C ls -A jobs/b | sed "s/$who/me/"; try claim_removal; ls jobs/b/.t* | wc -l
     # The claim of a dead client is taken over.
     mv jobs/b/.t* "jobs/b/.taken $host $boot $space 1 1"; try claim_removal
     get_start "$PPID"; mv jobs/b/.t* "jobs/b/.taken $host $boot $space $PPID $start"; try claim_removal; rm jobs/b/.t*
     # Another job has the id now, or another client removes the job in a batch.
     ended b; spec='token=old end'; try claim_removal; ls jobs/b; use b; get_start "$PPID"; echo "$host $boot $space $PPID $start" >jobs/b/.removal
-    try claim_removal; ls jobs/b; echo "$host $boot $space 1 1" >jobs/b/.removal; try trash_job; ls -A jobs incoming/* | sed "s/$who/me/; s/$$/PID/"; cat incoming/*/.owner | sed "s/$who/me/"
+    try claim_removal; ls jobs/b; echo "$host $boot $space 1 1" >jobs/b/.removal; try trash_job; LC_ALL=C ls -A jobs incoming/* | sed "s/$who/me/; s/$$/PID/"; cat incoming/*/.owner | sed "s/$who/me/"
     use gone; try trash_job; ended 'c'; use c; rm -r incoming; mv() {{ [ "${{2##*/}}" != spec ] && [ "$1" != "$job" ] && command mv "$@"; }}; (try trash_job)
     mv() {{ [ "$1" = "$job" ] || {{ command mv "$@"; return; }}; rm -r "$job"; return 1; }}; rm jobs/c/.t*; ended c; use c; try trash_job
     mv() {{ return 1; }}; ended c; use c; (try claim_removal); spec='token=old end'; (try claim_removal)"""
