@@ -6,6 +6,7 @@ The tests need no server: a transport that returns arbitrary bytes replaces it.
 from __future__ import annotations
 
 import contextlib
+import re
 import tarfile
 import time
 import tracemalloc
@@ -41,7 +42,9 @@ class Hostile(Transport):
     def run(
         self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
     ) -> Completed:
-        marker = b"\n" + program.partition("begin ")[2][:36].encode() + b"\n"
+        found = re.search("begin (tej-[0-9a-f]{32}) ", program)
+        assert found
+        marker = f"\n{found[1]}\n".encode()
         take = stdout or (lambda data: None)
         inside = program.partition("download")[2]
         start = inside.find("tej-")
