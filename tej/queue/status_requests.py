@@ -14,6 +14,7 @@ from tej.wire.replies import (
     REPLY_LIMIT,
     ParsedReply,
     Record,
+    only_requested,
     parse_reply,
 )
 
@@ -25,8 +26,10 @@ def get_statuses(
     ids = check_job_ids(job_ids)
     if not ids:
         return {}
-    found = {one.job_id: one for one in _parse(connection.request("status", *ids))}
-    return {job_id: found.get(job_id) for job_id in ids}
+    answer = connection.request("status", *ids)
+    found: dict[str, JobStatus | None] = {record["id"]: None for record in answer.jobs}
+    found |= {one.job_id: one for one in _parse(answer)}
+    return only_requested(found, ids)
 
 
 def get_status(connection: QueueConnection, job_id: str) -> JobStatus:
@@ -79,6 +82,7 @@ class _StatusReceiver:
         self._splitter = RecordSplitter("status")
         self._size = 0
         self._ended = False
+        self._last = self._head
 
     def take(self, data: bytes) -> None:
         """Process the next piece of the reply; b"" marks the end of the reply."""
@@ -99,12 +103,13 @@ class _StatusReceiver:
         not be called.
         """
         self._parse(self._splitter.close())
-        _require_queue(self._head)
+        _require_end(self._head, self._last)
         return self._head, self._jobs
 
     def _parse(self, words: bytes) -> None:
         answer = parse_reply(words)
         self._head.update(answer.head)
+        self._last = answer.jobs[-1] if answer.jobs else self._last
         self._jobs += _parse_records(answer.jobs, self._head)
 
 
@@ -117,9 +122,9 @@ def get_attempts(connection: QueueConnection, job_id: str) -> list[JobStatus]:
 def _parse(answer: ParsedReply) -> Iterator[JobStatus]:
     """Return the status of each job in the server's reply.
 
-    Raises RemoteCommandFailure if the reply does not name the queue.
+    Raises RemoteCommandFailure if the reply is incomplete.
     """
-    _require_queue(answer.head)
+    _require_end(answer.head, answer.jobs[-1] if answer.jobs else answer.head)
     return _parse_records(answer.jobs, answer.head)
 
 
@@ -133,10 +138,14 @@ def _parse_records(records: Iterable[Record], head: Record) -> Iterator[JobStatu
             yield parse_status(record, head)
 
 
-def _require_queue(head: Record) -> None:
-    """Raise RemoteCommandFailure if the reply does not name the queue.
+def _require_end(head: Record, last: Record) -> None:
+    """Raise RemoteCommandFailure if the reply does not name the queue, or has no end.
 
-    A forced command of the SSH server may change the exit status of a failed request to
-    0.  Without this check, the empty reply would mean that no job exists.
+    `last` is the last record of the reply, or the head if the reply has no records.  A
+    forced command of the SSH server may change the exit status of a failed request to
+    0.  Without this check, the missing records would mean that the jobs do not exist.
+    Older server scripts do not announce the end.
     """
     _ = head["queue"]
+    if "has_end" in head and "end" not in last and "end" not in head:
+        raise malformed_reply("status", "it is not complete")

@@ -124,10 +124,11 @@ def parse_state(word: str) -> JobState:
 def _parse_end(record: Record) -> tuple[int | None, int | None]:
     """Return the exit code and the signal of a job; at least one of the two is None."""
     how, number = record.get("how"), parse_integer(record.get("number"))
-    if how not in ("exit", "signal") or number is None:
+    if how not in ("exit", "signal"):
         return None, None
-    if number > (255 if how == "exit" else 127):
-        raise malformed_reply("status", f"a job cannot end with {how} {number}")
+    if number is None or number > (255 if how == "exit" else 127):
+        shown = record.get("number", "")[:40]
+        raise malformed_reply("status", f"a job cannot end with {how} {shown!r}")
     return (number, None) if how == "exit" else (None, number)
 
 

@@ -217,7 +217,10 @@ class ParsedReply:
 
 
 def parse_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
-    """Parse the reply to a request; words that are not KEY=VALUE are skipped."""
+    """Parse the reply to a request; words that are not KEY=VALUE are skipped.
+
+    Raises RemoteCommandFailure if the output of another program has merged two records.
+    """
     answer = ParsedReply()
     answer.head.verb = verb
     record = answer.head
@@ -225,10 +228,15 @@ def parse_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
         key, equals, value = word.partition("=")
         if not equals:
             continue
+        if "\n" in key:
+            # A program that a start-up file runs in the background has printed lines.
+            key = key.rpartition("\n")[2]
         if key == "id":
             record = Record()
             if verb != Record.verb:
                 record.verb = verb
             answer.jobs.append(record)
+        elif key == "state" and key in record:
+            raise malformed_reply(verb, f"two states follow {record.get('id', '')!r}")
         record[key] = value
     return answer

@@ -49,7 +49,8 @@ def test_status_is_parsed_from_its_record() -> None:
         ("signal", "127", (None, 127)),
         ("exit", "256", None),
         ("signal", "128", None),
-        ("exit", "", (None, None)),
+        ("exit", "", None),
+        ("exit", "0x", None),
         ("cut", "9", (None, None)),
     ],
 )
@@ -59,7 +60,7 @@ def test_end_is_an_exit_code_or_a_signal(
     head = {"queue": "/q", "runtime": "default", "now": "1100"}
     record = {"id": "a", "state": "finished", "how": how, "number": number}
     if end is None:
-        with pytest.raises(RemoteCommandFailure, match=f"end with {how} {number}"):
+        with pytest.raises(RemoteCommandFailure, match=f"end with {how} '{number}'"):
             parse_status(record, head)
         return
     status = parse_status(record, head)

@@ -151,3 +151,13 @@ def test_key_id_begins_a_record() -> None:
     answer = parse_reply(b"queue=/q=1\0noise\0new=x\0id=a\0state=running\0k=\0id=b\0")
     assert answer.head == {"queue": "/q=1", "new": "x"}
     assert answer.jobs == [{"id": "a", "state": "running", "k": ""}, {"id": "b"}]
+
+
+def test_lines_of_other_programs_do_not_merge_records() -> None:
+    answer = parse_reply(b"queue=/q\0id=a\0state=finished\0bye\nid=b\0state=lost\0")
+    assert [*map(dict, answer.jobs)] == [
+        {"id": "a", "state": "finished"},
+        {"id": "b", "state": "lost"},
+    ]
+    with pytest.raises(tej.RemoteCommandFailure, match="two states follow 'a'"):
+        parse_reply(b"id=a\0state=finished\0x=y\nid=b\0state=lost\0")

@@ -13,12 +13,31 @@ from tests.unit.simulated_connection import connection
 
 def test_absent_job_is_not_found() -> None:
     with pytest.raises(JobNotFound):
-        get_status(connection("id=b state=running"), "a")
-    # A reply without a head does not mean that the job is absent.
-    headless = connection()
-    headless._reply = b""
+        get_status(connection("id=a"), "a")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b"queue=/q\0", b"queue=/q\0id=b\0", b"queue=/q\0has_end=1\0id=a\0"],
+)
+def test_incomplete_reply_does_not_mean_absent(reply: bytes) -> None:
+    incomplete = connection()
+    incomplete._reply = reply
     with pytest.raises(RemoteCommandFailure):
-        get_status(headless, "a")
+        get_status(incomplete, "a")
+
+
+@pytest.mark.parametrize("records", [b"", b"id=a\0state=lost\0", b"id=a\0\0"])
+def test_list_without_its_end_is_refused(records: bytes) -> None:
+    for end in (b"", b"end=1\0"):
+        receiver = status_requests._StatusReceiver()
+        receiver.take(b"queue=/q\0has_end=1\0" + records + end)
+        receiver.take(b"")
+        if end:
+            receiver.finish()
+            continue
+        with pytest.raises(RemoteCommandFailure, match="not complete"):
+            receiver.finish()
 
 
 def test_list_is_parsed_while_it_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
