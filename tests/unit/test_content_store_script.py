@@ -26,6 +26,7 @@ def test_name_of_an_object_is_checked(shell: Shell) -> None:
 def test_missing_objects_are_requested(shell: Shell) -> None:
     lines = f"""{STORE} echo 1 >objects/ab/ab01; echo 2 >objects/ab/ab02.r; echo 3 >objects/ab/ab03.r
     TZ=UTC0 touch -t "$share_time" objects/ab/ab02.r
+    drop_damaged_objects() {{ :; }}
     ask() {{ printf "$1" | exchange_objects | tr '\\0' '\\n'; }}
     ask 'ab01\\nab00\\n\\nab09\\n'; ls -A room room/held; ask 'ab02.r\\nab03.r\\n\\n'; ls room room/held objects/ab
     rm -r objects room; ask 'ab01\\n\\n'; ls -d objects room/held; rm -r objects room; : >objects; ask 'ab01\\n\\n' 2>&1 | grep fail
@@ -37,6 +38,21 @@ def test_missing_objects_are_requested(shell: Shell) -> None:
         *("ab02.r", "miss=ab01", "ask=missing", "objects", "room/held"),
         *("fail Cannot write to 'Q'", "fail Cannot write to 'Q'"),
         *("miss=ab01", "ask=missing"),
+    ]
+
+
+def test_damaged_objects_are_requested_again(shell: Shell) -> None:
+    lines = f"""{STORE} ask() {{ {{ printf '%s\\n' $names ''; }} | exchange_objects | tr '\\0' '\\n'; rm -r room/held; }}
+    start_keepalives() {{ :; }}; names=''; for word in whole cut none; do
+        echo "$word" >item; name=$(sha256sum item) name=${{name%% *}}.tar; eval "$word=\\$name"; names="$names $name ${{name%.tar}}.r"
+        locate_object "$name"; mkdir -p "${{object%/*}}"; cp item "$object"; cp item "${{object%.tar}}.r"
+    done; make_share_time time; touch -r time objects/*/*.r; ask
+    locate_object "$cut"; echo x >"$object"; locate_object "$none"; printf '' >"$object"; printf '' >"${{object%.tar}}.r"
+    touch -r time "${{object%.tar}}.r"; ask | sed "s/$cut/cut/; s/$none/none/; s/${{none%.tar}}/none/"
+    echo $(ls objects/*/* | wc -l); ask | wc -l; sha256sum() {{ return 127; }}; ask | wc -l"""
+    assert shell(lines).splitlines() == [
+        *("ask=missing", "miss=cut", "miss=none", "miss=none.r", "ask=missing"),
+        *("3", "4", "4"),
     ]
 
 

@@ -160,7 +160,9 @@ def test_record_contains_rare_facts(shell: Shell) -> None:
     say() { load_job "$1"; print_job "$2" | tr '\\0' '\\n' | sed "s,=$queue/,=,"; echo; }
     say a x=1; echo '70 me' >"$job/downloaded"; echo ' gpus' >"$job/ignored"
     echo p=1 >"$job/parameters"; echo data >"$job/changed"; mkdir -p attempts/a/3
-    echo 3 >attempts/a/last; cp -r "$job" attempts/a/3/job; say a x=1; say 'a#3' x=1"""
+    echo 3 >attempts/a/last; cp -r "$job" attempts/a/3/job; say a x=1; say 'a#3' x=1
+    # A damaged number would make shell arithmetic fail in a retry.
+    for word in '1 2' "$(printf '4\\r')" 08; do echo "$word" >attempts/a/last; count_attempts; printf %s "$attempts"; done"""
     job = {
         "state": "finished",
         "how": "exit",

@@ -303,10 +303,16 @@ def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:
     try "$now $host $boot $space 1 1" 0
     # Another client takes the lock of the dead client first.
     is_locked() { holder='other words'; return 1; }
-    try "$now $who" 0; ls -l lock | grep -c " $self "; ls"""
+    try "$now $who" 0; ls -l lock | grep -c " $self "
+    # A file or an empty directory in place of the link is no lock.
+    for command in true 'echo >' mkdir; do
+        rm lock; eval "$command lock"; take_lock "$queue/lock"; [ -h lock ] && echo taken
+    done
+    rm lock; mkdir -p lock/file; take_lock "$queue/lock" || ls lock; rm -r lock; take_lock lock; ls"""
     said = shell(lines, "default").split()
     assert said == [*("held", "taken", "held", "taken", "held", "1")] + [
-        *("jobs", "lock", "scheduler", "version")
+        *("taken", "taken", "taken", "file"),
+        *("jobs", "lock", "scheduler", "version"),
     ]
 
 

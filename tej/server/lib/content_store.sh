@@ -33,6 +33,7 @@ exchange_objects() {
         names="$names $name"
     done
     link_objects
+    drop_damaged_objects
     case $names in
         *.r*)
             make_share_time "$room/share_time" || fail 20 "Cannot write to '$queue'"
@@ -46,6 +47,31 @@ exchange_objects() {
     set +f
     printf '%s\0' "ask=missing"
 }
+
+# drop_damaged_objects: remove the objects whose content does not match their name, for example
+# after a power failure, from $room/held and from the store, so that the client sends these
+# objects again.
+drop_damaged_objects() {
+    set -- "$room/held"/*
+    [ -f "$1" ] || return 0
+    # The digest of a large file takes minutes.
+    start_keepalives
+    for item in $(find_damaged_objects); do
+        locate_object "${item##*/}"
+        rm -f "$room/held/${item##*/}" "$object"
+    done
+    stop_keepalives
+}
+
+# find_damaged_objects: print the paths of the objects in $room/held whose content does not match
+# their name. Of a shared file, which may be very large, and on a server without `sha256sum`, only
+# the size is checked.
+find_damaged_objects() (
+    cd "$room/held" || return 0
+    find . -type f -size 0
+    find . -type f ! -name '*.r' -exec sha256sum {} + 2>/dev/null |
+        awk '{ split($2, part, "[./]+"); if ($1 != part[2]) print $2 }'
+)
 
 # link_objects: link the objects in $names that the store contains to $room/held.
 link_objects() {

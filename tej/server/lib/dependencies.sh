@@ -109,16 +109,21 @@ leave_dependents() {
     rmdir "$@" 2>/dev/null || :
 }
 
-# note_waits: set $note to the jobs that $job waits for.
+# note_waits: set $note to the jobs that $job waits for. If the entry of $job in a directory
+# `dependents/OTHER` is missing, creates the entry again, because the end of OTHER would otherwise
+# not start $job.
 note_waits() {
-    dep_waits='' dep_count=0
+    dep_waits='' dep_count=0 dep_entry=${spec#*token=}
+    dep_entry="${dep_entry%% *}.$id" dep_unlisted=''
     for dep_wait in "$job/after"/*; do
         [ -e "$dep_wait" ] || continue
+        [ -e "$queue/dependents/${dep_wait##*/}/$dep_entry" ] || dep_unlisted=1
         dep_count=$((dep_count + 1))
         [ "$dep_count" -gt 3 ] || dep_waits="$dep_waits${dep_waits:+, }${dep_wait##*/}"
     done
     [ "$dep_count" -le 3 ] || dep_waits="$dep_waits and $((dep_count - 3)) more"
     [ -z "$dep_waits" ] || note="waits for $dep_waits"
+    [ -z "$dep_unlisted" ] || [ ! -f "$job/dependencies" ] || (in_same_job add_to_dependents) || :
 }
 
 # resolve_dependents ID: if the job ID has ended, start or end the jobs that wait for it. If ID

@@ -7,10 +7,11 @@ print_missing() {
 }
 
 # count_attempts: set $attempts to the number of archived attempts of $id, including deleted
-# ones, or to ''.
+# ones, or to '' if there are none or the number is damaged.
 count_attempts() {
     attempts=''
     [ ! -f "$queue/attempts/$id/last" ] || read -r attempts <"$queue/attempts/$id/last"
+    is_number "$attempts" || attempts=''
 }
 
 # print_job [WORD...]: print the record of $job and these words, each terminated by a NUL. The

@@ -99,7 +99,11 @@ derive_unended_state() {
         state='?'
     elif [ -z "$native" ] && [ -f "$job/queued" ]; then
         state=queued
-        [ ! -d "$job/after" ] || note_waits
+        if [ -d "$job/after" ]; then
+            note_waits
+        elif [ -f "$job/dependencies" ]; then
+            note="it cannot start, because its directory 'after' is missing: kill it, then retry it"
+        fi
         ! claim_is_stale || mark_lost "its wrapper died before it started the script"
     elif [ -z "$native" ]; then
         derive_unstarted_state
