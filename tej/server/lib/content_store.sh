@@ -56,7 +56,7 @@ drop_damaged_objects() {
     [ -f "$1" ] || return 0
     # The digest of a large file takes minutes.
     start_keepalives
-    for item in $(find_damaged_objects); do
+    find_damaged_objects | while read -r item; do
         locate_object "${item##*/}"
         rm -f "$room/held/${item##*/}" "$object"
     done
