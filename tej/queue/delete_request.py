@@ -14,7 +14,7 @@ from tej.job.job_id import check_job_reference
 from tej.job.status import JobStatus
 from tej.queue.connection import QueueConnection
 from tej.wire.records import parse_status
-from tej.wire.replies import ParsedReply, only_requested
+from tej.wire.replies import ParsedReply, is_missing, only_requested
 
 logger = logging.getLogger("tej")
 
@@ -90,7 +90,7 @@ def _delete_together(
         # an earlier request, whose reply was lost, may have deleted the job.
         found = {
             record["id"]: None
-            if "deleted" in record or (failures and "state" not in record)
+            if "deleted" in record or (failures and is_missing(record))
             else _not_deleted(connection, record, answer)
             for record in answer.jobs
         }
@@ -102,7 +102,7 @@ def _delete_together(
 def _not_deleted(
     connection: QueueConnection, record: Mapping[str, str], answer: ParsedReply
 ) -> JobNotFound | JobStillRunning:
-    if "state" not in record:
+    if is_missing(record):
         return connection.job_not_found(record["id"])
     status = parse_status(record, answer.head)
     # Older server scripts report no reason if the job has not ended.

@@ -13,7 +13,7 @@ from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.queue.status_requests import get_jobs
 from tej.wire.records import parse_integer, parse_state, parse_status
-from tej.wire.replies import only_requested
+from tej.wire.replies import is_missing, only_requested
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ def kill_many(
         ids = [one for one in find_dependents(jobs, ids) if one not in ended]
     answer = connection.request("kill", str(int(grace)), submitter(), *ids)
     found = {
-        record["id"]: Killed(
+        record["id"]: None
+        if is_missing(record)
+        else Killed(
             parse_state(record["was"]),
             parse_status(record, answer.head),
             parse_integer(record["strays"]) or 0,
         )
-        if "state" in record
-        else None
         for record in answer.jobs
     }
     return only_requested(found, ids)

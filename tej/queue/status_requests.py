@@ -14,6 +14,7 @@ from tej.wire.replies import (
     REPLY_LIMIT,
     ParsedReply,
     Record,
+    is_missing,
     only_requested,
     parse_reply,
 )
@@ -134,7 +135,7 @@ def _parse_records(records: Iterable[Record], head: Record) -> Iterator[JobStatu
     A record without a state is skipped, because the job was deleted in the meantime.
     """
     for record in records:
-        if "state" in record:
+        if not is_missing(record):
             yield parse_status(record, head)
 
 

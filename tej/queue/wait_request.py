@@ -32,7 +32,7 @@ from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.transport.local_shortage import start_thread
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
-from tej.wire.replies import Outdated, Record, parse_reply
+from tej.wire.replies import Outdated, Record, is_missing, parse_reply
 from tej.wire.requests import NO_INPUT
 
 logger = logging.getLogger("tej")
@@ -312,7 +312,7 @@ class Watcher:
                 self._connection.note_seen(removals)
             for record in answer.jobs:
                 status = None
-                if "state" in record:
+                if not is_missing(record):
                     status = parse_status(record, head)
                 self._report(record["id"], status)
 

@@ -188,6 +188,16 @@ class Record(dict[str, str]):
         raise malformed_reply(self.verb, f"'{key}'{job} is missing")
 
 
+def is_missing(record: Mapping[str, str]) -> bool:
+    """Return whether the job of a record does not exist.
+
+    Raises RemoteCommandFailure if the record of an existing job has no state.
+    """
+    if "state" not in record and "spec" in record:
+        raise malformed_reply("status", f"job '{record['id']}' has no state")
+    return "state" not in record
+
+
 def only_requested(
     found: Mapping[str, Value], ids: Collection[str]
 ) -> dict[str, Value]:
@@ -219,18 +229,24 @@ class ParsedReply:
 def parse_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
     """Parse the reply to a request; words that are not KEY=VALUE are skipped.
 
-    Raises RemoteCommandFailure if the output of another program has merged two records.
+    Raises RemoteCommandFailure if the output of another program is between the words.
     """
     answer = ParsedReply()
     answer.head.verb = verb
     record = answer.head
-    for word in data.decode("utf-8", "surrogateescape").split("\0"):
+    words = data.decode("utf-8", "surrogateescape").split("\0")
+    for number, word in enumerate(words, 1):
         key, equals, value = word.partition("=")
         if not equals:
             continue
         if "\n" in key:
             # A program that a start-up file runs in the background has printed lines.
             key = key.rpartition("\n")[2]
+        if not (key.isascii() and key.isidentifier()):
+            # The server ends each of its words with a NUL.
+            if number == len(words):
+                break
+            raise malformed_reply(verb, f"{key[:40]!r} is not a key")
         if key == "id":
             record = Record()
             if verb != Record.verb:

@@ -161,8 +161,8 @@ def test_malformed_reply_to_setup_is_a_tej_error(
 @many
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
-    answer = parse_reply(data)
-    assert all("id" in record for record in answer.jobs)
+    with contextlib.suppress(tej.RemoteCommandFailure):
+        assert all("id" in record for record in parse_reply(data).jobs)
     splitter = MarkerSplitter("logs", "tej-x", lambda _: None, lambda _: None)
     splitter(data)
 

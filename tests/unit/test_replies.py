@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import tej
 from tej.queue.connection import log_warning
 from tej.transport.base import Completed
 from tej.wire import replies
-from tej.wire.replies import Reply, parse_reply
+from tej.wire.replies import Reply, is_missing, parse_reply
 from tej.wire.requests import Program
 
 PROGRAM = Program("line", b"tej-0123456789abcdef", "status")
@@ -123,8 +124,8 @@ def test_digest_of_other_scripts_may_arrive_in_pieces() -> None:
 
 @given(data=st.binary(max_size=300))
 def test_any_bytes_can_be_parsed(data: bytes) -> None:
-    answer = parse_reply(data)
-    assert isinstance(answer.jobs, list)
+    with contextlib.suppress(tej.RemoteCommandFailure):
+        assert isinstance(parse_reply(data).jobs, list)
 
 
 def test_error_of_a_missing_value_names_the_request() -> None:
@@ -161,3 +162,15 @@ def test_lines_of_other_programs_do_not_merge_records() -> None:
     ]
     with pytest.raises(tej.RemoteCommandFailure, match="two states follow 'a'"):
         parse_reply(b"id=a\0state=finished\0x=y\nid=b\0state=lost\0")
+    for noise in (b"\r", b"\xef\xbb\xbf", b"\x1b[2J", b"0", b" "):
+        with pytest.raises(tej.RemoteCommandFailure, match="is not a key"):
+            parse_reply(b"id=a\0" + noise + b"state=lost\0")
+    # Text after the reply does not belong to it.
+    assert parse_reply(b"id=a\0time of logout=1").jobs == [{"id": "a"}]
+
+
+def test_record_that_lost_its_state_is_no_missing_job() -> None:
+    assert is_missing({"id": "a", "end": "1"})
+    assert not is_missing({"id": "a", "state": "lost"})
+    with pytest.raises(tej.RemoteCommandFailure, match="'a' has no state"):
+        is_missing({"id": "a", "spec": "token=1 end"})
