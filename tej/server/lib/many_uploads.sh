@@ -4,7 +4,7 @@
 # shellcheck shell=sh
 
 # are_usual_uploads ID TOKEN [ID TOKEN]...: check whether the upload contains all these jobs,
-# complete and without requested resources.
+# and whether all of them are complete and request no resources.
 are_usual_uploads() {
     read_specs "$room/new" "$*" '^(default_name|script)='
 }

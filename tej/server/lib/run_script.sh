@@ -29,8 +29,8 @@ await_directory() {
     done
 }
 
-# can_list_job: check whether the job's directory still exists. A process can still list its
-# removed working directory, but the list is empty.
+# can_list_job: check whether the job's directory exists and can be listed. A process can still
+# list its removed working directory, but the list is empty.
 can_list_job() {
     [ -n "$(ls "$job/" 2>/dev/null)" ]
 }

@@ -112,8 +112,8 @@ is_confirmed() {
     return 1
 }
 
-# note_missed: write the file `missed`. The state and the reason of an earlier query are kept if
-# the scheduler no longer lists the job.
+# note_missed: record the query in the file `missed`. If the scheduler no longer lists the job,
+# keeps the state and the reason that an earlier query found.
 note_missed() {
     case $listed_state in
         unknown) ;;

@@ -210,10 +210,10 @@ derive_unstarted_state() {
     fi
 }
 
-# mark_lost EVIDENCE...: set $state to `lost`, and write the file `lost`. The caller must have
-# checked that the job is gone. If the end was recorded meanwhile, sets $state to the recorded
-# end. If a fact file cannot be read, it may contain the end, and the state is unknown
-# (set_unknown).
+# mark_lost EVIDENCE...: set $state to `lost` and $ended to the last sign of life, and write the
+# file `lost`. The caller must have checked that the job is gone. If the end was recorded
+# meanwhile, sets $state to the recorded end. If a fact file cannot be read, it may contain the
+# end, and the state is unknown (set_unknown).
 mark_lost() {
     read_end && return 0
     can_read_facts || {
@@ -297,10 +297,10 @@ read_job() {
     return 0
 }
 
-# load_again ID WORDS: load the job ID again, which is known by the WORDS in its `spec`. A retry
-# may have archived the job in `attempts`, and given its id to a new job. Returns 1 if the job
-# no longer exists. A job whose `spec` is damaged or unreadable counts as the right job. Sets
-# $id to ID in every case, for the reply.
+# load_again ID WORDS: load the job with ID and with WORDS in its `spec`. If a new job has this
+# ID, looks for the job among the archived attempts (retry). Returns 1 if the job no longer
+# exists. A job whose `spec` is damaged or unreadable counts as the right job. Sets $id to ID in
+# every case, for the reply.
 load_again() {
     other_spec=''
     if load_job "$1"; then

@@ -41,7 +41,7 @@ detach_wrappers() {
     }
 }
 
-# runtime_prepare: set $logout_guard, with which wrappers survive the logout.
+# runtime_prepare: set $logout_guard, a command prefix with which wrappers survive the logout.
 runtime_prepare() {
     [ -n "${logout_guard+known}" ] || find_logout_guard
 }

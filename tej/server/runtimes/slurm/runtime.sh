@@ -22,8 +22,8 @@ scheduler_own_id() { slurm_own_id; }
 task_variable=SLURM_ARRAY_TASK_ID task_pattern=%a
 
 scheduler_options() {
-    # Without the file `clusters`, a job for another cluster would go to the cluster of the
-    # queue.
+    # If the file `clusters` could not be read, a job for another cluster would go to the
+    # cluster of the queue.
     [ -z "${has_waited-}" ] || [ ! -f "$job/clusters" ] || { names_cluster && [ -n "$user_clusters" ]; } || {
         why="its file 'clusters' is damaged or cannot be read"
         return 1
