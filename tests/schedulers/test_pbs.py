@@ -400,10 +400,11 @@ def test_exit_0_after_time_limit_is_no_success(
 
 
 @pytest.mark.parametrize("pbs", ["openpbs"], indirect=True)
+@pytest.mark.parametrize("name", ["an é path", "user@host", "one,two"])
 def test_grace_holds_below_odd_queue_path(
-    pbs: Path, tmp_path: Path, home: Path, job: Make, gate: Gate
+    pbs: Path, tmp_path: Path, home: Path, job: Make, gate: Gate, name: str
 ) -> None:
-    path = tmp_path / "an é path"
+    path = tmp_path / name
     queue = tej.RemoteQueue("local:", str(path), "pbs")
     try:
         script = f"trap 'sleep 0.5; exit 9' TERM; echo begun; {gate.wait}"
@@ -445,6 +446,8 @@ def test_exclusive_job_requests_select(
     assert "-l place=excl" in calls
     with pytest.raises(tej.RemoteCommandFailure, match="add --nodes or --cpus"):
         queue.submit("old", job("#PBS -l nodes=1:ppn=2\ntrue"), resources=exclusive)
+    with pytest.raises(tej.RemoteCommandFailure, match="illegal -N value$"):
+        queue.submit("named", job("#PBS -N a%b\ntrue"))
     assert queue.job("alone").wait(90).succeeded
     assert queue.job("chosen").wait(90).succeeded
 

@@ -122,7 +122,8 @@ submit_once() {
     )
     status=$?
     [ "$status" != 0 ] || ! find_id "$reply" || return 0
-    nid='' said=$(cat "$job/.said")
+    # After a message about an option, the qsub of PBS prints all its options.
+    nid='' said=$(sed '/^usage: /,$d' "$job/.said")
     why="$runtime: ${said:-${reply:-the reply contains no job id}}"
     return 1
 }

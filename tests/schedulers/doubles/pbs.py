@@ -26,6 +26,7 @@ FOLDER = Path(_folder)
 OPEN = DIALECT == "openpbs"
 SGE = DIALECT == "sge"  # The commands of this dialect are in sge.py.
 UNKNOWN = "Unknown Job Id" if OPEN else "Unknown Job Id Error"
+USAGE = "usage: qsub [-a date_time] [-A account_string] [-c interval]\n\t[-l list]"
 KILL_DELAY = 5
 VALUED = "AaceCDhjklmMNopqrSTuvW"
 
@@ -86,7 +87,7 @@ def run(number: str) -> None:
     environment |= {"JOB_ID" if SGE else "PBS_JOBID": full_id(number)}
     with open(job["output"], "ab") as output:
         # A login shell reads the path of the script, or runs the program after `--`.
-        shell = ["/bin/sh"] if SGE else [job["options"].get("S", "/bin/sh")]
+        shell = ["/bin/sh"] if SGE else [shell_of(job["options"])]
         program = job["program"] or [*shell, *([job["script"]] if SGE else [])]
         process = subprocess.Popen(
             program,
@@ -135,6 +136,15 @@ def run(number: str) -> None:
             job["status"] = "271"
         job["state"] = "F" if OPEN else "C"
         start_waiting(jobs)
+
+
+def shell_of(options: dict[str, str]) -> str:
+    """Return the shell for the host of the job.
+
+    A shell for another host (-S PATH@HOST) is ignored.
+    """
+    path, _, host = options.get("S", "/bin/sh").partition("@")
+    return "/bin/sh" if host else path
 
 
 def walltime(options: dict[str, str]) -> float | None:
@@ -189,13 +199,14 @@ def qsub(arguments: list[str]) -> int:
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_."
     )
     if not legal or len(name) > (230 if OPEN else 15):
-        print("qsub: illegal -N value", file=sys.stderr)
+        print(f"qsub: illegal -N value\n{USAGE}", file=sys.stderr)
         return 2
     if options.get("q") == "nowhere":
         print("qsub: Unknown queue", file=sys.stderr)
         return 170
-    if not set(options.get("S", "")).isdisjoint("'\u00e9"):
-        print("qsub: illegal -S value", file=sys.stderr)
+    # A comma would separate two paths.
+    if not set(options.get("S", "")).isdisjoint("'\u00e9,"):
+        print(f"qsub: illegal -S value\n{USAGE}", file=sys.stderr)
         return 2
     requested = options.get("l", "")
     if OPEN and "place=" in requested and "select=" not in requested:

@@ -260,10 +260,11 @@ split_directives() {
         }'
 }
 
-# find_shell: set $shell to the path of exec_script.sh, or to '' if PBS cannot use it.
+# find_shell: set $shell to the path of exec_script.sh, or to '' if PBS cannot use it. PBS reads
+# the value of -S as a list PATH@HOST,PATH@HOST.
 find_shell() {
     shell=$here/runtimes/pbs/exec_script.sh
-    case $shell in *[!A-Za-z0-9_./,+=@-]*) shell='' ;; esac
+    case $shell in *[!A-Za-z0-9_./+=-]*) shell='' ;; esac
     [ -z "$shell" ] || [ -x "$shell" ] || chmod +x "$shell" 2>/dev/null
     [ -z "$shell" ] || [ -x "$shell" ] || shell=''
 }
