@@ -89,9 +89,10 @@ def test_note_names_three_needs(shell: Shell) -> None:
 def test_missing_entry_of_a_waiting_job_is_created_again(shell: Shell) -> None:
     lines = f"""{QUEUE} ended b 0; waits w b; launch() {{ echo "start $1"; }}
     rm -r dependents; use w; read_facts; echo "$state $note"; ls dependents/b; start_waiting_jobs
+    rm jobs/w/queued; read_facts; echo "$state"; echo 7 >jobs/w/queued
     rm -r jobs/w/after; read_facts; echo "$state $note" """
     assert shell(lines, "default").splitlines() == [
-        *("queued waits for b", "tw.w", "start w"),
+        *("queued waits for b", "tw.w", "start w", "queued"),
         "queued it cannot start, because its directory 'after' is missing: "
         "kill it, then retry it",
     ]

@@ -97,7 +97,8 @@ derive_unended_state() {
         fi
     elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
         state='?'
-    elif [ -z "$native" ] && [ -f "$job/queued" ]; then
+    elif [ -z "$native" ] && { [ -f "$job/queued" ] || [ -d "$job/after" ]; }; then
+        # The file `queued` of a job with the directory `after` can only be missing if it was lost.
         state=queued
         if [ -d "$job/after" ]; then
             note_waits
