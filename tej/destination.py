@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from tej.errors import InvalidDestination
@@ -144,6 +145,29 @@ def local_user() -> str:
     except (KeyError, OSError, ImportError):
         # Windows has neither the module `pwd` nor `getuid`.
         return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def home_directory() -> Path:
+    """Return the user's home directory, or / for a user that has none.
+
+    In a container or a service, $HOME may be unset and /etc/passwd may not list the
+    uid. Docker gives such a user the home directory /, too.
+    """
+    try:
+        return Path.home()
+    except (KeyError, RuntimeError):
+        return Path("/")
+
+
+def expand_home(path: str) -> Path:
+    """Return a path with `~` and `~NAME` expanded; an unknown NAME stays as it is."""
+    first, *rest = Path(path).parts or ("",)
+    if first == "~":
+        return home_directory().joinpath(*rest)
+    try:
+        return Path(path).expanduser()
+    except (KeyError, RuntimeError):
+        return Path(path)
 
 
 def parse_ssh_destination(destination: str) -> dict[str, str | int]:

@@ -15,9 +15,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
 
-from tej.destination import Destination
+from tej.destination import Destination, expand_home
 from tej.errors import AuthenticationFailed, ConnectionFailed, Error, HostKeyRejected
 from tej.queue.remote import RemoteQueue
 from tej.server.scripts import sent_script
@@ -91,7 +90,7 @@ def _look_up(destination: Destination, transport: Transport) -> HostConfig:
 
     ssh = read_config(destination, Settings())
     jump, command = ssh.first("proxyjump"), ssh.first("proxycommand")
-    files = [Path(name).expanduser() for name in ssh.values.get("identityfile", [])]
+    files = [expand_home(name) for name in ssh.values.get("identityfile", [])]
     return replace(
         config,
         host=ssh.first("hostname"),

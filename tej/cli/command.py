@@ -20,6 +20,7 @@ from tej.cli.job_completion import complete_words
 from tej.cli.password_prompt import ask_for_secret
 from tej.cli.profile import find_profile, profile_option, settings_on_command_line
 from tej.cli.sectioned_option import SHARED, Option
+from tej.destination import home_directory
 from tej.queue.default_queue import DEFAULT_TEJ_DIR
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ def current_directory() -> str:
     Raises click.UsageError in the home directory, because sending all of its files
     would take a long time, and is rarely intended.
     """
-    if Path.cwd() == Path("~").expanduser().resolve():
+    if Path.cwd() == home_directory().resolve():
         raise click.UsageError(
             "The current directory is your home directory: change to the directory of "
             "the job, or write '.' to send all files of the home directory"

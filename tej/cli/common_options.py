@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -17,7 +16,7 @@ from tej.cli.option_values import (
     parse_parameters,
     seconds,
 )
-from tej.destination import LOCAL
+from tej.destination import LOCAL, home_directory
 from tej.job.status import JobState
 from tej.queue.grace_period import DEFAULT_GRACE, MAX_GRACE
 from tej.queue.job_filters import select
@@ -167,7 +166,7 @@ def warn_of_expansion(option: str, path: str, destination: str) -> None:
 
     This is not an error, because both machines may have the same home directory.
     """
-    home = str(Path.home())
+    home = str(home_directory())
     if destination != LOCAL and path.startswith(f"{home}/"):
         short = path.removeprefix(home)
         output.say(

@@ -13,6 +13,7 @@ from typing import Any
 
 from tej.config.keys import KEYS, check_keys
 from tej.config.profile import Config, Setting
+from tej.destination import expand_home
 from tej.errors import Error, InvalidConfiguration
 from tej.job.ignore import PROJECT_FILE
 
@@ -48,7 +49,7 @@ def user_file() -> Path:
     if os.name == "nt" and os.environ.get("APPDATA"):
         return Path(os.environ["APPDATA"], "tej", "config.toml")
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(base).expanduser() / "tej" / "config.toml"
+    return expand_home(base) / "tej" / "config.toml"
 
 
 def find_project_file(directory: Path | None = None) -> Path | None:

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import IO
 
+from tej.destination import home_directory
 from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink, Transport
 from tej.transport.pipes import PipeProcess
@@ -75,7 +75,7 @@ def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
         )
         error.permanent = True
         raise error
-    home = Path.home()
+    home = home_directory()
     try:
         return subprocess.Popen(
             command,

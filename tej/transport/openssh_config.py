@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tej.destination import Destination
+from tej.destination import Destination, home_directory
 from tej.errors import ConnectionFailed
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
@@ -199,8 +199,12 @@ def _files(config_file: Path | None) -> list[str]:
     """Return the option -F with a file, or [] if ssh itself finds the right files."""
     if config_file is not None:
         return ["-F", str(config_file)]
-    home = Path.home()
-    account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    home = home_directory()
+    try:
+        account = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        # ssh itself reports that this uid has no account.
+        return []
     if home == account or not (home / ".ssh").is_dir():
         return []
     # ssh ignores $HOME and reads the home directory of the account.  If $HOME is

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tej.destination import expand_home, home_directory
 from tej.transport.ssh_config_file import Lookup, expand, read_aliases, read_file
 
 SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
@@ -86,7 +87,7 @@ def look_up(
     the configuration, as on ssh's command line.  Raises ConnectionFailed if a value is
     invalid; the message contains the file and the line.
     """
-    folder = Path.home() / ".ssh"
+    folder = home_directory() / ".ssh"
     files = [(config_file or folder / "config", folder)]
     if config_file is None:
         files.append((SYSTEM_CONFIG, SYSTEM_CONFIG.parent))
@@ -106,7 +107,7 @@ def look_up(
 
 def host_aliases() -> set[str]:
     """Return the aliases in the user's and the system's ssh configuration."""
-    folder = Path.home() / ".ssh"
+    folder = home_directory() / ".ssh"
     return read_aliases(
         [(folder / "config", folder), (SYSTEM_CONFIG, SYSTEM_CONFIG.parent)]
     )
@@ -117,7 +118,7 @@ def _result(lookup: Lookup) -> HostConfig:
 
     def paths(texts: Sequence[str]) -> tuple[Path, ...]:
         names = [expand(text, tokens) for text in texts if text.lower() != "none"]
-        return tuple(Path(name).expanduser() for name in names)
+        return tuple(expand_home(name) for name in names)
 
     def yes(option: str) -> bool:
         return (lookup.first(option) or "no").lower() in ("yes", "true")

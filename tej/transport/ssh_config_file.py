@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tej.destination import local_user
+from tej.destination import expand_home, home_directory, local_user
 from tej.errors import ConnectionFailed
 
 logger = logging.getLogger("tej")
@@ -81,7 +81,7 @@ class Lookup:
             "p": self.number,
             "r": self.login,
             "u": local_user(),
-            "d": str(Path.home()),
+            "d": str(home_directory()),
             "l": local,
             "L": local.partition(".")[0],
             "k": self.first("hostkeyalias") or self.given,
@@ -210,7 +210,7 @@ def _set(option: str, values: list[str], lookup: Lookup, where: str) -> None:
 
 def _included(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
     for pattern in patterns:
-        path = Path(expand(pattern, {})).expanduser()
+        path = expand_home(expand(pattern, {}))
         # Path.glob does not accept an absolute pattern.
         for name in sorted(glob.glob(str(folder / path))):  # noqa: PTH207
             yield Path(name)

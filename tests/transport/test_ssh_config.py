@@ -101,6 +101,11 @@ def test_identity_files_accumulate_and_are_expanded(home: Path) -> None:
     assert found.identities_chosen
 
 
+def test_files_of_unknown_users_are_absent(home: Path) -> None:
+    text = "Include ~no-such-user/config\nIdentityFile ~no-such-user/key\n"
+    assert read(home, text).identity_files == (Path("~no-such-user/key"),)
+
+
 def test_included_files_belong_to_their_block(home: Path) -> None:
     (home / ".ssh/conf.d").mkdir()
     (home / ".ssh/conf.d/2.conf").write_text("Host cluster\n Port 2\n User two\n")

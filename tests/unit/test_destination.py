@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import getpass
 import os
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tej import RemoteQueue
+from tej.config import user_file
 from tej.destination import (
     Destination,
     destination_as_string,
+    expand_home,
+    home_directory,
     local_user,
     parse_ssh_destination,
 )
 from tej.errors import InvalidDestination
+from tej.transport.openssh_config import _files
 
 ME = getpass.getuser()
 
@@ -218,6 +224,31 @@ def test_user_without_a_name_is_shown_by_number(
 
     monkeypatch.setattr(getpass, "getuser", fail)
     assert local_user() == f"uid-{os.getuid()}"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /etc/passwd")
+def test_user_without_a_home_gets_the_root_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A container runs with a uid that /etc/passwd does not list, and without HOME."""
+    import pwd
+
+    def fail(_uid: int) -> NoReturn:
+        raise KeyError("getpwuid(): uid not found: 54321")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", fail)
+    assert home_directory() == Path("/")
+    assert expand_home("~/.ssh/key") == Path("/.ssh/key")
+    assert user_file() == Path("/.config/tej/config.toml")
+    # ssh gets no option, so that it can report the missing account.
+    assert _files(None) == []
+
+
+def test_tilde_of_an_unknown_user_is_kept() -> None:
+    assert expand_home("~no-such-user/key") == Path("~no-such-user/key")
+    assert expand_home("key") == Path("key")
 
 
 def test_variable_that_is_not_set_is_no_destination() -> None:

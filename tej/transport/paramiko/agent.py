@@ -8,11 +8,12 @@ import os
 import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import paramiko
 from paramiko.agent import AgentSSH
+
+from tej.destination import expand_home
 
 logger = logging.getLogger("tej")
 
@@ -135,7 +136,7 @@ def _socket_path(identity_agent: str | None) -> str:
         return os.environ.get("SSH_AUTH_SOCK", "")
     if identity_agent.startswith("$") and not identity_agent.startswith("${"):
         return os.environ.get(identity_agent[1:], "")
-    return str(Path(identity_agent).expanduser())
+    return str(expand_home(identity_agent))
 
 
 def agent_keys(agent: Agent | paramiko.Agent | None) -> list[AgentKey]:
