@@ -47,10 +47,10 @@ close_descriptors() {
     for path in /dev/fd/[1-9][0-9]* /proc/self/fd/[1-9][0-9]*; do
         [ -e "$path" ] || continue
         # List the descriptors of `ls`. The shell also has internal descriptors, which `ls` does
-        # not inherit.
+        # not inherit. bash 3.2 and the ksh of OpenBSD cannot read `case` in `$(...)`.
         # shellcheck disable=SC2012 # the names are numbers
         unclosed=$(ls "${path%/*}" 2>/dev/null | while read -r item; do
-            case $item in [1-9][0-9]*) printf '%s,' "$item" ;; esac
+            [ "${item#[1-9][0-9]}" = "$item" ] || printf '%s,' "$item"
         done)
         break
     done

@@ -239,7 +239,9 @@ def as_line(script: str) -> str:
     """Encode a script as one line of ASCII that evaluates the script.
 
     The line has only ASCII, because the server reads it with the shell's `read`, which
-    changes other bytes in some shells.
+    changes other bytes in some shells.  The script is assigned to a variable, because
+    bash 3.2 expands braces inside `"$(...)"`, but never in an assignment.  The variable
+    is unset first, because a user may export a variable of this name.
     """
     data = script.encode("utf-8", "surrogateescape").decode("latin-1")
     words = (
@@ -247,4 +249,4 @@ def as_line(script: str) -> str:
         for start in range(0, len(data), _PIECE)
     )
     joined = "'; printf %b '".join(words)
-    return f"eval \"$(printf %b '{joined}')\""
+    return f"unset tej; tej=$(printf %b '{joined}'); eval \"unset tej; $tej\""

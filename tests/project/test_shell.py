@@ -1,7 +1,9 @@
 """Every server script can be parsed by each supported shell."""
 
+import json
 import re
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +23,33 @@ def test_every_server_script_parses(script, shell):
         [*shell, "-n", script], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_command_substitution_contains_case(require):
+    """bash 3.2 (/bin/sh of macOS), OpenBSD's ksh and posh cannot read such a script.
+
+    These shells take the `)` after a pattern of `case` as the end of `$(...)`.
+    """
+    shfmt = Path(sys.executable).with_name("shfmt")
+    require(str(shfmt))
+    parsed = subprocess.run(
+        [shfmt, "-p", "--to-json"],
+        input=b"\n".join(script.read_bytes() for script in SCRIPTS),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+
+    def nodes(tree, kind):
+        children = tree.values() if isinstance(tree, dict) else tree
+        for child in children:
+            if isinstance(child, dict) and child.get("Type") == kind:
+                yield child
+            if isinstance(child, dict | list):
+                yield from nodes(child, kind)
+
+    substitutions = list(nodes(json.loads(parsed.stdout), "CmdSubst"))
+    assert len(substitutions) > 100
+    assert [case["Pos"] for case in nodes(substitutions, "CaseClause")] == []
 
 
 def test_no_shell_function_is_defined_twice():

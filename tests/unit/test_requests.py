@@ -66,6 +66,12 @@ def test_shells_receive_words_separately(shell: list[str], words: list[str]) -> 
     assert done.stdout == b"".join(as_bytes(word) + b"\0" for word in words)
 
 
+def test_program_is_decoded_in_an_assignment() -> None:
+    """In any other word, bash 3.2 expands braces of the program, and changes it."""
+    assert '"$(' not in as_line("printf '%s' 'a {b,c}'")
+    assert "; tej=$(printf %b " in as_line("true")
+
+
 def test_long_program_has_only_short_words() -> None:
     line = as_line("a\\b'é\n" * 60_000)
     assert len(line) > 1_000_000

@@ -242,26 +242,31 @@ is_reply_lost() {
     esac
 }
 
+# print_cluster_ids: print 0;CLUSTER for each cluster of Slurm that the user has selected for
+# $job, or `?` if the user has selected all clusters and their names are unknown. Runs in a
+# subshell, because it sets variables of a submission in progress.
+print_cluster_ids() {
+    # shellcheck disable=SC2034 # used by names_cluster
+    has_waited=1
+    read_resources && check_directives && names_cluster || return 0
+    set -f
+    for word in $requested_options; do
+        case $word in -M=* | --cluster=* | --clusters=*) user_clusters="$user_clusters,${word#*=}" ;; esac
+    done
+    set +f
+    case ,$user_clusters, in
+        *,[Aa][Ll][Ll],*) user_clusters=$(patiently sacctmgr -n -P show clusters format=cluster 2>/dev/null </dev/null) && [ -n "$user_clusters" ] || printf '?' ;;
+    esac
+    # No job has the number 0.
+    printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p'
+}
+
 # list_clusters: if the user has selected other clusters of Slurm for $job, add their jobs to
 # the listing. Returns 1 if a cluster does not answer, or if the names of all clusters are
 # needed but unknown.
 list_clusters() {
-    # The subshell protects the variables of a submission in progress.
-    search_ids=$(
-        # shellcheck disable=SC2030,SC2034 # used by names_cluster
-        has_waited=1
-        read_resources && check_directives && names_cluster || exit 0
-        set -f
-        for word in $requested_options; do
-            case $word in -M=* | --cluster=* | --clusters=*) user_clusters="$user_clusters,${word#*=}" ;; esac
-        done
-        set +f
-        case ,$user_clusters, in
-            *,[Aa][Ll][Ll],*) user_clusters=$(patiently sacctmgr -n -P show clusters format=cluster 2>/dev/null </dev/null) && [ -n "$user_clusters" ] || printf '?' ;;
-        esac
-        # No job has the number 0. The ids 0;CLUSTER make the query include these clusters.
-        printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p'
-    )
+    # The ids 0;CLUSTER make the query include these clusters.
+    search_ids=$(print_cluster_ids)
     case $search_ids in '?'*) return 1 ;; esac
     [ -n "$search_ids" ] || return 0
     runtime_ask "$runtime $(printf '%s' "$search_ids" | tr '\n' ' ' | sed "s/ / $runtime /g")"
