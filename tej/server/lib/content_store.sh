@@ -54,7 +54,7 @@ exchange_objects() {
 drop_damaged_objects() {
     set -- "$room/held"/*
     [ -f "$1" ] || return 0
-    # The digest of a large file takes minutes.
+    # The digests of many objects take longer than the client waits for a sign of life.
     start_keepalives
     find_damaged_objects | while read -r item; do
         locate_object "${item##*/}"
@@ -63,14 +63,14 @@ drop_damaged_objects() {
     stop_keepalives
 }
 
-# find_damaged_objects: print the paths of the objects in $room/held whose content does not match
-# their name. Of a shared file, which may be very large, and on a server without `sha256sum`, only
-# the size is checked.
+# find_damaged_objects: print the paths of the objects in $room/held that are empty, or whose
+# content does not match their name. The digest is not calculated for objects of more than 64 MB,
+# for shared files, and on a server without `sha256sum`.
 find_damaged_objects() (
     cd "$room/held" || return 0
     find . -type f -size 0
-    find . -type f ! -name '*.r' -exec sha256sum {} + 2>/dev/null |
-        awk '{ split($2, part, "[./]+"); if ($1 != part[2]) print $2 }'
+    find . -type f ! -name '*.r' -size -131073 -exec sha256sum {} + 2>/dev/null |
+        LC_ALL=C awk '{ split($2, part, "[./]+"); if ($1 != part[2]) print $2 }'
 )
 
 # link_objects: link the objects in $names that the store contains to $room/held.
