@@ -293,7 +293,7 @@ def check_runtime(runtime: str) -> None:
 
 
 def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
-    """Return the words after the destination as keyword arguments for the function.
+    """Return the words after the destination as keyword arguments of the command.
 
     `arguments` are the names of the parameters, as in `queue_command`.
     """

@@ -68,7 +68,7 @@ def check_profile_word(word: str, settings: Mapping[str, Setting]) -> None:
 
 
 def settings_on_command_line(context: click.Context) -> dict[str, Any]:
-    """Return the settings that the options of a command give, by their keys.
+    """Return the settings that options of the command set; keys as in a profile.
 
     A value that click took from an environment variable is left out, because
     `Config.resolve` adds the value with a lower precedence.

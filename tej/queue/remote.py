@@ -1,6 +1,6 @@
 """`RemoteQueue`: a queue of jobs on a server.
 
-Each method documents a request, and calls the module that implements the request.
+The docstrings of the methods are for users.  Other modules implement the requests.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ if [ -n "$tej_together" ] && tej_read_start; then
         exit 125
     }
 else (
-    # In this subshell, the library cannot change the user's names.
+    # The library runs in a subshell, so it cannot change the user's variables and functions.
     job=..
     . "$tej_here/lib/facts.sh"
     . "$tej_here/lib/process_identity.sh"

@@ -151,8 +151,8 @@ handle_signals() {
     done
 }
 
-# note_warning: record that the scheduler announced the end of the job with another signal than
-# SIGTERM, and the reason in $warning.
+# note_warning: write the file `term` after the scheduler announced the end of the job with
+# another signal than SIGTERM: the time, and the reason, which scheduler_warning has set.
 note_warning() {
     [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
     [ -e "$job/kill" ] || put term "$sigterm_time $warning" 2>/dev/null

@@ -142,7 +142,8 @@ class _Batch:
     def kill_late(self, timeout: float) -> None:
         """Kill the jobs that have not ended within `timeout` seconds.
 
-        The error of each of these jobs gets the outcome of the kill.
+        The error of each of these jobs then says how many of them were killed, were
+        left running or could not be reached.
         """
         late = {
             one: record

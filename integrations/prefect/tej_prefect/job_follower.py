@@ -177,7 +177,7 @@ class JobFollower:
             time.sleep(RETRY)
 
     def _warn(self, error: tej.Error) -> None:
-        """Log an error that delays the report of the job's end; skip equal errors."""
+        """Log an error that delays the report of the job's end, if the error is new."""
         if str(error) == self._last_error:
             return
         self._last_error = str(error)

@@ -195,10 +195,11 @@ ran_here() {
     return 1
 }
 
-# note_killer: record that this shell kills $job, whose processes run on this host. Called
-# before the file `kill` is written. Otherwise the heartbeat process of each killed job would
-# also search for the processes. Only the owner of a job can signal its processes. For another
-# member of a group, the heartbeat process sends the signals.
+# note_killer: record in the file `.killer` that this shell kills $job, whose processes run on
+# this host. The job's heartbeat process, which reads the file `kill`, then leaves the kill to
+# this shell, so only one process searches for the job's processes. Called before `kill` is
+# written. Does nothing for a job of another member of a group: only the owner can signal the
+# processes, so the heartbeat process must do it.
 note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0

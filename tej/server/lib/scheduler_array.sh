@@ -157,8 +157,8 @@ submit_array_to_scheduler() {
             done
             return 1
             ;;
-        # The reply was lost, and the scheduler does not answer. Later requests search for the
-        # array by its name.
+        # The reply to the submission was lost, and the scheduler does not answer now. Later
+        # requests search for the submitted array by its name.
         '') return 0 ;;
     esac
     index=$first_task
