@@ -202,8 +202,12 @@ def qsub(arguments: list[str]) -> int:
         print(f"qsub: illegal -N value\n{USAGE}", file=sys.stderr)
         return 2
     if options.get("q") == "nowhere":
-        print("qsub: Unknown queue", file=sys.stderr)
-        return 170
+        if OPEN:
+            print("qsub: Unknown queue", file=sys.stderr)
+            return 170
+        words = "Unknown queue MSG=requested queue not found"
+        print(f"qsub: submit error ({words})", file=sys.stderr)
+        return 172
     # A comma would separate two paths.
     if not set(options.get("S", "")).isdisjoint("'\u00e9,"):
         print(f"qsub: illegal -S value\n{USAGE}", file=sys.stderr)
@@ -343,6 +347,10 @@ def refuse(command: str, word: str, job: dict | None) -> int:
         where = f" {word}" if command == "qdel" else ""
         print(f"{command}: Job has finished{where}", file=sys.stderr)
         return 35
+    if finished and not OPEN:
+        reason = "Request invalid for state of job MSG=invalid state for job - COMPLETE"
+        print(f"{command}: {reason} {word}", file=sys.stderr)
+        return 170
     print(f"{command}: {UNKNOWN} {word}", file=sys.stderr)
     return 153
 
@@ -359,7 +367,6 @@ def qdel(arguments: list[str]) -> int:
             job["deleted"] = True
             if job["state"] in "QHW":
                 job["state"] = "F" if OPEN else "C"
-                job["status"] = "" if OPEN else "271"
                 continue
         start_process("end", number_of(word))
     return answer
@@ -463,7 +470,14 @@ def main() -> int:
         {"run": run, "end": end}[command](arguments[0])
         return 0
     if (FOLDER / "down").exists() and arguments != ["--version"]:
-        reason = f"{command}: cannot connect to server pbs-server (errno=15010)"
+        reason = f"{command}: cannot connect to server pbs-server"
+        if not OPEN:
+            print("Unable to communicate with pbs-server(127.0.0.1)", file=sys.stderr)
+            print("Communication failure.", file=sys.stderr)
+            words = "(errno=15096) Unable to get connection to socket"
+            print(f"{reason} {words}", file=sys.stderr)
+            return 8 if command == "qstat" else 248
+        reason += " (errno=15010)"
         if command == "qdel":
             reason = "Couldn't connect to cluster: pbs-server"
         print(f"Connection refused\n{reason}", file=sys.stderr)
