@@ -332,8 +332,8 @@ def test_retry_is_refused_while_another_client_removes_the_job(shell: Shell) -> 
     . "$here/lib/attempts.sh"; echo '5 h b s 1 1' >"$job/submitted"
     echo '9 exit 1 own 0' >"$job/finished"
     refuse() { echo "$*"; }; archive_attempt() { printf .; return 1; }
-    archive_failed; printf '%s\n' "$?"
-    has_sign_of_life() { sign='it runs' advice='kill it first'; }; archive_failed; echo "$?" """
+    clear_failed; printf '%s\n' "$?"
+    has_sign_of_life() { sign='it runs' advice='kill it first'; }; clear_failed; echo "$?" """
     said = shell(lines, "default").splitlines()
     assert said[0].startswith("." * 50 + "20 Job 'a' cannot be retried now")
     assert said[1:] == [

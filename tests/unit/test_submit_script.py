@@ -12,7 +12,7 @@ SUBMIT = (
     functions(
         "refuse_unread refuse_vanished print_existing print_repeated publish print_winner"
         " was_published note_published print_new trash_for_restart"
-        " publish_together can_start_together undo_submit await_start print_started"
+        " publish_together replace_failed can_start_together undo_submit await_start print_started"
         " start_published start_together receive_upload name_cause for_each"
         " has_space_to_run has_space_for",
         "commands/submit",
@@ -92,15 +92,20 @@ def test_existing_job_decides_the_reply(shell: Shell) -> None:
     has_sign_of_life() {{ sign='it runs' advice='kill it first'; }}; try print_existing
     has_sign_of_life() {{ return 1; }}; ended a other 0; try print_existing
     # The first request was interrupted, and the job was marked as lost.
-    new jobs/b; echo '5 interrupted' >jobs/b/lost; id=b; try print_existing; ls jobs room
+    # The job stays in the queue until it is uploaded again. Otherwise it would be missing during a
+    # slow upload, and a client on another host would restore an older attempt.
+    interrupted() {{ new jobs/b; echo '5 interrupted' >jobs/b/lost; id=b; try print_existing; ls jobs room; }}
+    interrupted; new room/$token; clear_failed; try publish; ls jobs/b; rm -r room/* jobs/b
+    interrupted; new room/new/b; replace_failed; ls jobs/b; rm -r room/* jobs/b
     new jobs/b; echo '5 interrupted' >jobs/b/lost; echo "pid h b s 1 1" >jobs/b/native_id
     try print_existing; rm jobs/b/lost jobs/b/native_id; try print_existing"""
     assert shell(lines, "default").splitlines() == [
         *("x: no", "record a finished ", "a: yes", "a: no", "token=other end"),
         "refuse 5 Job 'a' is finished, but it runs: kill it first",
         *("a: yes", "record a finished ", "a: yes"),
-        *("b: no", "jobs:", "a", "", "room:", "started", "b: yes"),
-        *("start", "started", "b: yes"),
+        *("b: no", "jobs:", "a", "b", "", "room:", "b: yes", "spec", "stage", "submitted"),
+        *("b: no", "jobs:", "a", "b", "", "room:", "spec", "stage", "submitted"),
+        *("started", "b: yes", "start", "started", "b: yes"),
     ]
 
 
@@ -151,7 +156,7 @@ def test_interrupted_removal_of_a_retry_loses_no_attempt(shell: Shell) -> None:
     lines = f"""{SUBMIT} . "$here/lib/attempts.sh"; me; mode=retry id=b why=full; die() {{ (restore_attempt() {{ exit; }}; remove() {{ exit; }}; "$@"); ls jobs attempts/b; }}
     set_up() {{ rm -rf jobs/* room/* attempts; mkdir -p attempts/b/1/job; echo "$1" >attempts/b/last; echo 'token=failed end' >attempts/b/1/job/spec; new jobs/b; job=$jobs/b; }}
     restored() {{ ln -sfn "1 $host $boot $space 1 1" attempts/b/restarting; find_job b; cat jobs/b/spec; ls jobs attempts; }}
-    set_up 1; die undo_submit; restored; set_up 1; echo '5 interrupted' >jobs/b/lost; die print_existing; restored
+    set_up 1; die undo_submit; restored; set_up 1; echo '5 interrupted' >jobs/b/lost; print_existing; die replace_failed; restored; why=full
     set_up 1; undo_submit; ls jobs attempts; mode=submit; set_up 1; undo_submit; ls jobs attempts/b
     # The last attempt was deleted.
     mode=retry; set_up 1; rm -r attempts/b/1; undo_submit; ls attempts/b

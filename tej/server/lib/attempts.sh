@@ -1,5 +1,6 @@
 # Retry of a job: archive the failed job as an attempt in `attempts`, before a new job with the
-# same id is published. Sourced by commands/submit, which defines `refuse`, $token and $mode.
+# same id is published. Sourced by commands/submit, which defines `refuse`, trash_for_restart,
+# $token, $mode and $room.
 # shellcheck shell=sh
 
 # refuse_living: check whether the job to be retried may still have processes. If so, prints an
@@ -9,17 +10,28 @@ refuse_living() {
     refuse 5 "Job '$id' is $state, but $sign: $advice"
 }
 
-# archive_failed: archive the failed job that print_existing found before the upload. Returns 0
-# if the job is archived, or was archived or removed by another client. Returns 1 on failure.
-archive_failed() {
+# clear_failed: remove the job that the uploaded job replaces from `jobs`. A failed job becomes an
+# attempt. A job of this request that was lost before its start is moved to $room, which is removed
+# later. Returns 0 if this or another client has removed the job. Returns 1 on failure.
+clear_failed() {
     eval "failed=\${failed_$token-}"
     turns=0
     while [ -n "$failed" ] && load_job "$id" && [ "$spec" = "$failed" ]; do
         ! refuse_living || return 1
-        archive_attempt
-        case $? in
-            0) return 0 ;;
-            2) return 1 ;;
+        case $failed in
+            *"token=$token "*)
+                ! trash_for_restart || {
+                    mv "$away" "$room/" 2>/dev/null || :
+                    return 0
+                }
+                ;;
+            *)
+                archive_attempt
+                case $? in
+                    0) return 0 ;;
+                    2) return 1 ;;
+                esac
+                ;;
         esac
         turns=$((turns + 1))
         [ "$turns" -lt 50 ] || {
