@@ -265,7 +265,7 @@ def test_dependency_has_one_outcome(shell: Shell) -> None:
     ls() { echo "ls: $2: Input/output error" >&2; return 2; }; say unreadable; unset -f ls
     me; get_time; mkdir -p attempts/a
     for link in "$now $who" "$now $host $boot $space 1 1"; do
-        ln -s "$link" attempts/a/restarting; say restarting; rm attempts/a/restarting
+        ln -s "$link" attempts/a/restarting; say restarting; rm -f attempts/a/restarting
     done"""
     assert shell(lines, "default").splitlines() == [
         *("waits: pending ", "good: succeeded ", "bad: failed a failed"),

@@ -103,7 +103,18 @@ def test_existing_job_decides_the_reply(shell: Shell) -> None:
         *("x: no", "record a finished ", "a: yes", "a: no", "token=other end"),
         "refuse 5 Job 'a' is finished, but it runs: kill it first",
         *("a: yes", "record a finished ", "a: yes"),
-        *("b: no", "jobs:", "a", "b", "", "room:", "b: yes", "spec", "stage", "submitted"),
+        *(
+            "b: no",
+            "jobs:",
+            "a",
+            "b",
+            "",
+            "room:",
+            "b: yes",
+            "spec",
+            "stage",
+            "submitted",
+        ),
         *("b: no", "jobs:", "a", "b", "", "room:", "spec", "stage", "submitted"),
         *("started", "b: yes", "start", "started", "b: yes"),
     ]
@@ -160,6 +171,12 @@ def test_interrupted_removal_of_a_retry_loses_no_attempt(shell: Shell) -> None:
     set_up 1; undo_submit; ls jobs attempts; mode=submit; set_up 1; undo_submit; ls jobs attempts/b
     # The last attempt was deleted.
     mode=retry; set_up 1; rm -r attempts/b/1; undo_submit; ls attempts/b
+    # Another client removes the link that the dead client has left, unless the file system is
+    # read-only.
+    die() {{ echo "${{1##*/}}"; if find_job b; then echo "exists: $(ls jobs)"; fi; [ ! -h attempts/b/restarting ] || echo link; }}
+    dead() {{ set_up 1; rm -r jobs/b; ln -s "1 $host $boot $space 1 1" attempts/b/restarting; }}
+    dead; rm -r attempts/b/1; die deleted; dead; rm attempts/b/last; mkdir -p attempts/b/x/job attempts/b/02; die damaged
+    dead; mv() {{ return 1; }}; die read-only; unset -f mv
     # The disk is full.
     set_up 2; mv attempts/b/1 attempts/b/2; rm -r jobs/b; (printf() {{ return 1; }}; restore_attempt b); ls jobs attempts/b; cat attempts/b/last
     set_up 1; read_spec; claim_removal() {{ :; }}; end_claim() {{ :; }}; (printf() {{ return 1; }}; archive_attempt); ls -A attempts/b; cat attempts/b/last"""
@@ -172,6 +189,7 @@ def test_interrupted_removal_of_a_retry_loses_no_attempt(shell: Shell) -> None:
         *("jobs:", "b", "refuse 20 Job 'b' could not be started and was removed: full"),
         *("attempts/b:", "1", "last", "", "jobs:"),
         *("refuse 20 Job 'b' could not be started and was removed: full", "last"),
+        *("deleted", "damaged", "exists: b", "read-only", "exists: ", "link"),
         *(
             "attempts/b:",
             "last",

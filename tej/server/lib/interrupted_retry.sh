@@ -30,7 +30,8 @@ await_replacement() {
         is_locked "$queue/attempts/$1/restarting" 300
         case $? in
             1)
-                is_absent "$jobs/$1" && restore_attempt "$1"
+                is_absent "$jobs/$1" || return 1
+                restore_attempt "$1" || [ $? = 2 ]
                 return
                 ;;
         esac
@@ -53,12 +54,33 @@ await_replacements() {
     done
 }
 
+# find_newest_attempt: set $restored to the greatest number of an archived attempt in
+# $attempts_path, or to 0 if there is none. The file `last` is missing or damaged.
+find_newest_attempt() {
+    restored=0
+    for item in "$attempts_path"/[0-9]*/job; do
+        item=${item%/job} item=${item##*/}
+        ! is_number "$item" || [ "$item" -le "$restored" ] || restored=$item
+    done
+}
+
 # restore_attempt ID: move the newest archived attempt of the job ID back to `jobs`, and set $id
-# to ID. Returns 1 if there is none, or if another client has published a job with this id.
+# to ID. Returns 1 if this attempt was deleted, or if another client has published a job with this
+# id. Returns 2 if the attempt cannot be moved, for example on a read-only file system.
 restore_attempt() {
     id=$1 restored='' attempts_path=$queue/attempts/$1
     { read -r restored <"$attempts_path/last"; } 2>/dev/null
-    is_number "$restored" && [ -d "$attempts_path/$restored/job" ] && mv "$attempts_path/$restored/job" "$jobs/$1" 2>/dev/null || return 1
+    is_number "$restored" || find_newest_attempt
+    if is_absent "$attempts_path/$restored/job"; then
+        # Without a job in `jobs`, no client would remove the link.
+        ! is_absent "$jobs/$1" || rm -f "$attempts_path/restarting" 2>/dev/null
+        rmdir "$attempts_path/$restored" "$attempts_path" 2>/dev/null
+        return 1
+    fi
+    mv "$attempts_path/$restored/job" "$jobs/$1" 2>/dev/null || {
+        is_absent "$attempts_path/$restored/job" && return 1
+        return 2
+    }
     # If $jobs/ID exists, `mv` has moved the attempt into it.
     if [ -d "$jobs/$1/job" ]; then
         mv "$jobs/$1/job" "$attempts_path/$restored/job"
