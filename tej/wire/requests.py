@@ -84,7 +84,9 @@ NO_INPUT = b"ask=nothing\0"
 
 # A forced command such as `tee log | sh` ends only when the client ends its input, even
 # if this shell quits before it uses the input.
-_END_OF_INPUT = "trap 'printf \"%s\\0\" ask=nothing 2>/dev/null' EXIT\n"
+_END_OF_INPUT = (
+    'input_end=\'printf "%s\\0" ask=nothing 2>/dev/null\'; trap "$input_end" EXIT\n'
+)
 
 
 def submission(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from server_functions import functions
 
+from tej.wire import requests
+
 Shell = Callable[..., str]
 
 SUBMIT = (
@@ -233,3 +235,9 @@ def test_absent_jobs_of_a_batch_are_found_by_one_list(shell: Shell) -> None:
     lines = """print_head() { :; }; quit() { echo "$1"; exit; }; command() { return 1; }; ls() { echo ls >>calls; env ls "$@"; }; : >calls
     (set -- submit $(for i in $(seq 12); do echo "j$i" "token$i"; done); . "$here/commands/submit"); grep -c ls calls"""
     assert shell(lines, "default").splitlines() == ["20", "1"]
+
+
+def test_failed_request_with_keepalives_ends_its_input(shell: Shell) -> None:
+    """Otherwise a forced command such as `tee log | sh` would wait for the input."""
+    lines = f"{requests._END_OF_INPUT}start_keepalives; exit 7"
+    assert shell(lines, "default") == "ask=nothing\0"

@@ -9,6 +9,8 @@ start_keepalives() {
     get_start $$
     begun=${start:--}
     find_end_signal
+    # In bash, the background process would run an inherited EXIT trap when it is ended.
+    trap - EXIT
     (
         begin_sleeps
         trap 'end_sleep; exit 0' TERM
@@ -20,7 +22,8 @@ start_keepalives() {
         done
     ) &
     keepalive_pid=$!
-    trap stop_keepalives EXIT
+    # Keep the EXIT trap of a request after which the client ends its input.
+    trap 'stop_keepalives; eval "${input_end-}"' EXIT
 }
 
 # stop_keepalives: stop the background process, if it runs.
