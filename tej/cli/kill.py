@@ -37,7 +37,10 @@ def command(
     only jobs that have not ended, or have left processes running.
     """
     report = output.JobReport(as_json)
-    killed = queue.kill_many(jobs.ids, grace=grace, with_dependents=with_dependents)
+    # If a job was retried after the filters were applied, the new attempt has not
+    # matched the filters.  `kill_many` spares it if it gets the earlier status.
+    found = jobs.statuses.values() if jobs.by_filter else jobs.ids
+    killed = queue.kill_many(found, grace=grace, with_dependents=with_dependents)
     for id_, outcome in killed.items():
         if outcome is None:
             report.add(id_, None, error=queue.connection.job_not_found(id_))

@@ -262,11 +262,18 @@ class TopScreen(App[None]):
         """Kill the chosen job, if the user confirms."""
         if self.chosen is None:
             return
-        shown, job_id, _ = self.chosen
+        shown, job_id, attempt = self.chosen
+        # The status identifies the attempt.  If the job is retried before the user
+        # confirms, the new attempt is not killed.
+        job = next(
+            one
+            for queue, one in self.rows
+            if (queue, one.job_id, one.attempt) == (shown, job_id, attempt)
+        )
 
         def answered(answer: str | None) -> None:
             if answer == "y":
-                self._act(shown, lambda: str(shown.queue.kill(job_id)))
+                self._act(shown, lambda: str(shown.queue.kill(job)))
 
         self.push_screen(Box(f"Kill job '{job_id}'? [y/N]"), answered)
 

@@ -125,6 +125,8 @@ class JobStatus:
     The value is None if no file was downloaded since the job ended, or only by an older
     version of tej.
     """
+    token: str = field(default="", compare=False, repr=False)
+    """Random token of the submission; every attempt of a job has its own token."""
     sequence: int | None = field(default=None, compare=False, repr=False)
     """Number that orders jobs that were submitted in the same second.
 

@@ -29,15 +29,17 @@ def delete_many(
     connection: QueueConnection, jobs: Iterable[str | JobStatus]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
     """Delete several jobs; see `RemoteQueue.delete_many`."""
-    submitted: dict[str, str] = {}
+    selected: dict[str, str] = {}
     for job in jobs:
         if isinstance(job, str):
-            submitted[check_job_reference(job)] = "-"
+            selected[check_job_reference(job)] = "-"
+        elif job.token:
+            selected[job.job_id] = f"/{job.token}"
         elif job.submitted is None:
-            submitted[job.job_id] = "-"
+            selected[job.job_id] = "-"
         else:
-            submitted[job.job_id] = str(int(job.submitted.timestamp()))
-    return _delete(connection, submitted)
+            selected[job.job_id] = str(int(job.submitted.timestamp()))
+    return _delete(connection, selected)
 
 
 def delete_unchanged(
@@ -53,14 +55,14 @@ def delete_unchanged(
 
 
 def _delete(
-    connection: QueueConnection, submitted: Mapping[str, str]
+    connection: QueueConnection, selected: Mapping[str, str]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
-    """Delete the jobs in `submitted`, which maps a job id to a time of submission.
+    """Delete the jobs in `selected`, which maps a job id to a property of the job.
 
-    The time of submission is in seconds since 1970.  The server deletes a job only if
-    it was submitted at that time, or if the time of submission is "-".
+    The server deletes a job only if it has this property: "/" and its token, or the
+    time of its submission in seconds since 1970.  Every job has the property "-".
     """
-    pairs = [*submitted.items()]
+    pairs = [*selected.items()]
     found: dict[str, JobNotFound | JobStillRunning | None] = {}
     for start in range(0, len(pairs), _DELETED_TOGETHER):
         found |= _delete_together(
@@ -74,10 +76,10 @@ _DELETED_TOGETHER = 2000
 
 
 def _delete_together(
-    connection: QueueConnection, submitted: Mapping[str, str]
+    connection: QueueConnection, selected: Mapping[str, str]
 ) -> dict[str, JobNotFound | JobStillRunning | None]:
-    """Delete the jobs in `submitted` by one request; see `_delete`."""
-    words = [word for pair in submitted.items() for word in pair]
+    """Delete the jobs in `selected` by one request; see `_delete`."""
+    words = [word for pair in selected.items() for word in pair]
 
     def attempt(failures: int) -> dict[str, JobNotFound | JobStillRunning | None]:
         answer = connection.request_once("delete", *words)
@@ -94,7 +96,7 @@ def _delete_together(
             else _not_deleted(connection, record, answer)
             for record in answer.jobs
         }
-        return only_requested(found, submitted)
+        return only_requested(found, selected)
 
     return connection.with_retries(attempt)
 

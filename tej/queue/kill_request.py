@@ -29,9 +29,10 @@ class Killed:
     that were killed now."""
 
 
-def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:
-    """Kill one job; see `RemoteQueue.kill`."""
-    outcome = kill_many(connection, [job_id], grace)[job_id]
+def kill(connection: QueueConnection, job: str | JobStatus, grace: int) -> JobStatus:
+    """Kill one job; see `RemoteQueue.kill` and `kill_many`."""
+    job_id = job if isinstance(job, str) else job.job_id
+    outcome = kill_many(connection, [job], grace)[job_id]
     if outcome is None:
         raise connection.job_not_found(job_id)
     if error := why_alive(outcome.status):
@@ -41,25 +42,37 @@ def kill(connection: QueueConnection, job_id: str, grace: int) -> JobStatus:
 
 def kill_many(
     connection: QueueConnection,
-    job_ids: Iterable[str],
+    jobs: Iterable[str | JobStatus],
     grace: int,
     *,
     with_dependents: bool = False,
 ) -> dict[str, Killed | None]:
     """Kill several jobs; see `RemoteQueue.kill_many`."""
-    ids = check_job_ids(job_ids)
+    tokens: dict[str, str] = {}
+    for job in [jobs] if isinstance(jobs, str) else jobs:
+        if isinstance(job, str):
+            tokens[job] = ""
+        else:
+            tokens[job.job_id] = job.token
+    ids = check_job_ids(tokens)
     if not ids:
         return {}
     if with_dependents:
         from tej.job.tree import find_dependents
 
-        jobs = get_jobs(connection)
-        ended = {job.job_id for job in jobs if job.state.final} - {*ids}
+        listed = get_jobs(connection)
+        ended = {job.job_id for job in listed if job.state.final} - {*ids}
+        tokens = {job.job_id: job.token for job in listed} | tokens
         # Kill the dependents before the jobs that they need. Otherwise, the server
         # would end the dependents because of a failed dependency, not because of the
         # kill.
-        ids = [one for one in find_dependents(jobs, ids) if one not in ended]
-    answer = connection.request("kill", str(int(grace)), submitter(), *ids)
+        ids = [one for one in find_dependents(listed, ids) if one not in ended]
+    words = []
+    for job_id in ids:
+        words.append(job_id)
+        if token := tokens.get(job_id):
+            words.append(f"/{token}")
+    answer = connection.request("kill", str(int(grace)), submitter(), *words)
     found = {
         record["id"]: None
         if is_missing(record)

@@ -767,28 +767,30 @@ class RemoteQueue:
 
     # Methods that kill and delete jobs.
 
-    def kill(self, job_id: str, *, grace: int = DEFAULT_GRACE) -> JobStatus:
+    def kill(self, job_id: str | JobStatus, *, grace: int = DEFAULT_GRACE) -> JobStatus:
         """Kill a job with all its processes; return the status after the kill.
 
         SIGTERM is sent first, and SIGKILL after `grace` seconds.  A job that has ended
-        is not changed.  Raises JobStillRunning if the job is still running after the
-        kill.
+        is not changed.  If the job is given as a JobStatus, and it has been retried
+        since that status was read, the new attempt is not killed.  Raises
+        JobStillRunning if the job is still running after the kill.
         """
         return kill_request.kill(self.connection, job_id, grace)
 
     def kill_many(
         self,
-        job_ids: Iterable[str],
+        job_ids: Iterable[str | JobStatus],
         *,
         grace: int = DEFAULT_GRACE,
         with_dependents: bool = False,
     ) -> dict[str, Killed | None]:
         """Kill many jobs like `kill`, in one round trip.
 
-        Returns a dictionary from job id to outcome; the outcome is None for a job that
-        does not exist.  `with_dependents` also kills all jobs that have not ended and
-        depend on one of the jobs, directly or indirectly; this takes a second round
-        trip.
+        If a job is given as a JobStatus, and the job has been retried since that status
+        was read, the new attempt is not killed.  Returns a dictionary from job id to
+        outcome; the outcome is None for a job that does not exist.  `with_dependents`
+        also kills all jobs that have not ended and depend on one of the jobs, directly
+        or indirectly; this takes a second round trip.
         """
         return kill_request.kill_many(
             self.connection, job_ids, grace, with_dependents=with_dependents

@@ -74,6 +74,7 @@ def parse_status(record: Mapping[str, str], head: Mapping[str, str]) -> JobStatu
         attempt=parse_integer(job_id.partition("#")[2]) or attempts + 1,
         name=spec.get("name", ""),
         script=spec.get("script", ""),
+        token=spec.get("token", ""),
         submitter=spec.get("submitter", ""),
         signature=spec.get("signature"),
         labels=labels,

@@ -17,11 +17,13 @@ def test_job_is_deleted_only_as_it_was_listed() -> None:
     server = connection(
         "id=a deleted=1", "id=b state=running", "id=c", "id=d deleted=1"
     )
-    jobs = [replace(RUNS, job_id=one, submitted=when) for one in "abc"]
+    jobs = [replace(RUNS, job_id=one, submitted=when, token="x") for one in "abc"]
     undated = replace(RUNS, job_id="d")
     assert delete_unchanged(server, [*jobs, undated]) == [jobs[0], undated]
-    words = ["a", "1000", "b", "1000", "c", "1000", "d", "-"]
-    assert server.sent == [("delete", *words)]
+    damaged = replace(RUNS, job_id="a", submitted=when)
+    delete_many(server, [damaged])
+    words = ["a", "/x", "b", "/x", "c", "/x", "d", "-"]
+    assert server.sent == [("delete", *words), ("delete", "a", "1000")]
 
 
 @pytest.mark.parametrize("failures", [0, 1])

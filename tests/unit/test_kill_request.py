@@ -26,6 +26,9 @@ def test_kill_reports_states_and_strays() -> None:
     assert (found["a"].was, found["a"].strays) == (JobState.RUNNING, 0)
     assert (found["b"].was, found["b"].strays) == (JobState.FINISHED, 2)
     assert server.sent[0][:2] == ("kill", "5")
+    # The server spares an attempt that was started after the job was listed.
+    kill_many(server, ["a", replace(RUNS, job_id="b", token="x"), "c"], 5)
+    assert server.sent[1][3:] == ("a", "b", "/x", "c")
     assert kill_many(server, [], 5) == {}
     with pytest.raises(RemoteCommandFailure, match="'d' is missing"):
         kill_many(server, ["d"], 5)

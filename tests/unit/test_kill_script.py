@@ -10,7 +10,7 @@ Shell = Callable[..., str]
 
 KILL = (
     functions(
-        "note_write_error write_kill_fact begin_kill runs_here for_each begin_job load_requested"
+        "note_write_error write_kill_fact begin_kill runs_here for_each split_tokens load_selected begin_job load_requested"
         " complete_kill find_remaining count_remaining print_killed find_again note_busy"
         " search_again wait_for_all pace check_pids send_sigterm send_sigkill"
         " continue_wrapper",
@@ -119,6 +119,9 @@ def test_kill_spares_a_job_submitted_later_with_the_same_id(shell: Shell) -> Non
     runs_here() {{ [ -e "$queue/attempts" ] || (cd "$queue"; retry); return 1; }}; new; begin_job; ls jobs/a attempts/a/1/job; rm -r attempts
     unset -f runs_here; runs_here() {{ return 1; }}; load_job() {{ find_job "$1" && read_facts || return 1; [ -e attempts ] || retry; }}
     new; begin_job; echo "$was_1 $spec_1"; ls jobs/a attempts/a/1/job; rm -r attempts
+    # The job was retried before the request, and the client has listed the first attempt.
+    unset -f load_job; . "$here/lib/state.sh"; new; retry; split_tokens b a /0123456789abcdef; echo "$job_count$killed_ids"; entry=a turn=2; begin_job; echo "$was_2 $spec_2"; ls jobs/a
+    split_tokens b a /gone; entry=a; begin_job; echo "$was_2 $spec_2"; turn=1; rm -r attempts
     # The job is deleted, and another client uses its id.
     load_job() {{ find_job "$1" && read_facts || return 1; [ -e attempts ] || {{ retry; rm -r attempts/a/1; }}; }}; new; begin_job; echo "$was_1 $spec_1"; ls jobs/a"""
     assert shell(lines, "default").splitlines() == [
@@ -131,6 +134,8 @@ def test_kill_spares_a_job_submitted_later_with_the_same_id(shell: Shell) -> Non
             "created token=0123456789abcdef end",
         ),
         *("attempts/a/1/job:", "finished", "spec", "submitted", ""),
-        *("jobs/a:", "spec", "submitted", "created token=0123456789abcdef end"),
-        *("spec", "submitted"),
+        *("jobs/a:", "spec", "submitted", "2 b a", "search a"),
+        *("finished token=0123456789abcdef end", "spec", "submitted"),
+        " token=0123456789abcdef end",
+        *("created token=0123456789abcdef end", "spec", "submitted"),
     ]

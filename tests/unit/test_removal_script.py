@@ -39,14 +39,14 @@ def test_claimed_jobs_are_removed_together(shell: Shell) -> None:
 def test_claim_for_a_batch_has_one_owner(shell: Shell) -> None:
     lines = f"""{BATCH} ended b; use b; try claim_for_batch; [ "$(cat jobs/b/.removal)" = "$who" ] && echo owned
     try claim_for_batch; rm jobs/b/.removal jobs/b/spec; try claim_for_batch; ls -A jobs/b
-    say() {{ try has_ended_cleanly "$1"; }}; ended b; use b; say 5; say -; say 6; rm jobs/b/submitted; say 5; say -
+    say() {{ try has_ended_cleanly "$1"; }}; ended b; use b; say 5; say -; say 6; say /tb; say /t; rm jobs/b/submitted; say 5; say -
     unset live_tokens; find_live_tokens() {{ live_tokens=''; }}; spec=''; mv jobs/b/spec jobs/b/taken; say -; live_tokens=x; say -
     mv jobs/b/taken jobs/b/spec; unset live_tokens; find_live_tokens() {{ live_tokens=x; }}; say -; has_sign_of_life() {{ :; }}; say -
     has_sign_of_life() {{ return 1; }}; claimed='' unused=''; claim_if_simple b -; echo "$claimed$unused"; rm jobs/b/.removal
     : >jobs/b/assembly; claim_if_simple b -; echo "$claimed$unused"; ended c 1; try claim_if_simple c -; ls -A jobs/c"""
     assert shell(lines, "default").splitlines() == [
         *("b: yes", "owned", "b: no", "b: no", "finished", "stage", "submitted"),
-        *("b: yes", "b: yes", "b: no", "b: no", "b: yes"),
+        *("b: yes", "b: yes", "b: no", "b: yes", "b: no", "b: no", "b: yes"),
         *("b: yes", "b: no", "b: yes", "b: no", " b", " b b1", "c: no"),
         *("finished", "spec", "stage", "submitted"),
     ]

@@ -41,10 +41,10 @@ class Queue:
             raise self.reply
         return self.reply
 
-    def kill(self, job_id: str) -> str:
-        if job_id == "a":
+    def kill(self, status: tej.JobStatus) -> str:
+        if status.job_id == "a":
             raise tej.ConnectionFailed("no [b]network")
-        self.killed.append(job_id)
+        self.killed.append(status.job_id)
         return "Killed"
 
     def read_logs(self, job_id: str, streams: Any, tail: int) -> Any:

@@ -35,8 +35,8 @@ claim_for_batch() {
     return 1
 }
 
-# has_ended_cleanly SINCE: check whether $job has ended and has no processes, and was submitted
-# at SINCE (unless SINCE is `-`).
+# has_ended_cleanly SINCE: check whether $job has ended and has no processes, and the client has
+# selected it by SINCE (is_selected).
 has_ended_cleanly() {
     number='' left=''
     read -r _ how number whose left _ <"$job/finished"
@@ -44,15 +44,14 @@ has_ended_cleanly() {
         exit,own,0 | exit,killed,0 | signal,own,0 | signal,killed,0 | none,killed,0) ;;
         *) return 1 ;;
     esac
-    [ "$1" = - ] || {
-        submitted=''
-        [ ! -f "$job/submitted" ] || read -r submitted _ <"$job/submitted"
-        [ "$1" = "$submitted" ] || return 1
-    }
+    submitted=''
+    [ ! -f "$job/submitted" ] || read -r submitted _ <"$job/submitted"
+    # Another client may have renamed `spec` (claim_removal).
+    read_spec
+    is_selected "$1" || return 1
     [ -n "${live_tokens+known}" ] || find_live_tokens
     [ -n "$live_tokens" ] || return 0
-    # The search for processes needs the token in `spec`, which another client may have renamed.
-    read_spec
+    # The search for processes needs the token in `spec`.
     [ -n "$spec" ] && ! has_sign_of_life
 }
 

@@ -8,6 +8,17 @@ has_token() {
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
+# is_selected SINCE: check whether the loaded job is the job that the client has selected. SINCE is
+# `/TOKEN`, or the time of submission, or `-` for any job. In one second, a client may submit a job,
+# and another client may retry it.
+is_selected() {
+    case $1 in
+        -) ;;
+        /*) case $spec in *"token=${1#/} "*) ;; *) return 1 ;; esac ;;
+        *) [ "$1" = "$submitted" ] ;;
+    esac
+}
+
 # is_replaced TOKEN: check whether the job with TOKEN is certainly not at $job any more.
 is_replaced() {
     ! has_token "$1" || return 1
