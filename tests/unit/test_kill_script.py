@@ -11,7 +11,7 @@ Shell = Callable[..., str]
 KILL = (
     functions(
         "note_write_error write_kill_fact begin_kill runs_here for_each split_tokens load_selected begin_job load_requested"
-        " complete_kill find_remaining count_remaining print_killed find_again note_busy"
+        " complete_kill find_remaining count_remaining explain_survivor print_killed find_again note_busy"
         " search_again wait_for_all pace check_pids send_sigterm send_sigkill"
         " continue_wrapper",
         "commands/kill",
@@ -87,18 +87,22 @@ def test_processes_left_by_killed_jobs_are_counted(shell: Shell) -> None:
     new; runs "$who"; echo '9 exit 0 own 2' >jobs/a/finished; say '' ''; say '3 4' 4; was=finished; say '3 4' ''
     late() {{ searched_1=''; }}; say 3 3 late; failed() {{ write_error=full; }}; say '' '' failed
     runs "other b s 1 1"; say '' ''; was=''; say '' '' | tr '\\0' ' '
+    # A process hangs in a system call.
+    new; runs "$who"; find_job_processes() {{ pids='3 4'; }}; get_start() {{ fields="S 1"; [ "$1" = 3 ] || fields="D 1"; }}; pids=''; for runs in '' 1; do runs_here() {{ [ -n "$runs" ]; }}; state=running note=''; explain_survivor; echo "$note"; done; state=finished left='' note='' pids=4; explain_survivor; echo "$note"; left=1; explain_survivor; echo "$note"
     # An earlier SIGKILL missed a process.
     load_again() {{ :; }}; begin_search() {{ :; }}; run_search() {{ pids_1=$next; }}; next=5 pids_1=4; search_again a; echo "$busy"
     next='' pids_1=4; search_again a; echo "$busy"; pids_1=''; search_again a; echo "$busy" """
+    stuck = "cannot be killed now, because it waits for a disk or a network file system, or is frozen (state D)"
     assert shell(lines, "default").splitlines() == [
-        *["was=running|strays=0||"] * 2,
+        *("search again, was=running|strays=0||", "was=running|strays=0||"),
         "search 1, was=running|strays=0||",
         "search 1, wait 10 KILL, was=running|strays=0|1|",
         "search 1, wait 10 KILL, was=finished|strays=2||",
         "search 1, search again, wait 10 KILL, was=finished|strays=2|1|",
         "search 1, was=finished|strays=2|note=full||",
         "search 1, was=finished|strays=2|2|",
-        *("id=a ", "search 1, 5", "search 1, ", ""),
+        *("id=a ", "", f"its process 4 {stuck}", "", f"its process 4 {stuck}"),
+        *("search 1, 5", "search 1, ", ""),
     ]
 
 
