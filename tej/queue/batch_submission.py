@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from tej.errors import Error
 from tej.job.spec import JobSpec
-from tej.queue.fetch_results import Pauses, is_temporary
+from tej.queue.fetch_results import Pauses
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 from tej.queue.request_size import JOBS_PER_REQUEST
@@ -67,6 +67,7 @@ class BatchSubmission:
             groups.setdefault(key, []).append(result)
         for (queue, retry), jobs in groups.items():
             failed: Error | None = None
+            may_retry = False
             for begin in range(0, len(jobs), JOBS_PER_REQUEST):
                 group = jobs[begin : begin + JOBS_PER_REQUEST]
                 for result in group:
@@ -75,6 +76,8 @@ class BatchSubmission:
                 if failed is None:
                     self.in_doubt.update(group)
                     failed = self._submit(queue, group, retry=retry)
+                    if failed is not None and patient and queue.was_reached:
+                        may_retry = self._pauses.start(queue, failed)
                 else:
                     # If a group cannot be submitted to a queue, the remaining groups of
                     # that queue are not sent.
@@ -82,22 +85,16 @@ class BatchSubmission:
                 kept: set[RunResult] = set()
                 if failed is None:
                     self._pauses.reset(queue)
-                elif patient:
-                    kept = self._keep_for_later(queue, group, failed)
+                elif may_retry:
+                    kept = self._keep_for_later(group, failed)
                 self.in_doubt.difference_update(set(group) - kept)
                 yield [one for one in group if one not in kept]
 
-    def _keep_for_later(
-        self, queue: RemoteQueue, group: Sequence[RunResult], cut: Error
-    ) -> set[RunResult]:
+    def _keep_for_later(self, group: Sequence[RunResult], cut: Error) -> set[RunResult]:
         """Prepare the jobs that have the error `cut` for their next submission.
 
-        Returns these jobs, or an empty set if a later submission would also fail.
+        Returns these jobs.
         """
-        if not (is_temporary(cut) and queue.was_reached):
-            return set()
-        if self._pauses.is_over(queue):
-            self._pauses.start(queue, cut)
         kept = {one for one in group if one.error is cut}
         for result in kept:
             result.error = None

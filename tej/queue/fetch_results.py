@@ -19,6 +19,7 @@ from tej.queue.file_patterns import OptionalFile
 from tej.queue.job import Job
 from tej.queue.remote import RemoteQueue
 from tej.queue.request_size import JOBS_PER_REQUEST
+from tej.queue.retry_policy import RefusedLogins
 from tej.queue.run_result import (
     Observer,
     RunResult,
@@ -30,10 +31,12 @@ logger = logging.getLogger("tej")
 
 
 class Pauses:
-    """The pauses of the queues: times without requests after a lost connection."""
+    """The pauses of the queues: times without requests after a lost connection, or
+    after a refused login."""
 
     def __init__(self) -> None:
         self._tries: Counter[RemoteQueue] = Counter()
+        self._refused: dict[RemoteQueue, RefusedLogins] = {}
         self._ends: dict[RemoteQueue, float] = {}
 
     def end(self, queue: RemoteQueue) -> float:
@@ -45,16 +48,31 @@ class Pauses:
         """Return whether a request may be sent to the queue now."""
         return time.monotonic() >= self.end(queue)
 
-    def start(self, queue: RemoteQueue, error: Exception) -> None:
-        """Log a lost connection, and start a pause, which is longer at each retry."""
-        self._tries[queue] += 1
-        pause = queue.connection.retries.delay(self._tries[queue] + 1)
+    def start(self, queue: RemoteQueue, error: Exception) -> bool:
+        """Log the error of a request, and start a pause, which is longer at each retry.
+
+        Returns False, and starts no pause, if a retry is useless.
+        """
+        retries = queue.connection.retries
+        if isinstance(error, AuthenticationFailed) and queue.was_reached:
+            refused = self._refused.setdefault(queue, RefusedLogins())
+            pause = refused.delay(retries, error)
+            if pause is None:
+                return False
+        elif is_temporary(error):
+            self._refused.pop(queue, None)
+            self._tries[queue] += 1
+            pause = retries.delay(self._tries[queue] + 1)
+            logger.warning("%s; trying again in %.0f s", error, pause)
+        else:
+            return False
         self._ends[queue] = time.monotonic() + pause
-        logger.warning("%s; trying again in %.0f s", error, pause)
+        return True
 
     def reset(self, queue: RemoteQueue) -> None:
         """Make the next pause the shortest one again, after a request has succeeded."""
         del self._tries[queue]
+        self._refused.pop(queue, None)
 
 
 class _Fetches:
@@ -126,9 +144,7 @@ class ResultFetcher:
                 directory.mkdir(parents=True, exist_ok=True)
                 fetched = queue.download_many(fetches.wanted, directory=directory)
             except (Error, OSError) as error:
-                if is_temporary(error):
-                    self._pauses.start(queue, error)
-                else:
+                if not self._pauses.start(queue, error):
                     fail_unless_failed(fetches.results, error)
                     over += fetches.results
                 continue

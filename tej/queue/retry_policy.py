@@ -45,13 +45,17 @@ class Retries:
         # of tries is unlimited.
         return min(self.longest, self.first * 2.0 ** min(tries - 1, 60))
 
-    def pause(self, tries: int) -> None:
-        """Sleep before the next attempt, after `tries` failures in succession."""
+    def jittered_delay(self, tries: int) -> float:
+        """Return the pause in seconds after `tries` failures, with the jitter."""
         # Import `random` only here: the import takes as long as the rest of this
         # module, and few requests fail.
         import random
 
-        time.sleep(self.delay(tries) * random.uniform(0.5, 1))
+        return self.delay(tries) * random.uniform(0.5, 1)
+
+    def pause(self, tries: int) -> None:
+        """Sleep before the next attempt, after `tries` failures in succession."""
+        time.sleep(self.jittered_delay(tries))
 
 
 class RefusedLogins:
@@ -69,21 +73,32 @@ class RefusedLogins:
         """Forget the refused logins, because a login succeeded or failed otherwise."""
         self._since, self._count = None, 0
 
-    def pause(self, retries: Retries, error: AuthenticationFailed) -> None:
-        """Sleep before the next login; raise `error` if a login may not be repeated.
+    def delay(self, retries: Retries, error: AuthenticationFailed) -> float | None:
+        """Return the pause in seconds before the next login; None if `error` is final.
 
         The pauses double without a maximum, because a server may block an address after
-        many refused logins.
+        many refused logins.  The last login follows OUTAGE_TIMEOUT seconds after the
+        first refusal.
         """
         now = time.monotonic()
         if self._since is None:
             self._since = now
-        if error.sent_secret or now - self._since > OUTAGE_TIMEOUT:
-            raise error
+        left = self._since + OUTAGE_TIMEOUT - now
+        # The last pause may end a little early, because of rounding.
+        if error.sent_secret or left < 0.1:
+            return None
         if not self._count:
             logger.warning("%s; trying again for %g s", error, OUTAGE_TIMEOUT)
         self._count += 1
-        replace(retries, longest=OUTAGE_TIMEOUT).pause(self._count)
+        longer = replace(retries, longest=OUTAGE_TIMEOUT)
+        return min(left, longer.jittered_delay(self._count))
+
+    def pause(self, retries: Retries, error: AuthenticationFailed) -> None:
+        """Sleep before the next login; raise `error` if it is final."""
+        delay = self.delay(retries, error)
+        if delay is None:
+            raise error
+        time.sleep(delay)
 
 
 def with_retries(

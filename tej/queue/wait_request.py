@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from tej.errors import (
     AuthenticationFailed,
@@ -32,7 +33,7 @@ from tej.queue.wait_timeout import check_timeout, ended_among, wait_timeout
 from tej.transport.local_shortage import start_thread
 from tej.wire.framing import RecordSplitter
 from tej.wire.records import parse_status
-from tej.wire.replies import Outdated, Record, is_missing, parse_reply
+from tej.wire.replies import Record, is_missing, parse_reply
 from tej.wire.requests import NO_INPUT
 
 logger = logging.getLogger("tej")
@@ -49,6 +50,16 @@ class Waiter:
         self.ended: list[tuple[str, JobStatus | None]] = []
         self.error: BaseException | None = None
         self.wake = wake
+
+
+@dataclass
+class _Failures:
+    """Failures of the `wait` request since it last succeeded."""
+
+    tries: int = 0
+    since: float | None = None
+    """Time (`time.monotonic`) since which the request fails on the server, or None."""
+    refused: RefusedLogins = field(default_factory=RefusedLogins)
 
 
 class Watcher:
@@ -209,9 +220,7 @@ class Watcher:
 
         This method runs in the background thread.
         """
-        tries = 0
-        failed_since: float | None = None
-        refused = RefusedLogins()
+        failures = _Failures()
         while True:
             time.sleep(GATHER)
             with self._changed:
@@ -224,60 +233,81 @@ class Watcher:
             begun = time.monotonic()
             try:
                 self._send_request(sorted(self._requested))
-                tries, failed_since = 0, None
-                refused.reset()
-            except (HostKeyRejected, Outdated) as error:
-                self._fail(error)
-            except AuthenticationFailed as error:
-                failed_since = None
-                try:
-                    if not self._has_begun:
-                        raise
-                    refused.pause(self._connection.retries, error)
-                except AuthenticationFailed:
-                    refused.reset()
-                    self._fail(error)
-            except ConnectionFailed as error:
-                if self._is_outdated:
-                    # Ignore the error: this client ended the request itself, to send a
-                    # new list of jobs.  If SIGKILL then ends the program on the server,
-                    # the connection seems lost.  If the connection is really lost, the
-                    # next request fails, too.
-                    continue
-                logger.info("%s; still waiting", error)
-                failed_since = None
-                refused.reset()
-                tries += 1
-                retries = self._connection.retries
-                hopeless = error.permanent or tries >= retries.limit
-                if hopeless and not self._connection.reached:
-                    # No login has succeeded yet, so the host name may be misspelled.
-                    self._fail(error)
-                else:
-                    retries.pause(tries)
-            except (RemoteCommandFailure, QueueDoesntExist) as error:
-                # Retry for a while: the server may lack processes or memory, or a disk
-                # may be unreadable or unmounted.
-                refused.reset()
-                now = time.monotonic()
-                if failed_since is None or now - begun > STABLE:
-                    tries, failed_since = 0, now
-                is_over = now - failed_since > OUTAGE_TIMEOUT
-                if isinstance(error, QueueDoesntExist):
-                    error.waited = now - failed_since
-                    is_hopeless = self._connection.removed
-                else:
-                    # An error without an exit status means a malformed reply.
-                    is_hopeless = error.ret is None
-                if is_hopeless or not self._has_begun or is_over:
-                    self._fail(error)
-                    continue
-                if not tries:
-                    logger.warning("%s; still waiting", error)
-                tries += 1
-                self._connection.retries.pause(tries)
+                failures = _Failures()
             except Exception as error:
-                self._fail(error)
+                try:
+                    self._pause_after(error, failures, begun)
+                except Exception as final:
+                    failures.refused.reset()
+                    self._fail(final)
+
+    def _pause_after(self, error: Exception, failures: _Failures, begun: float) -> None:
+        """Sleep before the next request; raise `error` if a retry is useless.
+
+        `begun` is the time (`time.monotonic`) at which the failed request was sent.
+        """
+        match error:
+            case HostKeyRejected():
+                raise error
+            case AuthenticationFailed():
+                failures.since = None
+                if not self._has_begun:
+                    raise error
+                failures.refused.pause(self._connection.retries, error)
+            case ConnectionFailed():
+                self._pause_offline(error, failures)
+            case RemoteCommandFailure() | QueueDoesntExist():
+                self._pause_in_outage(error, failures, begun)
+            case _:
+                raise error
+
+    def _pause_offline(self, error: ConnectionFailed, failures: _Failures) -> None:
+        """Like `_pause_after`, for a lost connection."""
+        if self._is_outdated:
+            # Ignore the error: this client ended the request itself, to send a new
+            # list of jobs.  If SIGKILL then ends the program on the server, the
+            # connection seems lost.  If the connection is really lost, the next request
+            # fails, too.
+            return
+        logger.info("%s; still waiting", error)
+        failures.since = None
+        failures.refused.reset()
+        failures.tries += 1
+        retries = self._connection.retries
+        hopeless = error.permanent or failures.tries >= retries.limit
+        if hopeless and not self._connection.reached:
+            # No login has succeeded yet, so the host name may be misspelled.
+            raise error
+        retries.pause(failures.tries)
+
+    def _pause_in_outage(
+        self,
+        error: RemoteCommandFailure | QueueDoesntExist,
+        failures: _Failures,
+        begun: float,
+    ) -> None:
+        """Like `_pause_after`, for a request that failed on the server.
+
+        The request is repeated for a while: the server may lack processes or memory, or
+        a disk may be unreadable or unmounted.
+        """
+        failures.refused.reset()
+        now = time.monotonic()
+        if failures.since is None or now - begun > STABLE:
+            failures.tries, failures.since = 0, now
+        is_over = now - failures.since > OUTAGE_TIMEOUT
+        if isinstance(error, QueueDoesntExist):
+            error.waited = now - failures.since
+            is_hopeless = self._connection.removed
+        else:
+            # An error without an exit status means a malformed reply.
+            is_hopeless = error.ret is None
+        if is_hopeless or not self._has_begun or is_over:
+            raise error
+        if not failures.tries:
+            logger.warning("%s; still waiting", error)
+        failures.tries += 1
+        self._connection.retries.pause(failures.tries)
 
     def _send_request(self, job_ids: list[str]) -> None:
         splitter = last_splitter = RecordSplitter("wait")

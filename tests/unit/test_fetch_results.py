@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tej
-from tej.queue import fetch_results
+from tej.queue import fetch_results, retry_policy
 
 
 def make_result(queue: Any, job_id: str, results: Any = ("x",), **facts: Any) -> Any:
@@ -20,6 +20,8 @@ def make_result(queue: Any, job_id: str, results: Any = ("x",), **facts: Any) ->
 
 class Queue:
     """A queue that raises some errors before a download succeeds."""
+
+    was_reached = False
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = [*errors]
@@ -78,6 +80,24 @@ def test_success_resets_the_pause(clock: list[float]) -> None:
     pauses.reset(queue)
     pauses.start(queue, lost)
     assert pauses.end(queue) == 3
+
+
+def test_refused_login_is_repeated_if_a_login_had_succeeded(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry_policy, "time", fetch_results.time)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    refused = tej.AuthenticationFailed("no home directory")
+    refused.sent_secret = False
+    for failures, left in ((3, 0), (20, 8)):
+        queue = Queue(*[refused] * failures)
+        queue.was_reached, queue.connection.retries = True, tej.Retries()
+        result = make_result(queue, "a")
+        begun = clock[0]
+        fetch_results.fetch_results([result], lambda _: None)
+        assert len(queue.errors) == left
+        assert result.error is (refused if left else None)
+    assert clock[0] - begun == 600
 
 
 @pytest.mark.parametrize(

@@ -203,9 +203,12 @@ def test_outage_of_the_server_is_survived_for_a_while(
     assert wait() == wait(*[outage] * 5) == [("a", JobState.FINISHED), None]
     assert wait(*[refused] * 3) == [("a", JobState.FINISHED), None]
     with monkeypatch.context() as patch:
-        patch.setattr(retry_policy, "OUTAGE_TIMEOUT", 0)
+        # The first login is repeated at the end of the time limit.
+        patch.setattr(retry_policy, "OUTAGE_TIMEOUT", 0.15)
+        patch.setattr(Retries, "jittered_delay", lambda *_: 1)
         assert wait(refused, refused) == [refused]
         # A login succeeds, and the request fails.
+        patch.setattr(Retries, "pause", lambda *_: None)
         assert wait(refused, outage, refused) == [("a", JobState.FINISHED), None]
     refused.sent_secret = True
     assert wait(refused) == [refused]
