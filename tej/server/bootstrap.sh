@@ -165,7 +165,12 @@ check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue
     until cd -P "${path:-/}" 2>/dev/null || [ -z "$path" ]; do path=${path%/*}; done
-    path=$PWD
+    # Both files contain `\040` in place of a space.
+    path='' rest=$PWD
+    while case $rest in *' '*) ;; *) false ;; esac do
+        path=$path${rest%%' '*}'\040' rest=${rest#*' '}
+    done
+    path=$path$rest
     cd "$tej_dir" || quit 20 "The server cannot enter '$tej_dir'"
     while read -r device mount_point _ || [ -n "$device" ]; do
         mount_point=${mount_point%/}

@@ -359,14 +359,15 @@ def test_queue_on_an_unmounted_file_system_is_not_missing(
     require: Require, tmp_path: Path, job: Make
 ) -> None:
     require("unshare")
-    place, fstab = tmp_path / "scratch", tmp_path / "fstab"
+    place, fstab = tmp_path / "my scratch disk", tmp_path / "fstab"
     place.mkdir()
-    fstab.write_text(f"none /\n# /dev/a {tmp_path} ext4\n/dev/b {place}/ ext4")
+    escaped = str(place).replace(" ", r"\040")
+    fstab.write_text(f"none /\n# /dev/a {tmp_path} ext4\n/dev/b {escaped}/ ext4")
     bind = shlex.quote(f'mount --bind {fstab} /etc/fstab && exec "$@"')
     server = Within(f"unshare --mount sh -c {bind} sh")
     queue = open_queue(place / "queue", server)
     for request in (queue.jobs, lambda: queue.submit("a", job("true"))):
-        with pytest.raises(tej.RemoteCommandFailure, match=f"'{place}' is not mounted"):
+        with pytest.raises(tej.RemoteCommandFailure, match=r"disk' is not mounted"):
             request()
     assert not any(place.iterdir())
     with pytest.raises(tej.QueueNotFound):
