@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from server_functions import in_all_shells
+
 Shell = Callable[..., str]
 
 OPTIONS = r"""
@@ -53,6 +55,14 @@ def test_options_of_openpbs_follow_the_resources(shell: Shell) -> None:
         *("-N tej_n -r n -M me -m e //", "-N tej_n //", "-r n -m n //"),
         *("-N d -r n -m n //", "-N tej_n -r n -m n //", "-N d -r n -m n //"),
     ]
+
+
+@in_all_shells
+def test_large_sizes_need_no_64_bits(shell: Shell) -> None:
+    """mksh has only 32-bit arithmetic."""
+    sizes = [0, 999999, 1048576, 1048577, 2**31, 2**32 + 1, 2**40 + 1, 10**15 - 1]
+    lines = f"""for size in {" ".join(map(str, sizes))}; do in_megabytes "$size"; echo "$megabytes"; done"""
+    assert shell(lines).split() == [f"{-(-size // 2**20)}" for size in sizes]
 
 
 def test_options_of_torque_follow_the_resources(shell: Shell) -> None:

@@ -122,8 +122,9 @@ check_descendants() {
         pid=$1
         shift
         get_start "$pid"
-        # A process that is older than the script does not belong to the job.
-        [ -n "$start" ] && [ "$start" -ge "$j_start" ] || continue
+        # A process that is older than the script does not belong to the job. The shell compares
+        # the difference, because with 32-bit arithmetic (mksh) the times overflow after 248 days.
+        [ -n "$start" ] && [ $((start - j_start)) -ge 0 ] || continue
         checked=$((checked + 1))
         [ "$session" != "$j_pid" ] && [ "$checked" -le 50 ] || return 1
         environs="$environs $proc/$pid/environ"

@@ -54,9 +54,20 @@ read_resources() {
 }
 
 # in_megabytes [BYTES]: set $megabytes to BYTES (default $r_memory) in units of 1048576 bytes,
-# rounded up.
+# rounded up. All numbers stay below 2^31, because mksh has only 32-bit arithmetic. BYTES is
+# MILLIONS * 1000000 + $below, and the unit is 16384 * 64 bytes.
 in_megabytes() {
-    megabytes=$(((${1:-$r_memory} + 1048575) / 1048576))
+    set -- "${1:-$r_memory}"
+    millions=0 below=$1
+    case $1 in
+        ???????*)
+            millions=${1%??????}
+            below=${1#"$millions"}
+            while case $below in 0?*) ;; *) false ;; esac do below=${below#0}; done
+            ;;
+    esac
+    below=$(((below + 63) / 64 + millions % 16384 * 15625)) megabytes=$((millions / 16384))
+    megabytes=$((megabytes * 15625 + (below + 16383) / 16384))
 }
 
 # as_clock: set $clock to $r_walltime in the format H:MM:SS.

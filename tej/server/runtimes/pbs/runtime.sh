@@ -186,9 +186,9 @@ add_chunk() {
         list="$list+$1:ppn=$width${r_gpus:+:gpus=$r_gpus}"
         return
     fi
-    memory=$r_memory
-    [ -z "$r_memory_per_cpu" ] || memory=$((r_memory_per_cpu * width))
+    memory=$r_memory$r_memory_per_cpu
     [ -z "$memory" ] || in_megabytes "$memory"
+    [ -z "$r_memory_per_cpu" ] || megabytes=$((megabytes * width))
     list="$list+$1:ncpus=$width${2:+:mpiprocs=$2${r_cpus:+:ompthreads=$r_cpus}}"
     list="$list${memory:+:mem=${megabytes}mb}${r_gpus:+:ngpus=$r_gpus}"
 }
