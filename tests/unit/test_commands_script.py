@@ -118,6 +118,8 @@ def test_files_are_sent_as_archives(shell: Shell) -> None:
     lines = f"""{COMMAND} {FETCH}; cd jobs/a/stage; mkdir -p d e; echo 1 >d/f; echo 2 >g; echo 3 >'a b'; ln -s g l; ln -s d m; ln -s ../../../version out; ln -s gone broken; cd "$queue"; ended b; echo 4 >jobs/b/stage/g
     tar() {{ shift; printf '<'; printf '%s ' "$@"; printf '>'; }}
     fetch a 1 g b 1 g; fetch a 3 d/f 'a *' '[de]' a 2 l m a 1 out a 1 broken a 0; fetch a 3 gone g 'x*' gone 1 g
+    # The site has removed the files of the job.
+    echo 1 >jobs/a/started; fetch a 1 gone; : >jobs/a/stage/_stdout; fetch a 1 gone; rm jobs/a/started
     # A job that is being archived gets its spec back.
     nap() {{ echo nap >&4; [ -z "$back" ] || echo x >"$job/spec"; }}; tar() {{ rm -f "$job/spec"; }}; back=1; fetch a 1 g; back=''; fetch a 1 g; fetch a 1 g
     rm -r jobs/a/stage; fetch a 1 g; mkdir jobs/a/stage; chmod 0 jobs/a/stage; : >jobs/b/stage/x; ls() {{ return 2; }}; fetch b 1 y*"""
@@ -127,7 +129,11 @@ def test_files_are_sent_as_archives(shell: Shell) -> None:
         "quit 22 'out' points outside the directory of job 'a', to 'Q/version'",
         *("M 22 a", "quit 22 'broken' in job 'a' is a broken link", "M 22 a", "M 0 a"),
         *("quit 22 There is no 'gone' in job 'a'", "There is no 'x*' in job 'a'"),
-        *("M 22 a", "quit 3 No job 'gone'", "M 3 gone", "nap", "M 0 a", "nap"),
+        *("M 22 a", "quit 3 No job 'gone'", "M 3 gone"),
+        "quit 22 There is no 'gone' in job 'a'",
+        "Its output file '_stdout' is missing, too: were the files of the job removed on the server?",
+        *("M 22 a", "quit 22 There is no 'gone' in job 'a'", "M 22 a"),
+        *("nap", "M 0 a", "nap"),
         *("quit 20 Job 'a' was deleted while it was read", "M 20 a", "M 0 a"),
         "quit 22 Job 'a' has removed its directory, and all files in it",
         *("M 22 a", "quit 20 'y*' in job 'b' cannot be read", "M 20 b"),
