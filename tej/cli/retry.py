@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,18 @@ class Files:
     directory: str
     everything: bool
     ignore: tuple[str, ...]
-    entries: list[Entry]
 
-    @classmethod
-    def read(
-        cls, directory: str, *, everything: bool, ignore: tuple[str, ...]
-    ) -> Files:
-        """Return the files that would be sent from a directory."""
-        entries = scan(Path(directory), everything=everything, ignore=ignore)
-        return cls(directory, everything, ignore, read_files(entries))
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The files that would be sent from the directory."""
+        directory = Path(self.directory)
+        found = scan(directory, everything=self.everything, ignore=self.ignore)
+        return read_files(found)
 
     def signature(self, parameters: JobParameters) -> str:
         """Return the signature of a job with these files."""
+        # Reading all files of a wrong directory, such as the home directory, may take
+        # long. Therefore check first whether the directory contains the script.
         command = find_command(
             Path(self.directory),
             parameters.script,
@@ -99,7 +100,7 @@ def command(
         return report.finish()
     parameters = read_parameters(queue.connection, failed)
     ignore = tuple(current_profile().get("ignore") or ())
-    files = Files.read(source or ".", everything=everything, ignore=ignore)
+    files = Files(source or ".", everything, ignore)
     retried: list[JobStatus] = []
     specs: list[JobSpec] = []
     for status in failed:

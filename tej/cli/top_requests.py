@@ -75,7 +75,7 @@ def retry(shown: ShownQueue, job_id: str) -> str:
         raise error or queue.connection.job_not_found(job_id)
     own = read_parameters(queue.connection, [status])[job_id]
     try:
-        files = Files.read(".", everything=False, ignore=shown.ignore)
+        files = Files(".", everything=False, ignore=shown.ignore)
         new_id = find_id(status, files.signature(own), files, is_new=False)
     except errors.InvalidJobDirectory as wrong:
         raise errors.InvalidJobDirectory(

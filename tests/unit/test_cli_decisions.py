@@ -240,7 +240,7 @@ def test_retry_after_an_exceeded_limit_has_a_hint() -> None:
 def test_retry_keeps_the_id_unless_files_change() -> None:
     old, new = "1" * 64, "2" * 64
     made = make_id(old)
-    files = retry.Files("dir", False, (), [])
+    files = retry.Files("dir", False, ())
 
     def find_id(job_id: str, digest: str, *, is_new: bool) -> str:
         status = job(job_id, "killed", signature=old)
@@ -257,10 +257,18 @@ def test_retry_keeps_the_id_unless_files_change() -> None:
     assert retry.find_id(unsigned, new, files, is_new=True) == "a"
 
 
+def test_retry_reads_no_directory_without_the_script(tmp_path: Path) -> None:
+    """The current directory may be the home directory, with files of many gigabytes."""
+    files = retry.Files(str(tmp_path), False, ())
+    with pytest.raises(errors.InvalidJobDirectory, match="--from DIR"):
+        files.signature(JobParameters("start.sh", {}, {}, False))
+    assert "entries" not in vars(files)
+
+
 def test_retried_job_is_described_as_before() -> None:
     status = job("a", "killed", name="n", labels={"k": "v"}, parameters={"S": "1"})
     own = JobParameters("cmd", {"V": "1"}, {"cpus": 2}, True, on_end="mail")
-    files = retry.Files("dir", True, ("*.o",), [])
+    files = retry.Files("dir", True, ("*.o",))
     spec = retry.make_spec("b", status, own, files, {})
     assert (spec.directory, spec.script, spec.job_id, spec.name) == (
         *("dir", "cmd", "b", "n"),
