@@ -62,9 +62,10 @@ note_unended() {
 }
 
 # has_sign_of_life: check whether a process of the loaded job is or may be alive, whatever the
-# state of the job. Sets $sign and $advice for messages, like shows_life.
+# state of the job. For messages, sets $sign to a description, and $advice to what the user
+# can do.
 has_sign_of_life() {
-    sign='' advice='kill it first'
+    advice='kill it first'
     if has_live_token; then
         get_host
         sign="some of its processes run on $host"

@@ -34,9 +34,10 @@ get_last_sign() {
 
 # shows_life: check whether a process of the job is or may be alive, whatever the state of the
 # job. Such a job must not be removed or replaced. For messages, sets $sign to a description,
-# and $advice to what the user can do. The job must have been read (read_facts).
+# and, if a kill has no effect, $advice to what the user can do. The job must have been read
+# (read_facts).
 shows_life() {
-    sign='' advice='kill it first'
+    sign=''
     if has_processes; then
         sign="some of its processes run on $host"
     elif [ -s "$job/finished" ] || ended_with_boot; then
