@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import functools
 import os
 import random
 import re
@@ -375,6 +376,12 @@ def run_tests(tests: Sequence[str], workers: str) -> str:
     return f"killed by {failed[1] if failed else status}" if status else "survived"
 
 
+@functools.cache
+def fails_unchanged(test: str) -> bool:
+    """Return whether a test fails although no file is changed."""
+    return run_tests([test], "0") != "survived"
+
+
 def files_of(area: str, patterns: Sequence[str] = ("*",)) -> list[Path]:
     """Return the files of an area that git tracks, and that match one of `patterns`."""
     listed = subprocess.run(
@@ -434,6 +441,9 @@ def main() -> None:
                 print(mutant.diff(), flush=True)
                 continue
             result = test_mutant(mutant)
+            killer = re.match(r"killed by (\S+::.+?)( - |$)", result)
+            if killer and fails_unchanged(killer[1]):
+                sys.exit(f"{killer[1]} also fails without a change: repair it first")
             short = "killed" if result.startswith("killed") else result
             counts[area, short] += 1
             print(f"{mutant.path}:{mutant.line} {mutant.what}: {result}", flush=True)
