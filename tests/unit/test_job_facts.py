@@ -12,7 +12,7 @@ Shell = Callable[..., str]
 def test_damaged_facts_are_named(shell: Shell) -> None:
     lines = """me
     new() { echo 'token=0123456789abcdef end' >jobs/a/spec; fact submitted '5 h b s 1 1'; }
-    fact() { printf "${2:+%s\\n}" "$2" >"jobs/a/$1"; }
+    fact() { printf %s "${2:+$2$newline}" >"jobs/a/$1"; }
     say() {
         load_job a; echo "$1: $state $how$number ${evidence:-$note}"
         rm -rf jobs/a; mkdir -p jobs/a/stage; new
