@@ -54,13 +54,15 @@ class Process:
         with log.open("wb") as output:
             self.popen = subprocess.Popen(
                 [sys.executable, str(FLOWS), *words],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 cwd=log.parent,
                 env={**os.environ, "PREFECT_API_URL": api},
                 start_new_session=True,
             )
+        assert self.popen.stdin is not None
+        self._stdin = self.popen.stdin
 
     def __enter__(self) -> Process:
         return self
@@ -72,6 +74,12 @@ class Process:
         except ProcessLookupError:
             pass
         self.popen.wait()
+        self._stdin.close()
+
+    def interrupt(self, number: signal.Signals) -> None:
+        """Send a signal to the main thread of the process."""
+        self._stdin.write(bytes([number]))
+        self._stdin.flush()
 
     def ended(self) -> bool:
         return self.popen.poll() is not None

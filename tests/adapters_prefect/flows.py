@@ -1,13 +1,17 @@
 """Flows that tests run in threads or in processes, to cancel or interrupt them.
 
 python flows.py mapped QUEUE GATE      runs the flow `mapped`
+
+Each byte on stdin is the number of a signal, which the main thread receives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -102,5 +106,19 @@ def work(gate: str, queue: str = "") -> None:
         time.sleep(0.05)
 
 
+def receive_signals() -> None:
+    """Send the signals from stdin to the main thread.
+
+    If another process sends a signal, a thread that starts a program at that moment may
+    receive the signal instead of the main thread.  Python calls the handler only when
+    the main thread continues, which in `mapped` is at the end of a job.
+    """
+    main = threading.main_thread().ident
+    assert main is not None
+    while number := os.read(0, 1):
+        signal.pthread_kill(main, number[0])
+
+
 if __name__ == "__main__":
+    threading.Thread(target=receive_signals, daemon=True).start()
     {"mapped": mapped}[sys.argv[1]](*sys.argv[2:])

@@ -208,7 +208,7 @@ def test_interrupted_process_leaves_jobs_to_next_run(
         for one in cases.values():
             wait_until(running(one.queue, 3), "all jobs run")
         for number, process in processes.items():
-            process.popen.send_signal(number)
+            process.interrupt(number)
         for number, process in processes.items():
             wait_until(process.ended, f"the process ends with {number!r}")
             assert all_are(cases[number].queue, "running"), number
