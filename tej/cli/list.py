@@ -1,4 +1,7 @@
-"""`tej list`: list the jobs in a queue."""
+"""`tej list`: list the jobs in a queue.
+
+`queue/job_filters.py` selects and sorts the jobs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 # Start of a job: only the process that creates the file `claim` of a job may start the job.
+# commands/submit (`publish`) decides which of several submissions with one id becomes the job.
 # shellcheck shell=sh
 
 # take_claim: create the file `claim` of $job. Returns 1 if it exists. With `set -C`, shells

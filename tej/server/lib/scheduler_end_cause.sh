@@ -1,6 +1,6 @@
 # Finds out why a job under a scheduler ended: by itself, at a limit, by another user, or by the
 # scheduler. The sources are the scheduler's list of jobs, its accounting, and its messages in
-# the job's log.
+# the job's log. runtimes/*/job_states.sh reads the list and the accounting.
 # shellcheck shell=sh
 
 cause_awaited=120 # seconds to wait until the scheduler reports why a job ended
