@@ -350,8 +350,8 @@ def test_mutant(mutant: Mutant) -> str:
 
 def run_tests(tests: Sequence[str], workers: str) -> str:
     """Run tests up to the first failure, and return the result (`test_mutant`)."""
-    # Python compares bytecode by the size and the second of the source, so bytecode of
-    # another change could be used.
+    # Python compares bytecode by the size and the second of the source, so it could use
+    # the bytecode of another change. Therefore write no bytecode.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", workers]
     process = subprocess.Popen(

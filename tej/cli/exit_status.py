@@ -59,7 +59,7 @@ def of_job(status: JobStatus) -> int:
     is 125 if the job was cut off for another reason, is lost, has no exit code, or was
     killed but exited with 0.
     """
-    # A top-level import of this module would make `tej --help` slower.
+    # Import the module here: a top-level import would make `tej --help` slower.
     from tej.job.status import JobState
 
     if status.cut_off is not None:

@@ -209,8 +209,8 @@ def find_jobs(
 ) -> SelectedJobs:
     """Return the jobs that the words identify.
 
-    Without words, returns the latest job of the project if `latest` is true, and raises
-    click.UsageError otherwise.  Raises JobNotFound or AmbiguousJob if a word does not
+    Without words, returns the latest job of the project if `latest` is true; if not,
+    raises click.UsageError.  Raises JobNotFound or AmbiguousJob if a word does not
     match exactly one job, or if the project has no job.
     """
     words = list(words)

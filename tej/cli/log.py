@@ -35,7 +35,7 @@ class _StderrHandler(_StreamHandler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        # `setStream` would flush the former stream, which may be closed by now.
+        # Do not use `setStream`: it flushes the old stream, which may be closed.
         self.stream = sys.stderr
         end_line(err=True)
         super().emit(record)

@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit with the status of the command."""
     words = sys.argv[1:] if arguments is None else arguments
     # A list of 100,000 jobs has millions of objects and hardly any reference cycles.
-    # With the default thresholds, garbage collection would add a third to the CPU time.
+    # Collect garbage rarely: the default thresholds would add a third to the CPU time.
     gc.set_threshold(100_000, 50, 50)
     _open_closed_streams()
     if "TEJ_COMP_LINE" in os.environ:

@@ -38,9 +38,9 @@ def command(
 
 
 def argument_of_scp(destination: str, directory: str) -> str:
-    """Return a directory on the server as an argument of scp.
+    """Return a directory on the server as an argument of scp or rsync.
 
-    The port is left out, because rsync accepts no port in its argument.
+    The argument has no port, because rsync accepts none there.
     """
     parsed = Destination.parse(destination)
     if parsed.is_local:

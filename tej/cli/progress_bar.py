@@ -63,7 +63,7 @@ class TransferBar:
             return
         if self._bar is None:
             self._bar = self._start()
-        # The archive may be larger than the expected total, the size of the files.
+        # The archive may exceed the size of the files: raise the total if necessary.
         total = self._total and max(self._total, self.done)
         self._bar.update(self._bar.task_ids[0], completed=self.done, total=total)
 

@@ -1,4 +1,4 @@
-"""`tej queue`: print the runtime and the limit of a queue."""
+"""`tej queue`: print the runtime (such as slurm) and the job limit of a queue."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def only_result() -> str:
 def gather(
     queue: RemoteQueue, job_ids: Sequence[str], name: str
 ) -> tuple[dict[str, dict[str, str]], dict[str, Error]]:
-    """Return the values of each job, and the error of each job without the file."""
+    """Read the file `name` of each job; return the values and the errors by job id."""
     values: dict[str, dict[str, str]] = {}
     errors: dict[str, Error] = {}
     with tempfile.TemporaryDirectory() as folder:

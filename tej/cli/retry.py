@@ -89,10 +89,10 @@ def command(
     """Start failed jobs again, with the same command, variables, labels and resources.
 
     Without --from, the current directory must have the files with which the jobs were
-    submitted.  With --from, a job whose id was made from its signature gets a new id if
-    the files have changed, and the failed job is kept.  Any other job keeps its id, and
-    the failed attempt is archived as ID#1.  Options for resources override the job's
-    resources.
+    submitted.  With --from, a job whose id was made from its signature (a hash of its
+    files and command) gets a new id if these files have changed, and the failed job is
+    kept.  Any other job keeps its id, and the failed attempt is archived as ID#1 (the
+    next one as ID#2).  Options for resources override the job's resources.
     """
     report = output.JobReport(as_json)
     failed = find_failed(queue, jobs, report)

@@ -52,7 +52,7 @@ def login_script(job: JobStatus) -> str:
         # running job. Since Slurm 20.11, a new step waits for the running steps of the
         # job, unless `--overlap` is given.
         lines += [
-            # The variable SLURM_CLUSTERS would select another cluster.
+            # Unset SLURM_CLUSTERS, which could select another cluster.
             "unset SLURM_CLUSTERS",
             f"tej_job=$(squeue -h {option}-j {shlex.quote(number)} -o '%A %T'"
             " 2>/dev/null | grep ' RUNNING$' | sort -n | head -n 1)",

@@ -78,7 +78,7 @@ def read_entry(above: str, item: os.DirEntry[str]) -> Entry:
             # os.readlink returns the exact text; Path would turn `./sub/` into `sub`.
             target = from_local(os.readlink(source))  # noqa: PTH115
     except OSError as error:
-        # The file may have been removed since its directory was listed.
+        # Also raised if the file was removed after its directory was listed.
         raise unreadable(source, error) from error
     return Entry(above + from_local(item.name), source, status, target)
 

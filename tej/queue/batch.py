@@ -166,10 +166,11 @@ class Batch:
             raise errors[0]
 
     def count_states(self) -> Counter[str]:
-        """Return the number of succeeded runs ("done"), of failed runs, and of others.
+        """Return the number of runs for each key: "done", "failed", or a job's state.
 
-        A run with an error counts as "failed".  A job that has not ended counts by its
-        state, which is requested with one round trip per queue.
+        Succeeded runs count as "done", and runs with an error as "failed".  If a run's
+        job has not ended, the key is the job's state, such as "running".  The states
+        are requested with one round trip per queue.
         """
         counts = Counter(
             "done" if one.succeeded else "failed"

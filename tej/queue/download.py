@@ -90,7 +90,7 @@ def note_downloaded(connection: QueueConnection, job_ids: Iterable[str]) -> None
     words = [submitter()]
     for job_id in wanted:
         words.append(job_id)
-        # Another client may have retried the job since the download.
+        # The token identifies the attempt: the job may have been retried since.
         if token := connection.downloaded_tokens.get(job_id):
             words.append(f"/{token}")
     try:

@@ -466,7 +466,7 @@ class RemoteQueue:
         is lost.  The failed attempt is archived with its files as `ID#1`.  The other
         arguments and exceptions are documented in `submit`.
 
-        Raises JobAlreadyExists if a job `job_id` exists and has another signature.
+        Raises JobAlreadyExists if the job `job_id` exists with another signature.
         """
         spec = job_spec.JobSpec(
             *(directory, script, job_id, name, labels or {}, environment or {}),

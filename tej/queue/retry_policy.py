@@ -70,7 +70,7 @@ class RefusedLogins:
         self._count = 0
 
     def reset(self) -> None:
-        """Forget the refused logins, because a login succeeded or failed otherwise."""
+        """Forget the refused logins: the next refused login counts as the first."""
         self._since, self._count = None, 0
 
     def delay(self, retries: Retries, error: AuthenticationFailed) -> float | None:

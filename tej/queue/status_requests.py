@@ -1,4 +1,4 @@
-"""Requests for the status of jobs: of given ids, of a whole queue, of old attempts."""
+"""Requests for the status of given jobs, all jobs of a queue, or archived attempts."""
 
 from __future__ import annotations
 

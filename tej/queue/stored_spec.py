@@ -131,7 +131,7 @@ def _scripts(text: str) -> Iterator[str]:
 
 
 def parse_resources(text: str) -> dict[str, Any]:
-    """Return keyword arguments of `Resources` for the lines of a file `resources`."""
+    """Return keyword arguments of `Resources` for the lines of the file `resources`."""
     found: dict[str, Any] = {}
     for line in text.splitlines():
         key, _, value = line.partition("=")

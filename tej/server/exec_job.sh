@@ -11,7 +11,7 @@
 
 # With "./", the shell does not search CDPATH, which a login may set.
 cd ./stage || exit 125
-# An uploaded _stdout or _stderr could be a symbolic link to another file.
+# Remove an uploaded _stdout or _stderr: it could be a symbolic link to another file.
 for tej_file in _stdout _stderr; do
     [ ! -e "$tej_file" ] && [ ! -h "$tej_file" ] || rm -rf "$tej_file"
 done

@@ -66,7 +66,7 @@ make_directories() {
 # install_scripts DIGEST: write the scripts to scripts/DIGEST. If this directory exists, `mv`
 # moves the new scripts into it, and the copy is removed there.
 install_scripts() {
-    # A pid would not be unique: several containers may share the home directory.
+    # A pid would not be unique: several containers may share the home directory. So use $marker.
     fresh=$queue/incoming/scripts.$marker
     mkdir "$fresh" && unpack "$fresh" || {
         rm -rf "$fresh"

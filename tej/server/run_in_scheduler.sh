@@ -119,8 +119,8 @@ watch_session() {
     done
 }
 
-# note_heard SIGNAL: create the file .heard.SIGNAL, if possible. On a full disk, the redirection
-# of the special builtin `:` would end the shell.
+# note_heard SIGNAL: create the file .heard.SIGNAL, if possible. Uses printf: on a full disk, the
+# redirection of the special builtin `:` would end the shell.
 note_heard() {
     { printf '' >"$job/.heard.$1"; } 2>/dev/null || :
 }

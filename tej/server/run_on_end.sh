@@ -12,7 +12,7 @@ TEJ_JOB_STATE=$5 TEJ_JOB_EXIT_CODE=$6 TEJ_JOB_SIGNAL=$7
 find_job "$id"
 TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$job/stage
 export TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR TEJ_JOB_STATE TEJ_JOB_EXIT_CODE TEJ_JOB_SIGNAL
-# A retry can move the job's directory. The working directory remains the same directory.
+# A retry can move the job's directory. So use the working directory, which stays the same.
 job=.
 
 # search_failed: called if the processes cannot be listed. Then still_runs checks only the first

@@ -75,7 +75,7 @@ link() {
     fresh=${path%/*}/.tej-$marker
     (umask o-w && mkdir -p "${path%/*}/") && mkdir -m 700 "$fresh" ||
         quit 20 "The link '$path' cannot be created: '${path%/*}/' is not writable"
-    # A umask of 000 would let other users write to the link (trust.sh).
+    # Remove write permission: a umask of 000 would let others write to the link (trust.sh).
     printf 'tejdir: %s\n' "$queue" >"$fresh/link" && chmod go-w "$fresh/link" && move_link
     moved=$?
     rm -rf "$fresh"
@@ -85,7 +85,7 @@ link() {
 
 # move_link: move $fresh/link to $path. Returns 1 if $path is a directory or cannot be written.
 move_link() {
-    # `ln` and `mv` would create the link inside a directory.
+    # Refuse a directory: `ln` and `mv` would create the link inside it.
     [ ! -d "$path" ] || return 1
     if [ -e "$path" ] || [ -h "$path" ]; then
         mv -f "$fresh/link" "$path"

@@ -67,7 +67,7 @@ def _popen(command: Sequence[str]) -> subprocess.Popen[bytes]:
             "use WSL, or a server: user@host"
         )
     if signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        # subprocess.Popen would report the exit status 0 for every program.
+        # Refuse: subprocess.Popen would report exit status 0 for every program.
         error = ConnectionFailed(
             "local: this process ignores SIGCHLD, so the exit statuses of programs "
             "are lost; first call signal.signal(signal.SIGCHLD, "

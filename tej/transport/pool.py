@@ -312,7 +312,7 @@ class PooledTransport(Transport):
 
     def __del__(self) -> None:
         # The garbage collector may call `__del__` in a thread that holds a lock of the
-        # pool.  If `__del__` waited for that lock, the thread would deadlock.
+        # pool.  Therefore do not wait for that lock: the thread would deadlock.
         for slot in getattr(self, "_slots", ()):
             if slot.connection is not None:
                 slot.connection.disconnect()

@@ -1,4 +1,4 @@
-"""Private keys in PuTTY's format (`.ppk`): neither `ssh` nor paramiko can read them."""
+"""Detect private keys in PuTTY's format, which neither ssh nor paramiko can read."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class TejConfig(luigi.Config):
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """Destination, path and runtime of a queue; the repr hides the password."""
+    """A queue's destination, path, runtime (slurm, ...); the repr hides passwords."""
 
     destination: str = field(repr=False)
     queue: str

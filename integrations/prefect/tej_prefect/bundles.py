@@ -43,7 +43,7 @@ class TejFlow(InfrastructureBoundFlow[P, R]):
     """A flow that `tej_flow` has bound to a work pool."""
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle a plain flow without a worker, so that the job needs only Prefect."""
+        """Pickle a plain `Flow`, so that the job does not need this package."""
         state = {name: one for name, one in vars(self).items() if name not in BOUND}
         return object.__new__, (Flow,), state
 
@@ -95,7 +95,7 @@ def tej_flow(
             work_pool=work_pool,
             worker_cls=worker,
             job_variables=job_variables,
-            # By default Prefect uses `uv`, which the server may not have.
+            # The default is `uv`, which the server may not have. So use Python.
             launcher={"upload": [sys.executable], "execution": [python]},
             include_files=include_files,
         )

@@ -1,6 +1,6 @@
 """Claims on shared jobs: files on the server that record which flow runs use a job.
 
-A claim is a file `claims/NAME` in the queue.  The file contains the ids of a flow run,
+A claim is a file in the queue's directory `claims`.  It has the ids of a flow run,
 of its parent flow runs, and of the jobs that the flow run uses.  A thread of the flow's
 process rewrites the file every `PERIOD` seconds, and each rewrite is a heartbeat.  If a
 claim has had no heartbeat for `EXPIRY` seconds, its process is considered dead, and the

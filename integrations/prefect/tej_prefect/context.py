@@ -55,8 +55,8 @@ def current_run() -> Run:
     attempt = 1 if flow_run is None else max(1, flow_run.run_count)
     if task is not None:
         task_run = task.task_run
-        # Prefect sets this event at Ctrl-C. If tej did not check the event, Ctrl-C
-        # would end the flow only after its jobs have ended.
+        # Prefect sets this event at Ctrl-C. tej checks the event, so that the flow
+        # ends at once, and not only after its jobs have ended.
         events = getattr(getattr(flow, "task_runner", None), "_cancel_events", {})
         return Run(
             task_run.flow_run_id,

@@ -95,13 +95,15 @@ def kill_unclaimed(
     *,
     suspended: UUID | None = None,
 ) -> None:
-    """Kill the jobs, except those that flow runs outside `cancelled` have claimed.
+    """Kill the jobs, except the jobs that other flow runs use.
 
-    If the claims of other flow runs cannot be read, all jobs are left running.  If
-    `suspended` is the id of a flow run that was cancelled while it was suspended, only
-    the jobs that this flow run has claimed are killed.  Its claim is then removed:
-    otherwise, if a user started a killed job again, a worker that is started later
-    would kill the job again.
+    A claim is a file that records which jobs a flow run uses.  The claims of the flow
+    runs in `cancelled` are ignored.  If the other claims cannot be read, all jobs are
+    left running.
+
+    If `suspended` is the id of a flow run that was cancelled while it was suspended,
+    only the jobs that this flow run has claimed are killed.  The claim of this flow run
+    is then removed, so that no later worker kills a job that a user starts again.
 
     If the queue is missing, the jobs are counted as unreachable, because its file
     system may be unmounted while the jobs run.

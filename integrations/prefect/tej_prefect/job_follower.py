@@ -93,15 +93,15 @@ class JobFollower:
                 return 0
             try:
                 if await self._end_processes(current, status):
-                    # The flow may have set its own state before its process ended.
+                    # The flow may have set its state before, so read the state again.
                     continue
                 code = await self.report_end(current, status, message)
                 break
             except tej.Error as error:
                 # It is unknown whether a newer job decides the state of the flow run.
                 # Try again without a limit, because the report could set a wrong state.
-                # A user can end the attempts: by cancelling the flow run, or by setting
-                # its state.
+                # A user can end the attempts by cancelling the flow run, or by setting
+                # the flow run to a final state.
                 self._warn(error)
                 await asyncio.sleep(RETRY)
         is_completed = current.state_type is StateType.COMPLETED
@@ -156,7 +156,7 @@ class JobFollower:
             except tej.JobNotFound:
                 return None
             except tej.QueueDoesntExist as error:
-                # The file system of the queue may be unmounted for a while.
+                # The queue's file system may only be unmounted for a while, so retry.
                 now = time.monotonic()
                 if missing_since is None or now - begun > RETRY:
                     # The queue may have existed during this attempt, but it has been

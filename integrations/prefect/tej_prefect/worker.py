@@ -233,7 +233,7 @@ class TejWorker(
                 group.start_soon(_repeat, resume, RECONCILE)
 
     async def _reconcile(self) -> None:
-        """Take over flow runs without a live worker, and renew leases."""
+        """Take over flow runs whose worker is dead, and renew concurrency leases."""
         assert self._runs_task_group is not None
         found = await unended_flow_runs(self.client, self._work_pool_name)
         for ended in self._refusals.keys() - {one.id for one in found}:

@@ -96,7 +96,7 @@ async def _start_or_find_once(
         await renew_lease(worker.client, flow_run)
         while await in_thread(lambda: end_earlier_jobs(queue, flow_run, logger)):
             # While the worker waited, the earlier job may have completed the flow run,
-            # or a user may have cancelled the flow run.
+            # or a user may have cancelled it. In both cases, start no new job.
             current = await worker.client.read_flow_run(flow_run.id)
             if current.state_type in (*CANCELLED, StateType.COMPLETED):
                 return await in_thread(lambda: newest_job(queue, flow_run))
@@ -140,7 +140,7 @@ def submit(
     state = str(flow_run.state_id)
     number = flow_run.run_count
     if only_find:
-        # The job of an earlier attempt may still run, and may end the flow run.
+        # A job of an earlier attempt may still end the flow run: follow the oldest.
         unended = jobs_of(queue, flow_run, UNENDED_STATES)
         number = min([number, *(_number(one, flow_run) for one in unended)])
     while True:
@@ -278,7 +278,7 @@ def is_superseded(
         and state is not None
         and state != str(flow_run.state_id)
     ):
-        # A worker may be submitting the job of the current attempt.
+        # A worker may be submitting the job of the current attempt. Assume so.
         return True
     newest = newest_job(queue, flow_run)
     return _number(newest, flow_run) > _number(job_id, flow_run)

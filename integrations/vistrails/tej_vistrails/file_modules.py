@@ -27,7 +27,7 @@ _Mixed = object  # type: Any
 class AssembleDirectoryMixin(_Mixed):
     """Mixin for modules that copy the files on extra input ports to a directory.
 
-    The name of an extra port is the path of its file in the directory.
+    The user adds an extra port; its name is the path of its file in the directory.
 
     The mixin does not inherit from `Module`, because VisTrails requires that a module
     class has exactly one base class that is a module."""
@@ -46,7 +46,7 @@ class AssembleDirectoryMixin(_Mixed):
 
     def assemble_directory(self, base=None):
         # type: (Optional[Any]) -> str
-        """Return the path of a directory with the files of `base` and the extra ports.
+        """Return the path of a directory with the files of `base` and of extra ports.
 
         If the module has no extra ports, return the path of `base` itself.  Otherwise,
         copy all files to a temporary directory and return its path."""

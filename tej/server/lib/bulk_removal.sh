@@ -5,14 +5,14 @@ claimed='' # ids of the claimed jobs that are not removed yet
 batches=0  # number of batches that were removed
 
 # claim_if_simple ID SINCE: claim the job for remove_claimed, if a batch can remove it: the job
-# has ended, all of its files are in its directory, and the reply needs only its id. Returns 1
-# otherwise.
+# has ended, all of its files are in its directory, and the reply needs only its id. If not,
+# returns 1.
 claim_if_simple() {
     case $1 in *'#'*) return 1 ;; esac
     find_job "$1" && [ -s "$job/finished" ] && [ ! -f "$job/on_end" ] &&
         [ ! -d "$queue/attempts/$id" ] && [ ! -d "$queue/dependents/$id" ] &&
         claim_for_batch || return 1
-    # After the claim, no other client can replace the job by another job with its id.
+    # Check only now: after the claim, no other client can replace the job.
     has_ended_cleanly "$2" || {
         rm -f "$job/.removal"
         return 1
@@ -46,7 +46,7 @@ has_ended_cleanly() {
     esac
     submitted=''
     [ ! -f "$job/submitted" ] || read -r submitted _ <"$job/submitted"
-    # Another client may have renamed `spec` (claim_removal).
+    # Read `spec` again: another client may have renamed it (claim_removal).
     read_spec
     is_selected "$1" || return 1
     [ -n "${live_tokens+known}" ] || find_live_tokens

@@ -88,7 +88,7 @@ add_to_dependents() {
     make_queue_directory dependents || return 1
     for dep_other in $dep_needs; do
         dep_tries=0
-        # Another process may remove the empty directory between `mkdir` and `printf`.
+        # Retry: another process may remove the empty directory between `mkdir` and `printf`.
         until { printf '' >"$queue/dependents/$dep_other/$dep_entry"; } 2>/dev/null; do
             dep_tries=$((dep_tries + 1))
             [ "$dep_tries" -lt 10 ] && mkdir -p "$queue/dependents/$dep_other" || return 1
@@ -207,7 +207,7 @@ end_dependents() {
     await_on_end
 }
 
-# is_restarting ID: check whether a live client is replacing the job ID with a new attempt.
+# is_restarting ID: check whether a live client is replacing this job with a new attempt.
 is_restarting() {
     [ -h "$queue/attempts/$1/restarting" ] && is_locked "$queue/attempts/$1/restarting" 300
 }
@@ -322,8 +322,8 @@ copy_input() {
     return 1
 }
 
-# find_pending_dependent: set $dependent to a job that needs the job $id and has not copied its
-# files yet, or to ''.
+# find_pending_dependent: set $dependent to a job that needs the job $id and has not copied
+# files from $id yet, or to ''.
 find_pending_dependent() {
     dependent=''
     for dep_found in "$queue/dependents/$id"/*; do

@@ -26,7 +26,7 @@ can_start_directly() {
         *) return 1 ;;
     esac
     item=${words%% *}
-    # `env` would take a path with `=` as a variable.
+    # Refuse a path with `=`, which `env` would take as a variable.
     case $item in *=*) return 1 ;; esac
     # The kernel cannot execute a script without `#!`, or with a missing interpreter.
     item=$job/stage/$item line=''

@@ -56,7 +56,7 @@ replace_file() {
     [ ! -d "$2" ] && mv -f "$1" "$2"
 }
 
-# put FACT WORDS...: write the job's file FACT by a rename, which is atomic. Returns 1 on
+# put FACT WORDS...: write WORDS to the job's file FACT by a rename, which is atomic. Returns 1 on
 # failure.
 put() {
     fact_name=$1
@@ -115,8 +115,8 @@ reserve() {
     printf '%-500s\n' '' >"$job/.finished" && printf '%-250s\n' '' >"$job/.kill"
 }
 
-# put_reserved FACT WORDS...: write the job's file FACT into the space that `reserve` allocated,
-# unless the file has content. `1<>` opens a file without truncating it.
+# put_reserved FACT WORDS...: write WORDS to the job's file FACT, in the space that `reserve`
+# allocated, unless the file has content. `1<>` opens a file without truncating it.
 put_reserved() {
     [ ! -s "$job/$1" ] || return 0
     [ -z "${is_prepared-}" ] || ! put_exclusively "$@" || return 0
@@ -143,7 +143,7 @@ put_end() {
 put_exclusively() {
     fact_name=$1
     shift
-    # `set -C` protects only regular files. The shell would block at a FIFO.
+    # `set -C` protects only regular files. Refuse others: the shell would block at a FIFO.
     [ ! -e "$job/$fact_name" ] || [ -f "$job/$fact_name" ] || return 1
     set -C
     { printf '%s\n' "$*" >"$job/$fact_name"; } 2>/dev/null

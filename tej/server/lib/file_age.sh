@@ -24,9 +24,9 @@ is_stale() {
     esac
 }
 
-# confirm_stale FACT SECONDS: check whether this host first saw the current version of the job's
-# file FACT at least SECONDS ago. The file `.look.FACT.HOST` records the uptime of the first
-# check.
+# confirm_stale FACT SECONDS: check whether the job's file FACT is the same as at a check on this
+# host at least SECONDS ago. The first check of each version writes this host's uptime to the
+# file `.look.FACT.HOST`.
 confirm_stale() {
     get_host
     get_uptime
@@ -38,7 +38,7 @@ confirm_stale() {
         [ "$version_then" = "$version" ] && [ "$looked" -le "$uptime" ]; then
         [ $((uptime - looked)) -ge "$2" ]
     else
-        # The shell would block if it opened a FIFO.
+        # Remove a FIFO: the shell would block if it opened one.
         [ -f "$look" ] || rm -f "$look"
         printf '%s\n' "$uptime $version" 2>/dev/null >"$look"
         return 1

@@ -91,8 +91,9 @@ find_wrapper() {
     item="$id $5 $6"
 }
 
-# take_heartbeat PID START: write the heartbeat of one job in a separate process. Called if its
-# wrapper PID was killed, or if no live client on this host carries out a requested kill.
+# take_heartbeat PID START: write the heartbeat of one job in a separate process. Called if the
+# job's wrapper (PID and its start time START) was killed. Also called if a kill was requested, but
+# no live client on this host carries it out: after_heartbeat then kills the job.
 take_heartbeat() {
     trap - TERM
     enter_subshell
@@ -101,7 +102,7 @@ take_heartbeat() {
 }
 
 # replace_heartbeat PID START: write the heartbeat of the job in the working directory, because
-# the process that wrote it was killed.
+# the process that wrote it was killed. PID and START identify the job's wrapper.
 replace_heartbeat() {
     job=.
     read_facts
@@ -116,7 +117,7 @@ replace_heartbeat() {
     continue_heartbeat "$1" "$2"
 }
 
-# continue_heartbeat PID START: write a heartbeat now, and then periodically.
+# continue_heartbeat PID START: write a heartbeat now, and then periodically (keep_heartbeat).
 continue_heartbeat() {
     ! is_gone "$1" "$2" || after_wrapper || exit 0
     write_heartbeat

@@ -49,7 +49,8 @@ after_heartbeat() { :; }
 # after_wrapper: called after the wrapper was killed. Returns 0 to continue the heartbeat.
 after_wrapper() { return 1; }
 
-# keep_heartbeat PID START: write the heartbeat until the process PID is gone, or until SIGTERM.
+# keep_heartbeat PID START: write the heartbeat until SIGTERM, or until the process with this pid
+# and start time is gone.
 # If SIGTERM arrives during after_heartbeat, this function is completed first.
 keep_heartbeat() {
     in_hook='' stopped=''

@@ -46,7 +46,7 @@ await_replacement() {
 # $replaced_ids to the ids of the jobs that are still missing.
 await_replacements() {
     replaced_ids=''
-    # In yash, the pattern */restarting would not match a link without a target.
+    # Not */restarting: in yash, this pattern does not match a link without a target.
     for entry in "$queue"/attempts/*; do
         entry=${entry##*/}
         [ -h "$queue/attempts/$entry/restarting" ] && [ ! -d "$jobs/$entry" ] || continue
@@ -72,7 +72,7 @@ restore_attempt() {
     { read -r restored <"$attempts_path/last"; } 2>/dev/null
     is_number "$restored" || find_newest_attempt
     if is_absent "$attempts_path/$restored/job"; then
-        # Without a job in `jobs`, no client would remove the link.
+        # Without a job in `jobs`, no other client would remove the link, so remove it here.
         ! is_absent "$jobs/$1" || rm -f "$attempts_path/restarting" 2>/dev/null
         rmdir "$attempts_path/$restored" "$attempts_path" 2>/dev/null
         return 1

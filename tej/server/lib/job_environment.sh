@@ -6,7 +6,7 @@
 
 tej_spec=$tej_read_spec
 [ -n "$tej_spec" ] || IFS= read -r tej_spec <../spec || :
-# The token marks the processes of the job. Without it, `tej kill` would not find them.
+# `tej kill` finds the job's processes by the token. Without a token, do not start the script.
 case $tej_spec in *'token='*' end') ;; *)
     printf "tej: the job's file 'spec' is damaged or cannot be read\n" >&2
     exit 125
@@ -21,10 +21,10 @@ export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
     restore_environment
     unset -f hide_environment restore_environment
 }
-# Without -v, bash would remove the function tej_run if there is no such variable.
+# Use -v: without it, bash would remove the function tej_run if there is no such variable.
 unset -v tej_queue tej_id tej_here tej_host tej_clock tej_run tej_session tej_signals tej_file \
     tej_together tej_read_spec tej_now tej_start
-# Python would buffer output to a file, and `tej logs` would show it late.
+# Set PYTHONUNBUFFERED: Python would buffer its output, and `tej logs` would show it late.
 : "${PYTHONUNBUFFERED=1}"
 export PYTHONUNBUFFERED
 

@@ -111,7 +111,7 @@ list_names() {
 is_absent() {
     [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
     names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)
-    # The status is 126 or 127 if the shell could not run `ls`.
+    # Ignore the statuses 126 and 127: the shell could not run `ls`.
     case $?:$names in
         0:*) return 1 ;;
         [12]:*': No such file or directory') return 0 ;;

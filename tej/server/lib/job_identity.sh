@@ -39,7 +39,7 @@ is_same_job() {
 # and changes nothing.
 enter_same_job() {
     job_path=$job earlier_directory=$PWD
-    # Another job may now have the path of the working directory.
+    # Enter the path again: another job may now have the path of the working directory.
     [ "$job" = . ] || cd "$job" 2>/dev/null || return 1
     job=.
     is_same_job && return 0

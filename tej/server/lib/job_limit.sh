@@ -43,7 +43,7 @@ start_jobs_after() {
     )
 }
 
-# tend_queue: start waiting jobs, and do the periodic work of the runtime.
+# tend_queue: start waiting jobs, and do the periodic work of the runtime (such as slurm).
 tend_queue() {
     runtime_tend
     start_waiting_jobs
@@ -77,7 +77,7 @@ enqueue() {
     ! is_waiting_or_running || return 0
     get_time
     came=$((${came:-0} + 1))
-    # An earlier job with the same id would count towards the limit.
+    # Remove the entry of an earlier job with this id, which would count towards the limit.
     rm -f "$queue/running/$id"
     [ -d "$queue/running" ] || count_running_jobs
     # With the file `queued` but without an entry in `waiting`, a job would wait forever.
@@ -97,7 +97,7 @@ is_waiting_or_running() {
         item=${item##*/} item=${item#*.}
         [ "${item#*.}" != "$id" ] || return 0
     done
-    # The entry may have moved to `running` meanwhile.
+    # The entry may have moved to `running` meanwhile, so look there, too.
     [ -e "$queue/running/$id" ]
 }
 

@@ -205,7 +205,7 @@ note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0
     me
-    # The shell would block if it opened a FIFO.
+    # Write only to a regular file: the shell would block if it opened a FIFO.
     [ ! -e "$job/.killer" ] || [ -f "$job/.killer" ] || return 0
     { printf '%s\n' "$who" >"$job/.killer"; } 2>/dev/null || :
 }

@@ -15,8 +15,8 @@ count_attempts() {
 }
 
 # print_job [WORD...]: print the record of $job and these words, each terminated by a NUL. The
-# first key is "id". If the job has ended, also starts its command of `--on-end`, unless this
-# was done before.
+# first key is "id". If the job has ended, also starts its on_end command, unless this was done
+# before.
 print_job() {
     [ ! -f "$job/on_end" ] || run_on_end_once
     count_attempts
@@ -40,7 +40,7 @@ print_job() {
         ${downloaded:+"downloaded=$downloaded"} "$@"
 }
 
-# print_head: print the first words of a reply: the queue, the runtime and the time.
+# print_head: print the first words of a reply: the queue, its runtime (such as slurm), the time.
 print_head() {
     get_time
     printf '%s\0' "queue=$queue" "runtime=$runtime" "now=$now"

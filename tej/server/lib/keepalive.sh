@@ -9,7 +9,7 @@ start_keepalives() {
     get_start $$
     begun=${start:--}
     find_end_signal
-    # In bash, the background process would run an inherited EXIT trap when it is ended.
+    # Reset the EXIT trap: in bash, the background process would inherit and run it at its end.
     trap - EXIT
     (
         begin_sleeps

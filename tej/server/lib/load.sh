@@ -1,5 +1,5 @@
 # Loads the library. Every program that uses a queue sources this file. Expects the variables
-# $queue, $runtime, and $here (the directory of the installed scripts).
+# $queue, $runtime (such as slurm), and $here (the directory of the installed scripts).
 # shellcheck shell=sh
 
 jobs=$queue/jobs incoming=$queue/incoming

@@ -16,14 +16,14 @@
 
 on_end_pids='' # processes that await_on_end waits for
 
-# run_on_end_once: start the command of $job if the job has ended and the command was not
+# run_on_end_once: start the on_end command of $job if the job has ended and the command was not
 # started before.
 run_on_end_once() {
     ! is_final || start_on_end
 }
 
-# start_on_end: start the command of $job in the background, unless it was started before.
-# $state, $how and $number must describe the end of the job.
+# start_on_end: start the on_end command of $job in the background, unless it was started
+# before. $state, $how and $number must describe the end of the job.
 start_on_end() {
     # Other members of a group that shares the queue must not run the owner's command. If the
     # queue was moved, $here contains no scripts, and the next client starts the command.

@@ -17,7 +17,7 @@ get_host() {
         # /proc has no directory `sys` if it is mounted with `subset=pid`.
         if [ -r $proc/sys/kernel/hostname ]; then read -r host <$proc/sys/kernel/hostname; else host=$(uname -n); fi
         [ ! -r $proc/sys/kernel/random/boot_id ] || read -r boot <$proc/sys/kernel/random/boot_id
-        # In the link target `pid:[N]`, the brackets would act as a shell pattern.
+        # Take N from the link target `pid:[N]`: the brackets would act as a shell pattern.
         space=$(readlink $proc/self/ns/pid 2>/dev/null) && space=${space#*'['} space=${space%']'} || space=-
     else
         host=$(uname -n)
@@ -118,8 +118,8 @@ get_ps_start() {
     [ $# = 0 ] || start=$(printf '%s-' "$@")
 }
 
-# check_process PID START: set $life to `alive` if the process exists, to `gone` if it does not,
-# and to `unsure` if this host cannot tell.
+# check_process PID START: set $life to `alive` if the process with this pid and start time
+# exists, to `gone` if it does not, and to `unsure` if this host cannot tell.
 check_process() {
     life=gone
     get_start "$1"
@@ -150,13 +150,13 @@ may_be_hidden() {
     case $(LC_ALL=C && kill -0 "$1" 2>&1) in '' | *[Pp]ermi*) : ;; *) return 1 ;; esac
 }
 
-# is_alive PID START: check whether the process exists.
+# is_alive PID START: check whether the process exists (check_process).
 is_alive() {
     check_process "$1" "$2"
     [ "$life" = alive ]
 }
 
-# is_gone PID START: check whether the process is known to be gone.
+# is_gone PID START: check whether the process is known to be gone (check_process).
 is_gone() {
     check_process "$1" "$2"
     [ "$life" = gone ]

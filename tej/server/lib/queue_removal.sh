@@ -37,7 +37,7 @@ find_unended() {
     for entry in "$queue"/attempts/*/; do
         [ ! -d "$entry" ] || { [ -r "$entry" ] && [ -x "$entry" ]; } || check_listed "${entry%/}"
     done
-    # The pattern `*/` would skip a job whose directory cannot be read.
+    # Use `*`: the pattern `*/` would skip a job whose directory cannot be read.
     set -- "$jobs"/*
     [ -e "$1" ] || [ "$1" != "$jobs/*" ] || set --
     jobs_there=$# unended=''

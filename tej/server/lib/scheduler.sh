@@ -74,8 +74,8 @@ is_id() {
     case ${1%%[.;]*} in *[!0-9]*) return 1 ;; esac
 }
 
-# put_first FACT WORDS: write the job's file FACT, unless it exists. The job itself may write
-# the file before the scheduler's reply arrives.
+# put_first FACT WORDS: write WORDS to the job's file FACT, unless it exists. The job itself may
+# write the file before the scheduler's reply arrives.
 put_first() {
     [ ! -e "$job/$1" ] || return 0
     printf '%s\n' "$2" >"$job/.$1.$unique" || return 1

@@ -48,7 +48,7 @@ query_again() {
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$max_age" ] || return 1
-    # After a change of the clock, a time in the future would count as fresh for too long.
+    # Reject a time in the future (the clock was changed): it would count as fresh for too long.
     [ $((now - listed_at)) -ge -2 ] || return 1
     [ "$listing_result" = answer ] || return 0
     [ -n "$ids" ] || scheduler_listed_all || [ "$extent" = whole ] || return 1
@@ -158,7 +158,7 @@ renew_listing() {
     rounds=0 unheld=0
     while [ "$rounds" -lt 300 ]; do
         if take_lock "$queue/scheduler/lock"; then
-            # Another client may have renewed the listing before this client got the lock.
+            # Load the listing: another client may have renewed it before this client got the lock.
             [ "$max_age" = 0 ] || load_listing
             is_answered || ask_scheduler
             rm -f "$queue/scheduler/lock"

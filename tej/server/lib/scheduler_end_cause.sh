@@ -20,7 +20,7 @@ find_cause() {
         *) return 0 ;;
     esac
     ask_history
-    # The log may show the end of a job earlier than the accounting.
+    # Read the log, too: it may show the end of a job earlier than the accounting.
     case $listed in
         '' | alive*)
             logged=$(cause_in_log)

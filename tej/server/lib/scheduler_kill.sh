@@ -62,7 +62,7 @@ cancel_job() {
 }
 
 # note_requeued: set $requeued to ` requeued` if the scheduler has requeued the job after it
-# started, and to '' otherwise. An earlier step of this kill may have recorded the requeue
+# started, or to ''. An earlier step of this kill may have recorded the requeue
 # (was_requeued).
 note_requeued() {
     was_requeued || [ "$listed_state" != queued ] || [ -z "$started" ] || requeued=requeued

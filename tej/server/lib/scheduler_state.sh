@@ -17,7 +17,7 @@ runtime_derive_state() {
         return
     fi
     if [ -s "$job/finished" ]; then
-        # The end may have been recorded since the files were read.
+        # The end may have been recorded since the files were read, so read it now.
         read_end || :
         [ "$state" != '?' ] || derive_ended_state
         return
@@ -43,8 +43,8 @@ runtime_derive_state() {
     [ ! -e "$job/kill" ] || is_final || retry_kill
 }
 
-# note_scheduler_id: set $note to the runtime, the scheduler's id of the job, and the reason why
-# the job waits.
+# note_scheduler_id: set $note to the runtime's name, the scheduler's id of the job, and the
+# reason why the job waits, if there is one.
 note_scheduler_id() {
     note="$runtime $nid${reason:+: $reason}"
 }
@@ -150,7 +150,7 @@ derive_submission_state() {
     if same_host "$s_host" "$s_boot" "$s_space" && is_alive "$s_pid" "$s_start"; then
         return 1
     fi
-    # A submission on another host may still be in progress.
+    # A submission on another host may still be in progress: wait until it has timed out.
     find_age submitting "$s_time"
     if [ "$s_host" != "$host" ] && [ "$age" -lt "$submission_timeout" ]; then return 1; fi
     [ "$listing_result" = answer ] || {

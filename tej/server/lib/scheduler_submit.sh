@@ -77,7 +77,7 @@ find_submitted() {
     if same_host "$s_host" "$s_boot" "$s_space"; then
         ! is_alive "$s_pid" "$s_start" || return 0
     else
-        # A client on another host may still be waiting for the scheduler's reply.
+        # A client on another host may still wait for the scheduler's reply: give it 90 seconds.
         now=''
         find_age submitting "$s_time"
         [ "$age" -ge 90 ] || return 0
@@ -182,7 +182,7 @@ is_overloaded() {
 # adopt_reply: write the file native_id with the id in the scheduler's reply. If the job was
 # killed or removed during the submission, cancels the job.
 adopt_reply() {
-    # Another client may have removed the job, and submitted a job with the same id.
+    # If another client has removed the job, and submitted a job with its id, cancel $nid.
     if is_replaced "$job_token"; then
         scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
         why="it was removed during its submission to $runtime"
@@ -190,7 +190,7 @@ adopt_reply() {
     fi
     ! was_killed_unstarted || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
     put_first native_id "$runtime $nid"
-    # The job itself may have written native_id first, without its cluster.
+    # The job itself may have written native_id first, without its cluster. So write it again.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }

@@ -8,8 +8,8 @@
 # No job may change the input of other jobs. The object is read-only, but root can still write
 # to it, and a job can change its mode. Therefore all these objects have the same modification
 # time. An object with another time was changed: no further job gets a link to it, and a job
-# that has a link is not started. The file `share_time` has the right time, so that a shell can
-# compare the times.
+# that has a link is not started. A file named `share_time` has the right time, so that a shell
+# can compare the times.
 
 share_time=200001010000.00
 
@@ -19,7 +19,7 @@ make_share_time() {
 }
 
 # is_changed FILE REFERENCE: check whether FILE was changed since it was shared. REFERENCE is a
-# file `share_time`.
+# file from make_share_time.
 is_changed() {
     [ "$1" -nt "$2" ] || [ "$1" -ot "$2" ]
 } 2>/dev/null

@@ -57,8 +57,8 @@ shows_life() {
 }
 
 # was_restarted: check whether this host was booted after the job's last heartbeat. If the
-# heartbeat is newer than the boot, the job runs on another machine with the same name. Soon
-# after the boot of this host, such a job may not have written a new heartbeat yet.
+# heartbeat is newer than the boot, the job runs on another machine with the same name. Such a
+# job writes a heartbeat soon. Therefore always returns 1 soon after the boot of this host.
 was_restarted() {
     get_uptime
     [ "$uptime" -ge "$heartbeat_overdue" ] && get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]

@@ -59,7 +59,7 @@ end_background() {
 repeat_end_signal() {
     get_start "$1"
     background_start=$start
-    # mksh reaps an ended process immediately, and the pid may then be reused.
+    # Compare the start times: mksh reaps an ended process at once, and its pid may be reused.
     while [ -n "$start" ] && [ "$start" = "$background_start" ]; do
         kill -s "$end_signal" "$1" 2>/dev/null
         sleep 0.05 2>/dev/null || sleep 1

@@ -97,7 +97,7 @@ read_started_jobs() {
                 if (end[2] !~ /^(exit|signal)$/ || end[4] != "own" || (count > 4 && end[5] != "0")) return 0
                 state = "finished\nhow=" end[2] "\nnumber=" end[3] "\nended=" end[1]
             } else if (line != "" || !runs(word[5], word[6])) return 0
-            # Meanwhile, another client may have replaced the job with a job of the same id.
+            # Compare `spec`: another client may have replaced the job by a job with the same id.
             if (!read_line(id "/spec") || line != spec) return 0
             record = "id=" id "\nstate=" state "\nspec=" spec "\nsubmitted=" submitted "\nstarted=" begun[1]
             record = record "\nwhere=" begun[2] "\nnative=" native "\nours=1"

@@ -194,7 +194,7 @@ derive_unstarted_state() {
     state=created
     if same_host "$s_host" "$s_boot" "$s_space"; then
         is_gone "$s_pid" "$s_start" || return 0
-        # The wrapper may have started since the files were read.
+        # The wrapper may have started since the files were read: read its native id.
         [ ! -s "$job/native_id" ] || {
             state='?'
             IFS= read -r native <"$job/native_id"
@@ -256,7 +256,7 @@ derive_state() {
         # If the end was recorded meanwhile (mark_lost), the next turn asks the scheduler for
         # the cause. Otherwise the fact files contradict each other.
         [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its files on the server contradict each other}" note=''
-        # Another client may have replaced the job meanwhile.
+        # If another client has replaced the job meanwhile, read the new job.
         is_same_job || read_facts
     done
 }
@@ -290,7 +290,7 @@ load_job() {
 read_job() {
     find_job "$1" || return 1
     read_facts
-    # The job may have been removed or replaced during the reads.
+    # If the job was removed or replaced during the reads, read again.
     [ -d "$job" ] || {
         find_job "$1" || return 1
         read_facts
@@ -320,7 +320,7 @@ load_again() {
         esac
     done
     id=$1
-    # Another client may have moved the job back (restore_attempt) during the search.
+    # Look again in `jobs`: another client may have moved the job back (restore_attempt).
     [ -z "$other_spec" ] && load_job "$1" || return 1
     # A job whose `spec` is damaged may be the right job.
     case $spec in '' | *"$2"*) ;; *) return 1 ;; esac

@@ -50,8 +50,8 @@ def check_host_key(
 ) -> None:
     """Check the host key of the server against `entries`, its lines in known_hosts.
 
-    Raises HostKeyRejected if the key is revoked or has changed.  If the key is unknown,
-    adds it to known_hosts if `accept` is true, and raises HostKeyRejected otherwise.
+    Raises HostKeyRejected if the key is revoked or has changed.  An unknown key
+    is added to known_hosts if `accept` is true; if not, raises HostKeyRejected.
     """
     where = config.where
     with translating_errors(where):

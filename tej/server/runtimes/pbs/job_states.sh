@@ -85,7 +85,7 @@ run_qstat() {
 }
 
 # list_absent ID...: print a line for each ID that is missing in $fresh.read. The state is
-# `unknown` if qstat reports the ID as unknown, and `silent` otherwise. Two servers of OpenPBS
+# `unknown` if qstat reports the ID as unknown, or else `silent`. Two servers of OpenPBS
 # can use the same number, so the server's name is compared, too. Torque and some sites print
 # another name or none.
 list_absent() {
@@ -153,7 +153,7 @@ read_qstat() {
         # negative exit status, or 256 plus a signal, means that the script did not exit by
         # itself.
         function classify_end(status) {
-            # After sub(), the value is a string, and "3" > 256 would compare strings.
+            # Convert to a number: after sub(), the value is a string, and "3" > 256 is true.
             if (status != "") status += 0
             code = dialect status
             state = "over"

@@ -149,7 +149,7 @@ is_listed() {
 }
 
 # list_chunks: set $list to the requested nodes, CPUs, memory and GPUs, as select=... for
-# OpenPBS and as nodes=... otherwise.
+# OpenPBS, or as nodes=... for the other kinds of qsub.
 list_chunks() {
     cpus=${r_cpus:-1} list=''
     if [ -n "$r_tasks_per_node" ]; then
@@ -223,7 +223,7 @@ scheduler_submit() {
             ;;
         *)
             find_shell
-            # With `-k oe`, PBS would ignore `-o`, and leave the files in the home directory.
+            # Use `-k n`: with `-k oe`, PBS would ignore `-o` and write into the home directory.
             set -- "$@" -k n
             case $dialect$shell in
                 openpbs)

@@ -1,9 +1,9 @@
 # Grid Engine runtime: SGE, Son of Grid Engine, UGE and compatible schedulers.
 # shellcheck shell=sh
 #
-# qdel kills a job with SIGKILL and without a warning. So the job's wrapper (the process that
-# runs the script) polls for the file `kill`. An ended job is listed only in the accounting
-# (qacct), and only after a few seconds.
+# qdel kills a job with SIGKILL and without a warning. So `tej kill` first writes the file
+# `kill`, and the job's wrapper (the process that runs the script) polls for this file. An ended
+# job is listed only in the accounting (qacct), and only after a few seconds.
 
 # shellcheck source=../../lib/scheduler.sh
 . "$here/lib/scheduler.sh"
@@ -138,7 +138,7 @@ has_exceeded_s_rt() {
     rest=${requested_options##*s_rt=} limit=0
     rest=${rest%%[!0-9:]*}:
     while [ -n "$rest" ]; do
-        # A number with a leading zero would count as octal.
+        # Strip a leading zero: the number would count as octal.
         part=${rest%%:*} rest=${rest#*:}
         part=${part#0}
         limit=$((limit * 60 + ${part:-0}))
