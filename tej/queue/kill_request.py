@@ -62,11 +62,17 @@ def kill_many(
 
         listed = get_jobs(connection)
         ended = {job.job_id for job in listed if job.state.final} - {*ids}
-        tokens = {job.job_id: job.token for job in listed} | tokens
+        latest = {job.job_id: job.token for job in listed}
+        # Spare the new attempt of a job that has been retried, and its dependents.
+        roots = [
+            one for one in ids if tokens[one] in ("", latest.get(one, tokens[one]))
+        ]
+        tokens = latest | tokens
         # Kill the dependents before the jobs that they need. Otherwise, the server
         # would end the dependents because of a failed dependency, not because of the
         # kill.
-        ids = [one for one in find_dependents(listed, ids) if one not in ended]
+        tree = dict.fromkeys([*find_dependents(listed, roots), *ids])
+        ids = [one for one in tree if one not in ended]
     words = []
     for job_id in ids:
         words.append(job_id)

@@ -252,7 +252,9 @@ def parse_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
             if verb != Record.verb:
                 record.verb = verb
             answer.jobs.append(record)
+        elif key == "state" and "id" not in record:
+            raise malformed_reply(verb, "a state follows no id")
         elif key == "state" and key in record:
-            raise malformed_reply(verb, f"two states follow {record.get('id', '')!r}")
+            raise malformed_reply(verb, f"two states follow {record['id']!r}")
         record[key] = value
     return answer

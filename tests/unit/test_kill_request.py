@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tej import JobNotFound, JobState, JobStillRunning, RemoteCommandFailure
+from tej.queue import kill_request
 from tej.queue.kill_request import kill, kill_many, why_alive
 from tests.unit.simulated_connection import RUNS, connection
 
@@ -36,6 +37,22 @@ def test_kill_reports_states_and_strays() -> None:
         kill(connection("id=a was=running strays=0 state=running"), "a", 1)
     with pytest.raises(JobNotFound):
         kill(connection("id=a"), "a", 1)
+
+
+@pytest.mark.parametrize(
+    ("token", "words"), [("new", ("b", "/y", "a", "/new")), ("old", ("a", "/old"))]
+)
+def test_dependents_of_a_new_attempt_are_spared(
+    monkeypatch: pytest.MonkeyPatch, token: str, words: tuple[str, ...]
+) -> None:
+    listed = [
+        replace(RUNS, token="new"),
+        replace(RUNS, job_id="b", token="y", after=("a",)),
+    ]
+    monkeypatch.setattr(kill_request, "get_jobs", lambda _: listed)
+    server = connection("id=a", "id=b")
+    kill_many(server, [replace(RUNS, token=token)], 5, with_dependents=True)
+    assert server.sent[0][3:] == words
 
 
 def test_job_alive_after_a_kill_is_an_error() -> None:

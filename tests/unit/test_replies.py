@@ -162,6 +162,8 @@ def test_lines_of_other_programs_do_not_merge_records() -> None:
     ]
     with pytest.raises(tej.RemoteCommandFailure, match="two states follow 'a'"):
         parse_reply(b"id=a\0state=finished\0x=y\nid=b\0state=lost\0")
+    with pytest.raises(tej.RemoteCommandFailure, match="a state follows no id"):
+        parse_reply(b"queue=/q\0x=y\nid=a\0state=lost\0id=b\0state=lost\0")
     for noise in (b"\r", b"\xef\xbb\xbf", b"\x1b[2J", b"0", b" "):
         with pytest.raises(tej.RemoteCommandFailure, match="is not a key"):
             parse_reply(b"id=a\0" + noise + b"state=lost\0")
