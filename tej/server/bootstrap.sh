@@ -79,7 +79,7 @@ expand() {
         '~'*)
             tej_user=${path%%/*}
             case $tej_user in
-                '~'*[!A-Za-z0-9._-]*) quit 12 "'$path' does not begin with a user's name" ;;
+                '~'*[!A-Za-zIi0-9._-]*) quit 12 "'$path' does not begin with a user's name" ;;
             esac
             eval "tej_dir=$tej_user"
             [ "$tej_dir" != "$tej_user" ] || quit 12 "There is no user '${tej_user#?}' on the server"
@@ -208,7 +208,7 @@ read_version() {
         quit 12 "'$queue' was set up by a newer tej (protocol $protocol): use the newer tej, or choose another --queue"
     # $runtime and $scripts become parts of the paths of sourced files.
     case $runtime/$scripts in
-        *[!A-Za-z0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
+        *[!A-Za-zIi0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
     esac
     check_queue_trust
 }

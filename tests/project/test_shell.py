@@ -84,16 +84,29 @@ def test_functions_restore_the_options_that_they_set():
 
 def test_programs_that_follow_the_locale_run_in_the_c_locale():
     """In a German locale, mawk reads 1.5 as 1.  In a Turkish locale, the capital of `i`
-    is not `I`.  In some locales, `sort -u` removes lines that differ."""
+    is not `I`, and the ranges of grep contain neither.  In some locales, `sort -u`
+    removes lines that differ."""
     found = [
         (script.name, line.strip())
         for script in SCRIPTS
         for line in script.read_text().splitlines()
-        if re.search(r"(?<!LC_ALL=C )\b(awk (-|['\"])|sort\b -|tr '\[:)", line)
+        if re.search(r"(?<!LC_ALL=C )\b(awk (-|['\"])|sort\b -|tr '\[:|grep .*A-Z)", line)
         and not line.lstrip().startswith("#")
     ]
     # This awk runs the user's script, which needs the user's locale.
     assert found == [("run_script.sh", "end=$(awk '")]
+
+
+def test_letter_ranges_of_patterns_include_i():
+    """In a Turkish locale, the ranges A-Z and a-z of yash contain neither `I` nor `i`."""
+    ranges = [
+        (script.name, letters)
+        for script in SCRIPTS
+        for line in script.read_text().splitlines()
+        for letters in re.findall(r"\[![^]]*?A-Z[^]]*|\[A-Z[^]]*(?=\]\*?\))", line)
+    ]
+    assert len(ranges) > 10
+    assert [found for found in ranges if "A-Za-zIi" not in found[1]] == []
 
 
 def test_there_are_server_scripts():

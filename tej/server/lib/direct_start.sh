@@ -21,7 +21,7 @@ can_start_directly() {
     words='' line=''
     { IFS= read -r words && ! IFS= read -r line && [ -z "$line" ]; } 2>/dev/null <"$job/command" || return 1
     case $words in
-        *[!A-Za-z0-9_./,:+=@%\ -]*) return 1 ;;
+        *[!A-Za-zIi0-9_./,:+=@%\ -]*) return 1 ;;
         'tej_run ./'*) words=${words#tej_run } ;;
         *) return 1 ;;
     esac

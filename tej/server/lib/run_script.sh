@@ -89,7 +89,7 @@ prepare_wrappers() {
     for item in setsid env; do
         path=$(command -v "$item") || continue
         case $path in
-            *[!A-Za-z0-9_./-]*) ;;
+            *[!A-Za-zIi0-9_./-]*) ;;
             /*)
                 [ "$tej_session" != "$item" ] || tej_session=$path
                 [ "${tej_signals%% *}" != "$item" ] || tej_signals="$path ${tej_signals#* }"

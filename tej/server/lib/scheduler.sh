@@ -70,7 +70,7 @@ scheduler_options() { options=''; }
 # message.
 is_id() {
     case $1 in [0-9]*) ;; *) return 1 ;; esac
-    case $1 in *[!A-Za-z0-9._\;-]*) return 1 ;; esac
+    case $1 in *[!A-Za-zIi0-9._\;-]*) return 1 ;; esac
     case ${1%%[.;]*} in *[!0-9]*) return 1 ;; esac
 }
 
@@ -103,7 +103,7 @@ names_cluster() {
 # take special characters for a pattern or a host name. For such a path, sets $log to /dev/null.
 log_file() {
     case $job in
-        *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;;
+        *[!A-Za-zIi0-9_./,+=@-]*) log=/dev/null ;;
         *) log=$job/$nickname.log ;;
     esac
 }

@@ -182,7 +182,7 @@ set_task_id() {
 # with the index. The job's wrapper moves the file into the job's directory.
 log_array() {
     log=$queue/scheduler/$array.$task_pattern.log
-    case $queue in *[!A-Za-z0-9_./,+=@-]*) log=/dev/null ;; esac
+    case $queue in *[!A-Za-zIi0-9_./,+=@-]*) log=/dev/null ;; esac
     mkdir "$queue/scheduler" 2>/dev/null
     return 0
 }

@@ -83,7 +83,7 @@ set_key() {
     # Replace the characters that a variable name cannot contain, one at a time.
     while :; do
         case $key in
-            *[!A-Za-z0-9_]*) key=${key%%[!A-Za-z0-9_]*}_${key#*[!A-Za-z0-9_]} ;;
+            *[!A-Za-zIi0-9_]*) key=${key%%[!A-Za-zIi0-9_]*}_${key#*[!A-Za-zIi0-9_]} ;;
             *) return 0 ;;
         esac
     done
@@ -106,7 +106,7 @@ load_listing() {
             # the line is also stored under the number alone.
             case ${dialect-},$key in openpbs,*_*) eval "q_${item%%[!0-9]*}=\$q_$key" ;; esac
             case $title in
-                tej_*[!A-Za-z0-9_]*) ;;
+                tej_*[!A-Za-zIi0-9_]*) ;;
                 tej_?*) eval "n_$title=\$item" ;;
             esac
         done

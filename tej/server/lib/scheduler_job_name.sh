@@ -17,7 +17,7 @@ set_name() {
     # has fewer.
     nickname='' letters=${id}job
     while [ "${#nickname}" -lt 3 ]; do
-        case $letters in [A-Za-z0-9]*) nickname=$nickname${letters%"${letters#?}"} ;; esac
+        case $letters in [A-Za-zIi0-9]*) nickname=$nickname${letters%"${letters#?}"} ;; esac
         letters=${letters#?}
     done
     nickname=tej_$nickname${job_token%"${job_token#???????}"}

@@ -36,7 +36,7 @@ hide_functions() {
     tej_names=$(export -f)
     set -f
     for tej_name in $tej_names; do
-        case $tej_name in *[!A-Za-z0-9_]* | [0-9]*) continue ;; esac
+        case $tej_name in *[!A-Za-zIi0-9_]* | [0-9]*) continue ;; esac
         # shellcheck disable=SC3044
         tej_text=$(typeset -f "$tej_name") || continue
         eval "tej_function_$tej_name=\$tej_text"
@@ -70,7 +70,7 @@ hide_environment() {
         tej_name=${tej_name#declare -x } tej_name=${tej_name#export }
         tej_name=${tej_name%%=*}
         case $tej_name in
-            '' | *[!A-Za-z0-9_]* | tej_* | *_proxy) continue ;;
+            '' | *[!A-Za-zIi0-9_]* | tej_* | *_proxy) continue ;;
             # In some locales, the range `a-z` includes capital letters.
             [abcdefghijklmnopqrstuvwxyz]*) ;;
             FUNCNEST | GREP_OPTIONS | POSIXLY_CORRECT | QUOTING_STYLE | TAR_OPTIONS) ;;

@@ -99,7 +99,7 @@ $(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")
 $sought
 "*) continue ;; esac
         if grep -E 'Unknown Job|has finished' "$fresh.all2" |
-            grep -Eq "(^|[^0-9])$sought([^0-9A-Za-z_-]|\$)"; then
+            LC_ALL=C grep -Eq "(^|[^0-9])$sought([^0-9A-Za-z_-]|\$)"; then
             printf '%s|unknown||\n' "$one"
         else
             printf '%s|silent||%s\n' "$one" "$(grep -F "$unknown_server: $one" "$fresh.all2" | sed 1q)"

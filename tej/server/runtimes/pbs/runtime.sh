@@ -81,7 +81,7 @@ scheduler_own_id() {
 scheduler_options() {
     # The qsub of Slurm passes its arguments through a shell, so special characters are refused.
     case $dialect$r_options$r_partition$r_account$r_mail in
-        wrapper*[!A-Za-z0-9_.,:=@%+/'
+        wrapper*[!A-Za-zIi0-9_.,:=@%+/'
 '-]*)
             why="tej passes scheduler options to Slurm's qsub only if they consist of letters, digits and _.,:=@%+/-"
             return 1
@@ -264,7 +264,7 @@ split_directives() {
 # the value of -S as a list PATH@HOST,PATH@HOST.
 find_shell() {
     shell=$here/runtimes/pbs/exec_script.sh
-    case $shell in *[!A-Za-z0-9_./+=-]*) shell='' ;; esac
+    case $shell in *[!A-Za-zIi0-9_./+=-]*) shell='' ;; esac
     [ -z "$shell" ] || [ -x "$shell" ] || chmod +x "$shell" 2>/dev/null
     [ -z "$shell" ] || [ -x "$shell" ] || shell=''
 }
