@@ -90,7 +90,9 @@ def test_programs_that_follow_the_locale_run_in_the_c_locale():
         (script.name, line.strip())
         for script in SCRIPTS
         for line in script.read_text().splitlines()
-        if re.search(r"(?<!LC_ALL=C )\b(awk (-|['\"])|sort\b -|tr '\[:|grep .*A-Z)", line)
+        if re.search(
+            r"(?<!LC_ALL=C )\b(awk (-|['\"])|sort\b -|tr '\[:|grep .*A-Z)", line
+        )
         and not line.lstrip().startswith("#")
     ]
     # This awk runs the user's script, which needs the user's locale.

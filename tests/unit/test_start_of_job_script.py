@@ -66,8 +66,9 @@ WRAPPERS = functions(
 
 
 def test_each_job_has_its_own_wrapper(shell: Shell) -> None:
+    # The traps of a background process of zsh include the ignored signals INT and QUIT.
     lines = f"""{WRAPPERS} for id in b c; do mkdir -p jobs/$id; done; no_wrapper='no wrapper'; note_orphans() {{ echo orphans; }}; prepare_wrappers() {{ echo "prepare ${{job##*/}}"; }}
-    keep_heartbeats() {{ echo "beats $*"; }}; stop_heartbeat() {{ wait "$heart"; echo "stop $?"; }}; enter_subshell() {{ :; }}; run_wrapper() {{ [ -z "$heart" ]; echo "run $id $?" >>runs; trap 2>&1 | sed 's/^/trap /'; }}
+    keep_heartbeats() {{ echo "beats $*"; }}; stop_heartbeat() {{ wait "$heart"; echo "stop $?"; }}; enter_subshell() {{ :; }}; run_wrapper() {{ [ -z "$heart" ]; echo "run $id $?" >>runs; trap 2>&1 | sed "/^trap -- '' [IQ]/d; s/^/trap /"; }}
     run_wrappers a b c; sort runs; echo "unstarted $unstarted/"; trap - EXIT; unstarted='b c d'; now=5; : >jobs/b/claim; report_unstarted; cat jobs/*/lost; ls jobs/c
     r_walltime=''; heartbeat_interval=10; get_uptime() {{ uptime=20; }}; say() {{ r_walltime=$1; began=15; before_heartbeat; echo "$span"; }}; say ''; say 100; say 15; say 14; say 6; say 5; say 1"""
     assert shell(lines, "default").splitlines() == [
