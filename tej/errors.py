@@ -117,7 +117,7 @@ class QueueLinkBroken(QueueDoesntExist):
 
 
 class QueueExists(Error):
-    """A queue cannot be created or used because of the current content of its path.
+    """A queue cannot be created or used because of what its path contains.
 
     The path contains a queue, a queue of another version of tej, or other files.
     """

@@ -234,8 +234,8 @@ class Receiver:
         self._seen: set[str] = set()
         self._unpacking: Unpacking | None = None
         self._status: int | None = None
-        """Exit status of the download from the current job; None until its archive has
-        arrived."""
+        """Exit status of the download from the current job; None until the job's
+        archive has arrived."""
         self._message = b""
 
     @property

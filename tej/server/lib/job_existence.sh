@@ -3,8 +3,8 @@
 # shellcheck shell=sh
 
 # find_job ID: set $id to ID, and $job to the directory of the job. NAME#N is the N-th archived
-# attempt of the job NAME. Returns 1 only if the job certainly does not exist. If its directory
-# cannot be read, returns 0, and its state is unknown.
+# attempt of the job NAME. Returns 1 only if the job certainly does not exist. If $job
+# cannot be read, returns 0, and the job's state is unknown.
 find_job() {
     id=$1 job=$jobs/$1
     case $1 in

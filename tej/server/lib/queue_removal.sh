@@ -74,8 +74,8 @@ has_sign_of_life() {
     fi
 }
 
-# has_live_token: check whether a process on this host has the token of the loaded job in its
-# environment. Also returns 0 if the environments could not be read.
+# has_live_token: check whether the environment of a process on this host has the token of the
+# loaded job. Also returns 0 if the environments could not be read.
 has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
     mark=${spec#*token=}

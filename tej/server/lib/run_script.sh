@@ -36,7 +36,7 @@ can_list_job() {
 }
 
 # is_removed: check whether the unreadable job was removed: its id belongs to no job, or to a
-# job with another native id. If its path can be read again, enters the directory.
+# job with another native id. If the job's path can be read again, enters the directory.
 is_removed() {
     native=''
     { IFS= read -r native <"$jobs/$id/native_id"; } 2>/dev/null
