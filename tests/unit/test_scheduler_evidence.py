@@ -415,6 +415,35 @@ def test_kill_is_complete_only_if_the_node_agrees(
         assert said[-1].endswith("checking again before the job counts as killed\n")
 
 
+@pytest.mark.parametrize(
+    ("listed", "reason", "state"),
+    [
+        ("cancelled", "deleted by force", "killed"),
+        ("cut", "NODE_FAIL (node failure)", "lost"),
+    ],
+)
+def test_end_without_answer_of_the_node_needs_a_long_silence(
+    shell: Shell, listed: str, reason: str, state: str
+) -> None:
+    """The job runs on at a node that the scheduler cannot reach, and a heartbeat is late."""
+    lines = f"""{GONE} echo 1 >"$job/submitted"; : >"$job/claim"; listed_at=$((now + 9)); get_uptime() {{ uptime=$up; }}
+    silent() {{ touch -d "@$((now - $1))" "$job/heartbeat"; }}; kill_time=1 evidence=''
+    say() {{ listed_state=$1 reason=$2; derive_gone_state; echo "$state"; }}
+    for kill in '' kill; do
+        [ -z "$kill" ] || echo '1 5 me' >"$job/kill"
+        rm -f "$job/missed" "$job/finished" "$job/reason" "$job/lost" "$job"/.look*; up=1000 state=running
+        silent 35; say {listed} '{reason}'; touch -d "@$((now - 60))" "$job/missed"
+        say {listed} '{reason}'; [ -n "$kill" ] || say unknown ''
+        silent 901; say {listed} '{reason}'; up=1081; say {listed} '{reason}'
+    done
+    sleep() {{ :; }}; wait_for() {{ return 1; }}; query_again() {{ :; }}; look_up() {{ listed_state={listed} reason='{reason}'; }}
+    rm -f "$job/finished"; wait_for_end 5 || echo 'may still run'"""
+    assert shell(lines).splitlines() == [
+        *("running", "running", "running", "running", state),
+        *("running", "running", "running", "killed", "may still run"),
+    ]
+
+
 @in_all_shells
 def test_output_of_a_failed_program_decides(shell: Shell) -> None:
     lines = """proc=''; ps() { :; }; kill() { echo 'Permission denied'; return 1; }

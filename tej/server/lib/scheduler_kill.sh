@@ -97,7 +97,9 @@ runtime_stop() {
 }
 
 # wait_for_end ID: wait until the job has recorded its end, or the scheduler reports the end. If
-# the report is no proof (is_end_certain), also waits until the job's heartbeat has stopped.
+# the report is no proof (is_end_certain), also waits until the job's heartbeat has stopped. If the
+# node has not confirmed the end (is_end_assumed), this wait is too short, and later requests
+# record the end.
 wait_for_end() {
     looks=0 still=0
     read_heartbeat
@@ -117,7 +119,7 @@ wait_for_end() {
             over | ended | limit | cut | cancelled | unknown) ;;
             *) continue ;;
         esac
-        is_end_certain || [ "$still" -ge 5 ] || continue
+        is_end_certain || { [ "$still" -ge 5 ] && ! is_end_assumed "$listed_state" "$reason"; } || continue
         now=''
         ! record_killed || return 0
     done

@@ -101,7 +101,7 @@ is_confirmed() {
             return 1
         fi
         find_age missed "$missed"
-        [ $((age - (now - listed_at))) -ge "$confirmation_delay" ] && return 0
+        [ $((age - (now - listed_at))) -ge "$confirmation_delay" ] && has_fallen_silent && return 0
     else
         note_missed
     fi
@@ -110,6 +110,21 @@ is_confirmed() {
     [ ! -e "$job/kill" ] || outcome=killed
     note="$runtime $1; checking again before the job counts as $outcome"
     return 1
+}
+
+# is_end_assumed STATE WORDS: check whether the scheduler has reported this end without an answer
+# from the job's node: after a node failure or a deletion by force.
+is_end_assumed() {
+    case $1,$2 in cut,*'node failure'* | cancelled,*'by force'*) ;; *) return 1 ;; esac
+}
+
+# has_fallen_silent: check whether the heartbeat is old enough for the scheduler's report that
+# the job is over. If the node has not confirmed the end, the job may run on, and a single
+# heartbeat may be late. Then only $heartbeat_timeout seconds without a heartbeat are a proof.
+has_fallen_silent() {
+    is_end_assumed "$listed_state" "$reason" ||
+        { [ "$listed_state" = unknown ] && is_end_assumed "$missed_state" "$missed_words"; } || return 0
+    ! is_beating
 }
 
 # note_missed: record the query in the file `missed`. If the scheduler no longer lists the job,
@@ -270,10 +285,7 @@ record_early_end() {
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1
-    # After a node failure or a deletion by force, the node has not confirmed the end of the
-    # job.
-    case $listed_state,$reason in cut,*'node failure'* | cancelled,*'by force'*) return 1 ;; esac
-    ! was_requeued && ! scheduler_node_down "$nid"
+    ! is_end_assumed "$listed_state" "$reason" && ! was_requeued && ! scheduler_node_down "$nid"
 }
 
 # was_requeued: check whether the scheduler had requeued the started job before tej cancelled
