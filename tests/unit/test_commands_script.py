@@ -79,7 +79,7 @@ def test_status_selects_jobs(shell: Shell) -> None:
     lines = f"""{COMMAND} check_jobs() {{ echo check; }}; print_job() {{ echo "job $id $state"; }}; recount() {{ printf 're'; }}
     runtime_ask() {{ echo "ask $*"; }}; find_absent() {{ echo "absent $*"; }}
     run status; rm -r jobs/a; run status; ended b; ended c; touch -d '1 hour ago' jobs/b; run status; run status '#1'; run status b gone
-    await_replacements() {{ replaced_ids=' r'; }}; run status '#1'; run status '#2'; await_replacements() {{ :; }}
+    await_replacements() {{ replaced_ids=' r'; }}; run status '#1'; run status '#2'; await_replacements() {{ replaced_ids=' b'; }}; run status '#2'; await_replacements() {{ :; }}
     mkdir -p attempts/b/1/job attempts/b/x attempts/b/20/job; run status 'b#'; run status 'gone#'
     add d; add e; echo 'slurm 5' >jobs/d/native_id; echo 'slurm 7' >jobs/e/native_id; run status d c e
     chmod 0 jobs; [ -r jobs ] || run status b | head -n 1; chmod 700 jobs; read_job() {{ mark_lost; id=$1 state=lost; }}
@@ -94,6 +94,8 @@ def test_status_selects_jobs(shell: Shell) -> None:
         # A job that is being replaced is not in `jobs`.
         *("check", *begin, "recent=1", "id=r", "end=1"),
         *("check", *begin, "recent=2", "id=r", "rejob c finished", "end=1"),
+        # The new job was published after await_replacements.
+        *("check", *begin, "recent=2", "rejob c finished", "rejob b finished", "end=1"),
         *("check", *begin, "rejob b#1 lost", "rejob b#20 lost", "end=1"),
         *("check", *begin, "end=1", *begin, "absent d c e"),
         # The scheduler is asked once for both jobs. Later queries use its answer.

@@ -341,11 +341,14 @@ def test_retry_is_refused_while_another_client_removes_the_job(shell: Shell) -> 
     echo '9 exit 1 own 0' >"$job/finished"
     refuse() { echo "$*"; }; archive_attempt() { printf .; return 1; }
     clear_failed; printf '%s\n' "$?"
+    # The other client has removed the job. The next job of the request needs $now.
+    nap() { mv "$job/spec" "$job/taken"; }; clear_failed; printf '%s\n' "$? ${now:+known}"; mv "$job/taken" "$job/spec"
     has_sign_of_life() { sign='it runs' advice='kill it first'; }; clear_failed; echo "$?" """
     said = shell(lines, "default").splitlines()
     assert said[0].startswith("." * 50 + "20 Job 'a' cannot be retried now")
     assert said[1:] == [
         "1",
+        ".0 known",
         "5 Job 'a' is finished, but it runs: kill it first",
         "1",
     ]

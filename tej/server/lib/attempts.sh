@@ -39,7 +39,9 @@ clear_failed() {
             return 1
         }
         nap
+        # Also the next jobs of the request need $now.
         now=''
+        get_time
     done
 }
 
