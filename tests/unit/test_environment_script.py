@@ -40,7 +40,7 @@ def test_command_of_the_end_runs_with_the_facts_of_the_job(shell: Shell) -> None
 
 def test_command_of_the_end_is_stopped_after_a_minute(shell: Shell) -> None:
     lines = r"""cd "$job"; mkdir lib; : >on_end_environment; echo 'echo begun; kill -0 $$; exec sleep 50' >on_end; sed 's/^\. "$here\/lib\/run_script.sh"/&; . ".\/double"/' "$here/run_on_end.sh" >run
-    echo 'nap() { up=$((up + 1)); echo nap >>log; command sleep 0.02; }; sleep() { up=$((up + 20)); echo "sleep $1" >>log; }; up=0; get_uptime() { uptime=$up; }; stop_processes() { echo "stop $1 $j_pid" | sed "s/ [0-9]*$/ PID/" >>log; command kill -s KILL "$j_pid"; }; find_job() { job=$queue/jobs/$1; cd "$job"; }' >double
+    echo 'nap() { up=$((up + 1)); echo nap >>log; until [ -s on_end_log ]; do command sleep 0.02; done; }; sleep() { up=$((up + 20)); echo "sleep $1" >>log; }; up=0; get_uptime() { uptime=$up; }; stop_processes() { echo "stop $1 $j_pid" | sed "s/ [0-9]*$/ PID/" >>log; command kill -s KILL "$j_pid"; }; find_job() { job=$queue/jobs/$1; cd "$job"; }' >double
     sh ./run "$queue" a "$here" default finished 0 '' 2>/dev/null; cat on_end_log log"""
     assert shell(lines, "default").splitlines() == [
         *("begun", "tej: the command of --on-end was stopped after 60 seconds"),
