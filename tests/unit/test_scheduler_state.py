@@ -91,7 +91,8 @@ def test_job_that_ended_before_its_start_is_cut_off(shell: Shell) -> None:
     scheduler_history() { echo 'cancelled|by root'; }; beat() { claimed; echo 5 >"$job/heartbeat"; touch -d "@$((now - $age))" "$job/heartbeat"; }
     age=20; say unknown beat; age=40; say unknown beat; say unknown claimed; say over beat
     scheduler_history() { echo 'cut|node failure'; }; say unknown beat"""
-    again = "queued slurm no longer lists the job as active (why); checking again before the job counts as lost"
+    again = "queued slurm no longer lists the job as active (why); checking again before the job counts as"
+    lost, unstarted = f"{again} lost", f"{again} not started"
     assert shell(lines).splitlines() == [
         *(
             "cancelled:",
@@ -99,9 +100,24 @@ def test_job_that_ended_before_its_start_is_cut_off(shell: Shell) -> None:
             "limit:",
             "finished slurm: why",
         ),
-        *("limit:", again, "cut:", again, "unknown:", again),
+        *("limit:", lost, "cut:", unstarted, "unknown:", lost),
         *("unknown:", "killed not by tej: slurm: by root"),
-        *("unknown:", again, "over:", again, "unknown:", again),
+        *("unknown:", lost, "over:", lost, "unknown:", lost),
+    ]
+
+
+def test_vanished_job_without_claim_was_not_started(shell: Shell) -> None:
+    """The scheduler has rejected or deleted it, and keeps no history."""
+    lines = """native='pbs 5' started='' submitted=1 nid=5; get_time; listed_at=$((now + 1)); begin() { take_claim && echo runs; }
+    say() { rm -f "$job"/[cfmlr]*; state='?' note='' evidence=''; echo "1 unknown -" >"$job/missed"; touch -d "@$((now - 999))" "$job/missed"
+        $3; listed_state=$1 reason=$2; derive_gone_state; echo "$state $note$evidence"; begin; }
+    say unknown '' true; say over 'exit status -1: the job could not be started' true; say unknown '' take_claim
+    rm -f "$job"/[cfmlr]*; is_confirmed it || echo "$note" """
+    assert shell(lines, "pbs").splitlines() == [
+        "killed not started: pbs no longer lists the job",
+        "killed not started: pbs says exit status -1: the job could not be started",
+        "lost pbs no longer lists the job, and the job recorded no exit status",
+        "pbs it; checking again before the job counts as not started",
     ]
 
 

@@ -74,16 +74,17 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# record_cut_off: record the end of a job that a limit or another user ended, if its wrapper
+# record_cut_off [CAUSE]: record the end of a job that was cut off or never started, if its wrapper
 # (the process that runs the script) did not. Writes the job's files `reason` and `finished`.
-# The recorded time is the last sign of life, because the job may have ended long ago. Keeps an
-# end that the wrapper has recorded meanwhile.
+# CAUSE is KIND WORDS for `reason`; by default, the scheduler's answer. The recorded time is the
+# last sign of life, because the job may have ended long ago. Keeps an end that the wrapper has
+# recorded meanwhile.
 record_cut_off() {
     earlier_note=$note note=''
     ! { read_end && [ "$state" != '?' ]; } || return 0
     note=$earlier_note
     get_time
-    in_same_job put_first reason "$now $listed_state $runtime: $reason"
+    in_same_job put_first reason "$now ${1:-$listed_state $runtime: $reason}"
     last_sign=$now
     [ -z "$started" ] || get_last_sign
     in_same_job put_end "$last_sign none 0 ask 0"

@@ -107,6 +107,7 @@ is_confirmed() {
     fi
     keep_last_state
     outcome=lost
+    [ -e "$job/claim" ] || outcome='not started'
     [ ! -e "$job/kill" ] || outcome=killed
     note="$runtime $1; checking again before the job counts as $outcome"
     return 1
@@ -255,10 +256,13 @@ derive_gone_state() {
     esac
 }
 
-# mark_gone: mark the job as lost, because neither the scheduler nor the job has recorded how
-# the job ended.
+# mark_gone: record the end of a job, because neither the scheduler nor the job has recorded how
+# the job ended. If this client can create the file `claim`, the script has not started and can
+# no longer start. Otherwise the job is lost.
 mark_gone() {
-    if [ -f "$job/rerun" ]; then
+    if in_same_job take_claim; then
+        record_cut_off "unstarted $runtime ${reason:+says }${reason:-no longer lists the job}"
+    elif [ -f "$job/rerun" ]; then
         mark_lost "$runtime started the job a second time, tej did not run it again, and the first run recorded no end"
     elif [ -n "$reason" ]; then
         mark_lost "$runtime says $reason, and the job recorded no exit status"
