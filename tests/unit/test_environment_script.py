@@ -24,6 +24,18 @@ export fake=2' Upper=3 tej_other=4; PATH=$PATH:.:rel; path=$PATH; was="queue2 ht
     ]
 
 
+@in_all_shells
+def test_readonly_variables_do_not_end_a_login(shell: Shell) -> None:
+    """Many sites make TMOUT read-only in /etc/profile, and users export UID."""
+    lines = r"""mkdir home; echo "export TMOUT=5 UID B='b b'" >home/.bash_profile; SHELL=$(command -v bash) HOME=$queue/home; export SHELL HOME
+    echo 'module() { echo "module $1"; }; TMOUT=5; readonly TMOUT; export TMOUT' >site; [ -n "${YASH_VERSION-}" ] || echo TMOUT=6 >>site
+    sed "s,/etc/profile,$queue/site,g" "$here/lib/job_environment.sh" >environment; echo 'token=0123 login=1 end' >"$job/spec"
+    tej_queue=$queue tej_id=a tej_here=$here tej_read_spec=''; cd "$job/stage"; { . "$queue/environment"; } 2>/dev/null; module load; echo "$TMOUT ${B-}"; ls -A ..; env | grep '^tej_'; alias | grep -c export"""
+    assert shell(lines, "default").splitlines() == [
+        *("module load", "5 b b", "spec", "stage", "0"),
+    ]
+
+
 def test_command_of_the_end_runs_with_the_facts_of_the_job(shell: Shell) -> None:
     lines = r"""cd "$job"; : >on_end_environment; echo 'pwd; echo "$TEJ_JOB_ID $TEJ_JOB_STATE $TEJ_JOB_EXIT_CODE $TEJ_JOB_SIGNAL $TEJ_QUEUE $TEJ_JOB_DIR ${TEJ_JOB_TOKEN-none} ${tej_here-none} $x"; exit "$code"' >on_end
     echo 'x=set code=0' >on_end_environment; say() { sh "$here/run_on_end.sh" "$queue" a "$here" default "$@"; sed "s,$queue,Q,g" on_end_log; }; say finished 3 ''; echo 'x=y code=4' >on_end_environment; say killed '' 9; rmdir stage; say lost '' ''"""

@@ -40,17 +40,32 @@ tej_login() {
         bash | zsh | fish) "$SHELL" -l -c "$tej_print" ;;
         csh | tcsh) printf '%s\n' "$tej_print" | "$SHELL" -l ;;
     esac
+    # An error in a profile, such as a second assignment to a read-only variable, must not end
+    # this shell. `command` prevents this, but in bash only outside the POSIX mode.
+    tej_mode=''
+    case ${BASH_VERSION:+${SHELLOPTS-}} in
+        *posix*)
+            tej_mode=posix
+            # shellcheck disable=SC3040 # only bash gets here
+            set +o posix
+            ;;
+    esac
     # shellcheck source=/dev/null
-    [ ! -r /etc/profile ] || . /etc/profile
+    [ ! -r /etc/profile ] || command . /etc/profile
     if [ -s "$tej_variables" ]; then
+        # Skip variables that are read-only, such as TMOUT on many servers, or UID in bash.
+        alias export='command export'
         # shellcheck source=/dev/null
-        . "$tej_variables"
+        command . "$tej_variables" 2>/dev/null
+        unalias export
     else
         # shellcheck source=/dev/null
-        [ ! -r "$HOME/.profile" ] || . "$HOME/.profile"
+        [ ! -r "$HOME/.profile" ] || command . "$HOME/.profile"
     fi
+    # shellcheck disable=SC3040
+    [ -z "$tej_mode" ] || set -o posix
     rm -f "$tej_stage/../.login"
-    unset tej_variables tej_print
+    unset tej_variables tej_print tej_mode
 }
 
 tej_stage=$PWD
