@@ -73,13 +73,13 @@ PROMISES = {
     ],
     "server.md": [
         f"program of more than {_WORTHWHILE:,} bytes",
-        f"has {WORTH_ASKING >> 20} MiB or more",
+        f"upload of {WORTH_ASKING >> 20} MiB or more",
         f"writes the heartbeat every {HEARTBEAT} seconds",
         f"After {LOST // 60} minutes without a heartbeat",
     ],
     "commands.md": [
         f"updates the table every {WORDS[int(live_table.INTERVAL)]} seconds",
-        f"are updated every {WORDS[int(top_screen.INTERVAL)]} seconds",
+        f"updates both every {WORDS[int(top_screen.INTERVAL)]} seconds",
         f"After {ON_END} seconds, the command",
         f"or after {connect.PERSIST.removesuffix('h')} hours without use",
     ],
