@@ -45,24 +45,34 @@ await_spec() {
     done
 }
 
-# begin_second_run: called if the scheduler has started the job again. The first run may still
-# be active on a node that the scheduler cannot reach. Therefore exits unless the user allowed a
-# second run (`requeue`) and the heartbeat of the first run has stopped.
+# begin_second_run: called if the scheduler has started the job again. Waits until the first run
+# has certainly ended (may_run_again), because it may still be active on a node that the
+# scheduler cannot reach.
 begin_second_run() {
-    read_facts
-    [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] || exit 0
-    [ ! -s "$job/finished" ] || { [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ]; } || exit 0
-    [ ! -e "$job/kill" ] || exit 0
-    read_heartbeat
-    earlier_heartbeat=$last_heartbeat
-    [ ! -e "$job/requeue" ] || [ -z "$last_heartbeat" ] || [ -s "$job/finished" ] || sleep $((heartbeat_interval + 5))
-    read_heartbeat
-    if [ ! -e "$job/requeue" ] || [ "$last_heartbeat" != "$earlier_heartbeat" ]; then
-        put rerun "$(date +%s) ${who%% *}"
-        exit 0
-    fi
+    unset first_heartbeat
+    until may_run_again; do
+        sleep "$heartbeat_interval"
+        case $heard in *TERM*) exit 1 ;; esac
+    done
     again=1
     rm -f "$job/finished" "$job/started" "$job/missed" "$job/term" "$job/rerun" "$job/.end"
+}
+
+# may_run_again: check whether the first run has recorded its end, or has been silent for long
+# enough. Exits if the user did not allow a second run (`requeue`), if the first run is alive, or
+# if its end is the end of the job.
+may_run_again() {
+    read_facts
+    [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] && [ ! -e "$job/kill" ] || exit 0
+    if [ -s "$job/finished" ]; then
+        [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ] || exit 0
+        return 0
+    fi
+    put_first rerun "$(date +%s) ${who%% *}"
+    read_heartbeat
+    [ -e "$job/requeue" ] && [ "$last_heartbeat" = "${first_heartbeat-$last_heartbeat}" ] || exit 0
+    first_heartbeat=$last_heartbeat now=''
+    is_silent "$heartbeat_overdue"
 }
 
 # note_native_id: write the file `native_id`, the job's id at the scheduler. An existing file

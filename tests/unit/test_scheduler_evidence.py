@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from jobs import wait_until
-from server_functions import function, in_all_shells
+from server_functions import functions, in_all_shells
 
 Shell = Callable[..., str]
 
@@ -568,23 +568,31 @@ def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -
 
 
 def test_second_run_needs_permission_and_silence(shell: Shell) -> None:
-    lines = f"""{function("begin_second_run", "run_in_scheduler.sh")} {GONE} me; own_id=5; echo 'slurm 5' >"$job/native_id"
-    echo '1 h 1 1' >"$job/started"; echo '1 h b s 1 1' >"$job/submitted"; pulse=''
-    sleep() {{ echo "sleep $1"; [ -z "$pulse" ] || echo "$pulse" >"$job/heartbeat"; }}
+    """A heartbeat of the first run may be late, so the second run waits for it."""
+    lines = f"""{functions("begin_second_run may_run_again", "run_in_scheduler.sh")} {GONE} me; own_id=5; echo 'slurm 5' >"$job/native_id"
+    begun=$now slept=0 late='' heard=''; get_uptime() {{ uptime=$((1000 + slept)); }}; get_disk_time() {{ disk_time=$((begun + slept)); }}
+    beat() {{ echo "$1" >"$job/heartbeat"; touch -d "@$begun" "$job/heartbeat"; }}
+    sleep() {{ slept=$((slept + $1)); [ "$slept" != 60 ] || $late; }}
     say() {{
-        (again=''; begin_second_run; echo "runs again$again")
-        for f in started rerun; do [ ! -e "$job/$f" ] || printf '%s ' "$f"; done
-        rm -f "$job/rerun"; echo
+        echo "$1:"; rm -f "$job/rerun" "$job"/.look*; echo '1 h 1 1' >"$job/started"; echo '1 h b s 1 1' >"$job/submitted"
+        (slept=0 again=''; begin_second_run; echo "runs again$again after $slept s"); echo "status $?"
+        for f in started rerun finished; do [ ! -e "$job/$f" ] || printf '%s ' "$f"; done; echo
     }}
-    say; : >"$job/requeue"; pulse=9; say
-    own_id=6; say; own_id=5; : >"$job/kill"; say; rm "$job/kill"
-    echo '9 exit 0 own 0' >"$job/finished"; say
-    echo '9 exit 0 ask 0' >"$job/finished"; echo '9 cut x' >"$job/reason"; say
-    rm "$job/reason"; say; echo '1 h 1 1' >"$job/started"; pulse=''; say"""
+    say refused; : >"$job/requeue"; say 'silent for 200 s'; beat 5; say beating; late='beat 9'; say late
+    ends() {{ echo '9 exit 0 own 0' >"$job/finished"; }}; late=ends; say ends; say ended; rm "$job/finished"
+    asks() {{ echo '9 exit 0 ask 0' >"$job/finished"; }}; late=asks; say asks; asks; echo '9 cut x' >"$job/reason"; say recorded; rm "$job/reason"; say orderly
+    killed() {{ : >"$job/kill"; }}; late=killed; say kill; rm "$job/kill"; cancelled() {{ heard=' TERM'; }}; late=cancelled; say cancelled
+    own_id=6 late=''; say other; own_id=5; rm "$job/heartbeat"; say 'never began'; touch -d "@$begun" "$job/claim"; say claimed"""
     assert [line.strip() for line in shell(lines).splitlines()] == [
-        "started rerun",
-        *("sleep 25", "started rerun"),
-        *("started", "started", "started", "started"),
-        *("runs again1", ""),
-        *("sleep 25", "runs again1", ""),
+        *("refused:", "status 0", "started rerun", "silent for 200 s:"),
+        *("runs again1 after 80 s", "status 0", "", "beating:"),
+        *("runs again1 after 180 s", "status 0", "", "late:", "status 0"),
+        *("started rerun", "ends:", "status 0", "started rerun finished"),
+        *("ended:", "status 0", "started finished", "asks:"),
+        *("runs again1 after 60 s", "status 0", "", "recorded:", "status 0"),
+        *("started finished", "orderly:", "runs again1 after 0 s", "status 0", ""),
+        *("kill:", "status 0", "started rerun", "cancelled:", "status 1"),
+        *("started rerun", "other:", "status 0", "started", "never began:"),
+        *("runs again1 after 0 s", "status 0", "", "claimed:"),
+        *("runs again1 after 180 s", "status 0", ""),
     ]

@@ -18,6 +18,7 @@ def test_word_of_the_scheduler_decides(shell: Shell) -> None:
     lines = f"""{STEPS} say() {{ note='' reason='' state='?'; q_5="1|$1|x|why"; runtime_derive_state; echo "$1: $state $note"; }}
     for word in queued running stopped over ended limit cut cancelled moved unknown other; do say "$word"; done
     started=1; : >"$job/missed"; say running; [ ! -e "$job/missed" ] || echo missed
+    : >"$job/rerun"; say running; : >"$job/requeue"; say running; rm "$job/rerun"
     : >"$job/kill"; say running; gone() {{ state=killed; }}; say over; echo x >"$job/finished"; say running"""
     gone = "over ended limit cut cancelled moved unknown"
     assert [line.rstrip() for line in shell(lines).splitlines()] == [
@@ -25,7 +26,9 @@ def test_word_of_the_scheduler_decides(shell: Shell) -> None:
         "stopped: queued suspended by slurm",
         *(f"gone {word}: running" for word in gone.split()),
         "other: queued slurm does not answer (why); last known: queued",
-        *("running: running", "retry running: running", "gone over: killed"),
+        *("running: running", "running: running"),
+        "running: running slurm has started the job again; the second run waits until the first run has written no heartbeat for 90 seconds",
+        *("retry running: running", "gone over: killed"),
         "ended running: ?",
     ]
 

@@ -36,7 +36,8 @@
 #   missed     TIME STATE BEAT WORDS   the scheduler reported that the job is gone, and the
 #                               job had recorded no end. STATE and WORDS: the scheduler's
 #                               answer and its reason. BEAT: the heartbeat or `-`
-#   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it
+#   rerun      TIME HOST        the scheduler restarted the job, and the wrapper refused to run it,
+#                               or waits until the first run has certainly ended
 #   requeue    TIME             the user allows a second run by the scheduler
 #   clusters   NAMES            clusters of Slurm that the environment of the submission selected
 #   ending     TIME STEP [requeued]   the last step of a kill: term or cancel. requeued: the

@@ -33,6 +33,8 @@ runtime_derive_state() {
                 note_scheduler_id
             }
             [ "$listed_state" = running ] || note="suspended by $runtime"
+            [ ! -e "$job/requeue" ] || [ ! -e "$job/rerun" ] ||
+                note="$runtime has started the job again; the second run waits until the first run has written no heartbeat for $heartbeat_overdue seconds"
             ;;
         over | ended | limit | cut | cancelled | moved | unknown) derive_gone_state ;;
         *)
@@ -126,6 +128,14 @@ has_fallen_silent() {
     is_end_assumed "$listed_state" "$reason" ||
         { [ "$listed_state" = unknown ] && is_end_assumed "$missed_state" "$missed_words"; } || return 0
     ! is_beating
+}
+
+# is_silent SECONDS: check whether the job has written no heartbeat for SECONDS. If it has never
+# written one, the file `claim` counts, which its wrapper creates before the first heartbeat.
+is_silent() {
+    last_fact=heartbeat
+    [ -f "$job/heartbeat" ] || last_fact=claim
+    [ ! -f "$job/$last_fact" ] || is_stale "$last_fact" "$1"
 }
 
 # note_missed: record the query in the file `missed`. If the scheduler no longer lists the job,
