@@ -1,4 +1,4 @@
-# Functions of start-slurm and stop-slurm: daemons, and a lock for both scripts.
+# Functions that start and stop daemons, and a lock that start-slurm and stop-slurm share.
 # shellcheck shell=sh
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -33,7 +33,8 @@ start() {
     esac
 }
 
-# stop NAME: send SIGTERM and, after 10 seconds, SIGKILL; no error without a daemon.
+# stop NAME: send SIGTERM and, after 10 seconds, SIGKILL. Does nothing if the daemon
+# does not run.
 stop() {
     if start-stop-daemon --stop --quiet --retry 10 --pidfile "$(pidfile "$1")" \
         --exec "/usr/sbin/$1" >/dev/null 2>&1; then
@@ -51,11 +52,12 @@ until_true() {
     done
 }
 
-# The other commands take 9 seconds to notice that slurmctld does not run.
+# slurmctld_answers: check whether slurmctld runs. Other commands than `scontrol ping` would need
+# 9 seconds to notice that it does not run.
 slurmctld_answers() { scontrol ping 2>/dev/null | grep -q ' is UP'; }
 
-# one_at_a_time ARGUMENT...: run this script again, under a lock. -o, because the
-# daemons must not inherit it.
+# one_at_a_time ARGUMENT...: run this script again, under a lock. With `-o`, `flock` closes the
+# lock file first, so that the daemons do not inherit the lock.
 one_at_a_time() {
     [ "$(id -u)" = 0 ] || die "only root can do this"
     [ -n "${TEJ_SLURM_LOCK:-}" ] ||
