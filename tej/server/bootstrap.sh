@@ -39,8 +39,8 @@ begin() {
 
 # close_descriptors: close all descriptors except stdin, stdout and stderr. A start-up file may
 # have duplicated stdout (`exec 3>&1`). A job would inherit the copy, and the client would wait
-# until the job ends. dash and mksh cannot close descriptors above 9. There, sets $unclosed to
-# these descriptors, each followed by a comma.
+# until the job ends. dash and mksh cannot close descriptors above 9. In these shells, sets
+# $unclosed to the open descriptors above 9, each followed by a comma.
 close_descriptors() {
     unclosed=''
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
@@ -93,7 +93,7 @@ expand() {
     esac
 }
 
-# need_base: quit if the home directory, in which a path starts, cannot be entered.
+# need_base: quit if $base is empty, because the home directory cannot be entered.
 need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
@@ -214,7 +214,7 @@ read_version() {
 }
 
 # check_unused: quit if the directory $queue contains files that tej does not create. Returns 1
-# if another client has finished the queue meanwhile.
+# if another client has completed the new queue meanwhile.
 check_unused() {
     ls -a "$queue/" >/dev/null 2>&1 || quit 20 "The queue '$queue' cannot be read"
     for path in "$queue"/* "$queue"/.[!.]*; do
@@ -266,7 +266,8 @@ open_or_install() {
     else
         check_mounted
     fi
-    # Report that the directory `jobs` exists: only the file `version` of the queue is missing.
+    # Tell the client if the directory `jobs` exists. Then the queue is not missing, even if it
+    # has no file `version`.
     [ ! -d "$queue/jobs" ] || printf '%s\0' has_jobs=1
     printf '%s\0' "have=${scripts:-none} ${scripts_version:-0}" "ask=install"
     IFS= read -r tej || quit 20 "The connection was lost before the queue was set up"

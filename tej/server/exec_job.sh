@@ -18,8 +18,8 @@ done
 exec </dev/null >_stdout 2>_stderr || exit 125
 
 # tej_read_start: set $tej_now to the current time, and $tej_start to the start time of this
-# process. Adds the elapsed uptime to the last `date` of the wrapper ($tej_clock). Returns 1 if
-# only the slower functions of the library can do this.
+# process. The current time is the last `date` of the wrapper ($tej_clock) plus the time since
+# then, measured in uptime. Returns 1 if only the slower functions of the library can do this.
 tej_read_start() {
     {
         read -r tej_now _ </proc/uptime && IFS= read -r tej_start <"/proc/$$/stat"

@@ -63,8 +63,8 @@ make_directories() {
     return 0
 }
 
-# install_scripts DIGEST: write the scripts to scripts/DIGEST. If this directory exists, `mv`
-# moves the new scripts into it, and the copy is removed there.
+# install_scripts DIGEST: write the scripts to scripts/DIGEST. If scripts/DIGEST exists, `mv`
+# moves the new scripts into it, and they are removed again.
 install_scripts() {
     # A pid would not be unique: several containers may share the home directory. So use $marker.
     fresh=$queue/incoming/scripts.$marker

@@ -11,8 +11,8 @@
 printf '%s\0' "runtime=$runtime"
 command -v scheduler_options >/dev/null 2>&1 || exit 0
 job=${TMPDIR:-/tmp}/tej-plan-$unique
-# mkdir never follows a link that another user has created. The batch script contains the user's
-# umask, so it is not changed here.
+# mkdir never follows a link that another user has created. Do not change the umask here,
+# because the batch script contains the user's umask.
 mkdir -m 700 "$job" && mkdir "$job/stage" || quit 20 "Cannot write to '${TMPDIR:-/tmp}'"
 trap 'rm -rf "$job"' EXIT
 printf '%s\n' "$1" >"$job/resources"

@@ -4,7 +4,7 @@
 #
 # bash prints such a message only if it runs a script file, so this code is a file. Programs may
 # print warnings when they start, for example about a missing locale. Therefore the stderr of
-# each program is /dev/null. In mksh, `printf` is a program.
+# each program is /dev/null, also that of `printf`, which is a program in mksh.
 # shellcheck shell=sh
 
 for signal in "$@"; do trap : "$signal"; done

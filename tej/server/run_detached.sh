@@ -4,9 +4,9 @@
 # outside the job's session, so that signals to the job do not end it. HERE is the directory of
 # the installed scripts.
 #
-# Several wrappers are subshells of this shell, which sources the library only once. With
-# `--heartbeat PID START`, only writes the heartbeat of job ID, whose wrapper is the process PID
-# (resume_heartbeat).
+# The wrappers of several jobs are subshells of this shell, which sources the library only once.
+# With `--heartbeat PID START`, only writes the heartbeat of job ID, whose wrapper is the
+# process PID (resume_heartbeat).
 
 queue=$1 id=$2 here=$3 runtime=$4
 shift 4
@@ -179,8 +179,8 @@ record_end() {
 }
 
 # copy_facts: set $copy to a second line for `finished`, `TOKEN SUBMITTED STARTED HOST NATIVE_ID
-# end`. A list of many jobs then opens fewer files (ended_jobs.sh). Sets $copy to '' if the job
-# has not started, or if its record also depends on other files.
+# end`. Because of this line, ended_jobs.sh opens fewer files when it lists many jobs. Sets
+# $copy to '' if the job has not started, or if its record also depends on other files.
 copy_facts() {
     copy=''
     [ -s "$job/started" ] && [ -f "$job/submitted" ] || return 0

@@ -161,15 +161,16 @@ handle_signals() {
     done
 }
 
-# note_warning: write the file `term` after the scheduler announced the end of the job with
-# another signal than SIGTERM: the time, and the reason, which scheduler_warning has set.
+# note_warning: write the time and the reason ($warning, set by scheduler_warning) to the file
+# `term`. Called after the scheduler has announced the end of the job with a signal other than
+# SIGTERM.
 note_warning() {
     [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
     [ -e "$job/kill" ] || put term "$sigterm_time $warning" 2>/dev/null
 }
 
 # handle_sigterm: record the time of a SIGTERM, and send SIGTERM to the processes of the job
-# that have left the session. The scheduler does not signal them.
+# that have left the session, because the scheduler does not signal these processes.
 handle_sigterm() {
     [ -n "$sigterm_time" ] || sigterm_time=$(date +%s)
     [ -e "$job/kill" ] || [ -e "$job/term" ] || put term "$sigterm_time" 2>/dev/null
@@ -195,7 +196,8 @@ end_after_grace() {
 
 # end_leftovers: end the processes that the script left running on this node, because some
 # schedulers do not. Sets $left to the number of processes that remain. After a SIGTERM, waits
-# for the rest of the grace period, which is 5 seconds unless `tej kill` set another.
+# for the rest of the grace period. Its length is 5 seconds, unless `tej kill` has set another
+# length.
 end_leftovers() {
     left=''
     [ -s "$job/started" ] || return 0
@@ -330,7 +332,8 @@ else
     esac
 fi
 
-# A job whose script has not started is marked lost, unless the scheduler sent SIGTERM before.
+# If the script has not started, mark the job as lost. After a SIGTERM, or if the job's inputs
+# are missing ($unready), record an end instead.
 [ -n "$sigterm_time$unready" ] || ! has_not_started || exit 1
 
 set_whose

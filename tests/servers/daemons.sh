@@ -52,7 +52,7 @@ until_true() {
     done
 }
 
-# slurmctld_answers: check whether slurmctld runs. Other commands than `scontrol ping` would need
+# slurmctld_answers: check whether slurmctld runs. Commands other than `scontrol ping` would need
 # 9 seconds to notice that it does not run.
 slurmctld_answers() { scontrol ping 2>/dev/null | grep -q ' is UP'; }
 

@@ -10,9 +10,10 @@ refuse_living() {
     refuse 5 "Job '$id' is $state, but $sign: $advice"
 }
 
-# clear_failed: remove the job that the uploaded job replaces from `jobs`. A failed job becomes an
-# attempt. A job of this request that was lost before its start is moved to $room, which is removed
-# later. Returns 0 if this or another client has removed the job. Returns 1 on failure.
+# clear_failed: remove the old job with this id from `jobs`, so that the uploaded job can
+# replace it. A failed job becomes an attempt. A job of this request that was lost before its
+# start is moved to $room, which is removed later. Returns 0 if this or another client has
+# removed the old job. Returns 1 on failure.
 clear_failed() {
     eval "failed=\${failed_$token-}"
     turns=0
@@ -39,7 +40,7 @@ clear_failed() {
             return 1
         }
         nap
-        # Also the next jobs of the request need $now.
+        # The next jobs of the request need the current time, too.
         now=''
         get_time
     done

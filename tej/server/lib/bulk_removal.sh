@@ -4,9 +4,9 @@
 claimed='' # ids of the claimed jobs that are not removed yet
 batches=0  # number of batches that were removed
 
-# claim_if_simple ID SINCE: claim the job for remove_claimed, if a batch can remove it: the job
-# has ended, all of its files are in its directory, and the reply needs only its id. If not,
-# returns 1.
+# claim_if_simple ID SINCE: claim the job for remove_claimed, if the job can be removed in a
+# batch: it has ended, all of its files are in its directory, and the reply needs only its id.
+# Otherwise returns 1.
 claim_if_simple() {
     case $1 in *'#'*) return 1 ;; esac
     find_job "$1" && [ -s "$job/finished" ] && [ ! -f "$job/on_end" ] &&
@@ -35,8 +35,8 @@ claim_for_batch() {
     return 1
 }
 
-# has_ended_cleanly SINCE: check whether $job has ended and has no processes, and the client has
-# selected it by SINCE (is_selected).
+# has_ended_cleanly SINCE: check whether $job has ended, has no processes, and is the job that
+# the client has selected (is_selected).
 has_ended_cleanly() {
     number='' left=''
     read -r _ how number whose left _ <"$job/finished"

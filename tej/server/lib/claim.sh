@@ -19,8 +19,8 @@ give_up_claim() {
 }
 
 # claim_is_stale: check whether the process that created `claim` has died. A wrapper writes the
-# file `native_id` immediately after `claim`. If it is missing after a minute, the wrapper has
-# died.
+# file `native_id` immediately after `claim`. If `native_id` is missing after a minute, the
+# wrapper has died.
 claim_is_stale() {
     [ -e "$job/claim" ] && get_age "$job/claim" && [ "$age" -ge 60 ] && [ ! -s "$job/native_id" ]
 }

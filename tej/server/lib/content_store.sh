@@ -23,8 +23,8 @@ locate_object() {
     object=$store/${1%"${1#??}"}/$1
 }
 
-# exchange_objects: read names of objects from stdin, up to an empty line. Links the existing
-# objects to $room/held, and requests the others from the client.
+# exchange_objects: read names of objects from stdin, up to an empty line. Creates links in
+# $room/held to the objects that exist, and requests the others from the client.
 exchange_objects() {
     mkdir -p "$store" "$room/held" || fail 20 "Cannot write to '$queue'"
     names=''
@@ -48,9 +48,9 @@ exchange_objects() {
     printf '%s\0' "ask=missing"
 }
 
-# drop_damaged_objects: remove the objects whose content does not match their name, for example
-# after a power failure, from $room/held and from the store, so that the client sends these
-# objects again.
+# drop_damaged_objects: remove damaged objects from $room/held and from the store. The client
+# then sends these objects again. The content of a damaged object does not match its name, for
+# example after a power failure.
 drop_damaged_objects() {
     set -- "$room/held"/*
     [ -f "$1" ] || return 0
@@ -73,7 +73,7 @@ find_damaged_objects() (
         LC_ALL=C awk '{ split($2, part, "[./]+"); if ($1 != part[2]) print $2 }'
 )
 
-# link_objects: link the objects in $names that the store contains to $room/held.
+# link_objects: create links in $room/held to the objects of $names that are in the store.
 link_objects() {
     set -f
     set --
@@ -89,8 +89,8 @@ link_objects() {
     [ $# = 0 ] || hold "$@"
 }
 
-# hold PATH...: link these objects to $room/held, as far as possible. The client uploads the
-# others.
+# hold PATH...: create links to these objects in $room/held. The client uploads each object for
+# which this fails.
 hold() {
     ln "$@" "$room/held/" 2>/dev/null && return 0
     # Some file systems have no hard links: copy the objects.

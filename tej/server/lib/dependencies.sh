@@ -1,7 +1,7 @@
 # Dependencies between jobs. A job starts after all jobs that it needs have succeeded. If one of
 # them does not succeed, the waiting job ends without being started. When a job ends, its
 # wrapper (the process that runs its script) starts the next jobs. Every client that uses the
-# queue does so too, because a wrapper may have died.
+# queue also starts these jobs, because a wrapper may have died.
 # shellcheck shell=sh
 #
 #   jobs/ID/dependencies        lines `after OTHER`; `from OTHER/SOURCE`, then `to PATH`
@@ -33,9 +33,9 @@ read_dependencies() {
     done <"$job/dependencies"
 }
 
-# prepare_wait: make the uploaded job $job wait for the jobs that it needs, before it is
-# published. On failure, returns 1, and sets $why and $dep_status (the exit status of the
-# error).
+# prepare_wait: make $job wait for the jobs that it needs. Called after the upload and before
+# $job is published. On failure, returns 1, and sets $why and $dep_status (the exit status of
+# the error).
 prepare_wait() {
     [ -f "$job/dependencies" ] || return 0
     dep_status=20
@@ -109,9 +109,9 @@ leave_dependents() {
     rmdir "$@" 2>/dev/null || :
 }
 
-# note_waits: set $note to the jobs that $job waits for. If the entry of $job in a directory
-# `dependents/OTHER` is missing, creates the entry again, because the end of OTHER would otherwise
-# not start $job.
+# note_waits: set $note to the jobs that $job waits for. Without an entry of $job in
+# `dependents/OTHER`, the end of OTHER would not start $job. Therefore creates a missing entry
+# again.
 note_waits() {
     dep_waits='' dep_count=0 dep_entry=${spec#*token=}
     dep_entry="${dep_entry%% *}.$id" dep_unlisted=''
@@ -126,8 +126,8 @@ note_waits() {
     [ -z "$dep_unlisted" ] || [ ! -f "$job/dependencies" ] || (in_same_job add_to_dependents) || :
 }
 
-# resolve_dependents ID: if the job ID has ended, start or end the jobs that wait for it. If ID
-# is empty, do so for all jobs that have ended.
+# resolve_dependents ID: if the job ID has ended, start or end the jobs that wait for it. With
+# an empty ID, starts or ends the jobs that wait for any ended job.
 resolve_dependents() {
     [ -n "$1" ] || {
         dep_todo=''
@@ -188,8 +188,8 @@ check_dependency() {
             *) dep_words="$1 failed" ;;
         esac
         ! has_succeeded || dep_outcome=succeeded
-    # A retry removes `restarting` only after the new job is published. In this order, one of
-    # the two checks always finds the job.
+    # A retry removes `restarting` only after the new job is published. Therefore check for
+    # `restarting` first: then one of the two checks always finds the job.
     elif ! is_restarting "$1" && ! find_job "$1"; then
         dep_outcome=failed dep_words="$1 was deleted"
     fi
@@ -216,8 +216,8 @@ is_restarting() {
 # $dep_origin. If the job ends without being started, adds its id to $dep_ended.
 resolve_dependent() {
     id=${1#*.} job=$jobs/${1#*.}
-    # With another token, jobs/ID is another job. The job of ENTRY is not published yet, or was
-    # archived by a retry.
+    # If jobs/ID has another token, it is another job. The job of ENTRY is then not published
+    # yet, or was archived by a retry.
     has_token "${1%%.*}" || return 0
     if [ -s "$job/finished" ] || [ -e "$job/lost" ]; then
         leave_dependents
@@ -232,7 +232,8 @@ resolve_dependent() {
 }
 
 # start_ready_job: start $job, or put it on the waiting list of the job limit. If this process
-# dies before, the next client starts the job, because its directory `after` is empty.
+# dies before the start, the next client starts the job, because the job's directory `after` is
+# empty.
 start_ready_job() {
     ! is_waiting_or_running || return 0
     take_lock "$job/.starting" || return 0

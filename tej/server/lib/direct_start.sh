@@ -1,6 +1,6 @@
 # Direct start of a job: the wrapper (run_detached.sh) forks, and the fork becomes the job's
-# script (`exec`). This avoids the shell of exec_job.sh: the start of a program takes longer
-# than all other steps of a short job.
+# script (`exec`). This avoids another shell for exec_job.sh. In a short job, the start of a
+# program takes longer than all other steps.
 # shellcheck shell=sh
 #
 # The result must be the same as with exec_job.sh. Therefore the command must be the name of an

@@ -3,10 +3,11 @@
 # shellcheck shell=sh
 #
 # awk prints the record of a simple job, as read_facts (state.sh) and print_job (job_record.sh)
-# would. The shell prints the other records: of jobs that have not ended, have left processes
-# running, or have a damaged or rare file. A FIFO in the directory of a job would block awk.
-# Opening files takes most of the time. Therefore awk prefers the second line of `finished`
-# (copy_facts in run_detached.sh), which repeats several files.
+# would. The shell prints the record of every other job: a job that has not ended, that has left
+# processes running, or that has a damaged file or a file that awk does not read. A FIFO in the
+# directory of a job would block awk, so find_special_files finds FIFOs first. Opening files
+# takes most of the time. Therefore awk prefers the second line of `finished` (copy_facts in
+# run_detached.sh), which repeats the content of several files.
 
 # print_ended ID...: print the records of simple ended jobs, and set $others to the other ids,
 # each followed by a newline. An ID may be the path of a job's directory with a trailing slash.
@@ -51,7 +52,7 @@ find_special_files() {
 read_ended_jobs() {
     tej_count=$1 tej_attempts=$queue/attempts tej_runtime=$runtime LC_ALL=C awk '
         # read_line(PATH): set line to the first line of the file. Returns 1 if the file exists.
-        # Sets odd if the line is empty or contains other characters than printable ASCII.
+        # Sets odd if the line is empty or contains characters other than printable ASCII.
         function read_line(path, found) {
             line = ""
             found = (getline line < path)
@@ -63,7 +64,8 @@ read_ended_jobs() {
         function is_number(word) {
             return word ~ /^(0|[1-9][0-9]*)$/ && length(word) <= 15
         }
-        # rest(COUNT): the line without the first COUNT words and the spaces at both ends.
+        # rest(COUNT): return the line without the first COUNT words and the spaces at both
+        # ends.
         function rest(count, text) {
             text = line
             while (count-- > 0) sub(/^ *[^ ]+/, "", text)
@@ -167,8 +169,8 @@ read_ended_jobs() {
             runtime = ENVIRON["tej_runtime"]
             attempts = ENVIRON["tej_attempts"]
         }
-        # The special files precede the line `//`. The name of a file may contain newlines, but
-        # no slash.
+        # The paths of special files precede the line `//`. No path contains this line, because
+        # the name of a file may contain newlines, but no slash.
         $0 == "//" {
             is_id = 1
             next

@@ -1,6 +1,7 @@
-# Fact files: files of one line that record the progress of a job. Most are written once, and
-# appear complete by a rename. Only `finished` may have a second line (copy_facts in
-# run_detached.sh). The wrapper is the process that runs the job's script and records its end.
+# Fact files: files of one line that record the progress of a job. Most are written only once,
+# to a temporary file that is then renamed, so that readers find a complete file. Only
+# `finished` may have a second line (copy_facts in run_detached.sh). The wrapper is the process
+# that runs the job's script and records its end.
 # shellcheck shell=sh
 #
 #   FACT       CONTENT                                       WRITTEN BY

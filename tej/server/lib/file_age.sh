@@ -24,9 +24,9 @@ is_stale() {
     esac
 }
 
-# confirm_stale FACT SECONDS: check whether the job's file FACT is the same as at a check on this
-# host at least SECONDS ago. The first check of each version writes this host's uptime to the
-# file `.look.FACT.HOST`.
+# confirm_stale FACT SECONDS: check whether the job's file FACT has not changed since a check on
+# this host at least SECONDS ago. The first check of each version of FACT writes this host's
+# uptime to the file `.look.FACT.HOST`.
 confirm_stale() {
     get_host
     get_uptime
@@ -72,7 +72,7 @@ get_disk_time() {
 }
 
 # agrees_with_disk: check whether the clocks of this host and of the file system differ by less
-# than an hour. `find -mtime` compares the two clocks.
+# than an hour. `find -mtime`, which compares the two clocks, is correct only in this case.
 agrees_with_disk() {
     file_time=''
     get_disk_time

@@ -15,8 +15,8 @@ make_room() {
 }
 
 # is_abandoned ROOM: check whether the process that created the directory ROOM is gone. A
-# process on another host cannot be checked: then ROOM is in use while it contains a file of the
-# last day.
+# process on another host cannot be checked. In that case, ROOM counts as in use if a file in it
+# was modified during the last day.
 is_abandoned() {
     o_host=''
     { read -r o_host o_boot o_space o_pid o_start <"$1/.owner" ||

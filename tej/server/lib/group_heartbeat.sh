@@ -68,7 +68,7 @@ may_have_wrapper() {
     set -- $1
     set +f
     # A wrapper that does not write the file `native_id` within a minute is dead
-    # (claim_is_stale). Therefore give up after four checks without the shell $$.
+    # (claim_is_stale). Therefore give up at the fourth check after the end of the shell $$.
     [ $# = 3 ] || {
         [ "$orphaned" -lt 4 ]
         return

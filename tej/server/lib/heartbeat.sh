@@ -36,7 +36,8 @@ start_heartbeat() {
 
 heart='' # pid of the process that start_heartbeat has started
 
-# stop_heartbeat: stop this background process, if any, and wait for it.
+# stop_heartbeat: stop the process that start_heartbeat has started, if any, and wait for its
+# end.
 stop_heartbeat() {
     [ -z "$heart" ] || end_background "$heart"
 }

@@ -1,6 +1,6 @@
 # Interrupted retry: a retry moves the failed job from `jobs` to `attempts`, then publishes a
-# new job with the same id. Other clients wait in between. If the retrying client has died, they
-# move the failed job back.
+# new job with the same id. Between these two steps, other clients wait. If the retrying client
+# has died, they move the failed job back.
 # shellcheck shell=sh
 
 # mark_restarting: create the link `restarting`, which shows that this client is retrying the
@@ -22,9 +22,9 @@ put_last() {
 
 replacement_naps=0 # how often this shell has waited in await_replacement
 
-# await_replacement ID: wait for the new job ID, which is not in `jobs`, at most two seconds in
-# each request. If the retrying client has died, restores the last attempt. Returns 1 if no
-# client is retrying the job: it was deleted.
+# await_replacement ID: wait until a retry has published the new job ID in `jobs`. Waits at most
+# two seconds in each request. If the retrying client has died, restores the last attempt.
+# Returns 1 if no client is retrying the job: it was deleted.
 await_replacement() {
     while [ -h "$queue/attempts/$1/restarting" ]; do
         is_locked "$queue/attempts/$1/restarting" 300
@@ -55,7 +55,7 @@ await_replacements() {
 }
 
 # find_newest_attempt: set $restored to the greatest number of an archived attempt in
-# $attempts_path, or to 0 if there is none. The file `last` is missing or damaged.
+# $attempts_path, or to 0 if there is none. Called if the file `last` is missing or damaged.
 find_newest_attempt() {
     restored=0
     for item in "$attempts_path"/[0-9]*/job; do

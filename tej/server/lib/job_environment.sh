@@ -15,7 +15,8 @@ esac
 TEJ_JOB_TOKEN=${tej_spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
 TEJ_JOB_ID=$tej_id TEJ_QUEUE=$tej_queue TEJ_JOB_DIR=$tej_queue/jobs/$tej_id/stage
 export TEJ_JOB_TOKEN TEJ_JOB_ID TEJ_QUEUE TEJ_JOB_DIR
-# Restore hidden variables and functions, if any. bash may also have imported shell options.
+# Restore the user's hidden variables and functions. In bash, user_environment.sh also resets
+# shell options that were imported from the environment.
 [ -z "${tej_kept-}${tej_functions-}${BASH_VERSION-}" ] || {
     . "$tej_here/lib/user_environment.sh"
     restore_environment

@@ -28,9 +28,9 @@ may_exist() {
 
 absent_ids=' ' # ids of jobs that certainly do not exist, each followed by a space
 
-# find_absent ID...: find the jobs that certainly do not exist with one list of $jobs, if at
-# least 10 have no directory. Otherwise find_job would start a process for each. Skips archived
-# attempts.
+# find_absent ID...: set $absent_ids to the jobs that certainly do not exist. Lists $jobs once,
+# because find_job would start a process for each missing job. Does nothing if fewer than 10 of
+# the jobs have no directory. Skips archived attempts.
 find_absent() {
     absent_ids=' ' count=0
     for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
@@ -106,8 +106,8 @@ list_names() {
 
 # is_absent PATH: check whether PATH certainly does not exist. `[ -e PATH ]` is also false if
 # the file system reports an error. PATH is absent if `ls` reports so, if its directory is
-# listed without it, or if this directory is absent. A list of many jobs takes long, so it comes
-# last.
+# listed without it, or if this directory is absent. Listing a directory with many jobs takes
+# long, so this test comes last.
 is_absent() {
     [ ! -e "$1" ] && [ ! -h "$1" ] || return 1
     names=$(LC_ALL=C ls -d "$1" 2>&1 >/dev/null)

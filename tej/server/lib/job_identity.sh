@@ -8,9 +8,9 @@ has_token() {
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
-# is_selected SINCE: check whether the loaded job is the job that the client has selected. SINCE is
-# `/TOKEN`, or the time of submission, or `-` for any job. In one second, a client may submit a job,
-# and another client may retry it.
+# is_selected SINCE: check whether the loaded job is the job that the client has selected. SINCE
+# is `/TOKEN`, or the time of submission, or `-` for any job. A token is more exact than the
+# time of submission: another client may retry a job in the second of its submission.
 is_selected() {
     case $1 in
         -) ;;
@@ -48,7 +48,7 @@ enter_same_job() {
     return 1
 }
 
-# leave_job: return to the directory and the $job before enter_same_job.
+# leave_job: undo enter_same_job. Restores $job and the working directory.
 leave_job() {
     job=$job_path
     [ "$job" = . ] || cd "$earlier_directory" 2>/dev/null || cd /

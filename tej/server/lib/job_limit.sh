@@ -1,6 +1,6 @@
-# Job limit of a queue: start a job now, or put it on a waiting list. There is no daemon. A
-# wrapper (the process that runs a job's script) starts the next jobs when it ends. Every client
-# that uses the queue does so too.
+# Job limit of a queue: start a job now, or put it on a waiting list. There is no daemon. When a
+# wrapper (the process that runs a job's script) ends, it starts the next jobs. Every client
+# that uses the queue also starts waiting jobs.
 # shellcheck shell=sh
 #
 #   max_running              the job limit; absent (or 0, from an older tej): no limit
@@ -133,7 +133,7 @@ start_below_limit() {
 }
 
 # has_unstarted: check whether a job in `running` has not been started. Another process may be
-# about to start it, or may have died before.
+# about to start the job, or may have died before the start.
 has_unstarted() {
     for item in "$queue/running"/*; do
         [ ! -e "$item" ] || [ -s "$jobs/${item##*/}/native_id" ] ||
@@ -203,7 +203,7 @@ count_in() {
 
 # fill_slots: start waiting jobs until the limit is reached. The caller must hold the lock.
 # Returns nonzero if an entry cannot be moved, or if the runtime cannot start jobs now. The job
-# then stays in `running`, for the next client (has_unstarted).
+# then stays in `running`, and the next client starts it (has_unstarted).
 fill_slots() {
     make_queue_directory running || return
     for item in "$queue/running"/*; do

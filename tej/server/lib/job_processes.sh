@@ -19,14 +19,14 @@ count_processes() {
     count_pids
 }
 
-# note_orphans: set $adopted to the current orphans (the children of process 1), or to '' if the
-# orphans of the job will go to an unknown process. Called once, by the shell $$ that runs or
+# note_orphans: set $adopted to the current orphans (the children of process 1), or to '' if an
+# unknown process will adopt the orphans of the job. Called once, by the shell $$ that runs or
 # starts wrappers.
 #
 # Linux gives the children of an ended process to the nearest ancestor that adopts orphans, or
 # to process 1. The parent of this shell ends early, so the shell itself is an orphan, and its
-# new parent also adopts the orphans of the job. If the parent is not process 1, it may be the
-# old parent.
+# new parent also adopts the orphans of the job. If the parent is not process 1, it may still be
+# the old parent.
 note_orphans() {
     adopted=''
     [ -n "$proc" ] || return 0

@@ -79,11 +79,12 @@ cancel_batch() {
 
 # trash_job [RESTARTING]: claim $job, and move it into `incoming` by a rename. Sets $away to its
 # new path, which the caller must remove. Returns 1 if the job is gone, or if another job has
-# its id. RESTARTING is not empty during a retry, after mark_restarting.
+# its id. During a retry, the caller passes a word as RESTARTING, so that the link `restarting`
+# is kept.
 trash_job() {
     claim_removal || return 1
-    # The client that published $job may have left the link `restarting`, and find_job would
-    # restore an older attempt.
+    # The client that published $job may have left the link `restarting`. With this link,
+    # find_job would restore an older attempt.
     [ -n "${1-}" ] || [ ! -h "$queue/attempts/$id/restarting" ] || rm -f "$queue/attempts/$id/restarting"
     away=$incoming/away.$unique.${id%'#'*}
     if ! mv "$job" "$away" 2>/dev/null; then

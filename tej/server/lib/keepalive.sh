@@ -22,7 +22,7 @@ start_keepalives() {
         done
     ) &
     keepalive_pid=$!
-    # Keep the EXIT trap of a request after which the client ends its input.
+    # Also run the EXIT trap that a request may have set (`input_end` in wire/requests.py).
     trap 'stop_keepalives; eval "${input_end-}"' EXIT
 }
 

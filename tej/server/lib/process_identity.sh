@@ -162,8 +162,8 @@ is_gone() {
     [ "$life" = gone ]
 }
 
-# same_host HOST BOOT SPACE: check whether this shell runs on HOST, since the boot BOOT, in the
-# pid namespace SPACE. If not, a pid that was recorded there means nothing here.
+# same_host HOST BOOT SPACE: check whether this shell runs on HOST, with the boot id BOOT and in
+# the pid namespace SPACE. If not, a pid that was recorded there means nothing here.
 same_host() {
     get_host
     [ "$1" = "$host" ] && [ "$2" = "$boot" ] && [ "$3" = "$space" ]

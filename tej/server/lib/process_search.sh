@@ -20,7 +20,8 @@ begin_search() {
 }
 
 # add_to_search KEY: add $job to the next search, which sets pids_KEY to the pids of the job on
-# this host. read_facts must have been called. For a job on another host, FIRST is ignored.
+# this host. read_facts must have been called. For a job on another host, ignores the pid of the
+# first process.
 add_to_search() {
     get_host
     mark=${spec#*token=}
@@ -30,9 +31,9 @@ add_to_search() {
     else
         set -- "$1" - -
     fi
-    # After a restart of this host, FIRST may be the number of an unrelated session. A wrapper
-    # (the process that runs the script) searches only for its own job, and $native may be that
-    # of another job.
+    # After a restart of this host, the pid FIRST may be the number of an unrelated session. In
+    # a wrapper (the process that runs the script), $native may belong to another job. A wrapper
+    # searches only for its own job, so it does not need this check.
     case $is_wrapper${native-} in
         1* | "pid $host $boot $space "*) ;;
         "pid $host "*) set -- "$1" - - ;;

@@ -54,8 +54,8 @@ read_resources() {
 }
 
 # in_megabytes [BYTES]: set $megabytes to BYTES (default $r_memory) in units of 1048576 bytes,
-# rounded up. All numbers stay below 2^31, because mksh has only 32-bit arithmetic. BYTES is
-# MILLIONS * 1000000 + $below, and the unit is 16384 * 64 bytes.
+# rounded up. All numbers stay below 2^31, because mksh has only 32-bit arithmetic. Therefore
+# BYTES is split into $millions * 1000000 + $below. One unit has 16384 * 64 bytes.
 in_megabytes() {
     set -- "${1:-$r_memory}"
     millions=0 below=$1
@@ -254,7 +254,7 @@ copy_directives() {
         return
     }
     printf '%s\n' "$directives" | LC_ALL=C awk -v options=" $replaced " -v list=" $replaced_list " "$split_words"'
-        # keep(value): the comma-separated resources in value without those in `list`.
+        # keep(value): return the comma-separated resources in value, except those in `list`.
         function keep(value,    parts, count, i, name, kept) {
             count = split(value, parts, ",")
             kept = ""

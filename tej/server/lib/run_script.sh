@@ -3,8 +3,8 @@
 # $id, $here, and $tej_session (a command that starts a program in a new session, or '').
 # shellcheck shell=sh
 
-# enter_job: enter the job's directory, and use it as $job. A retry moves the directory away,
-# and a new job gets its path. The working directory stays the same directory.
+# enter_job: enter the job's directory, and use it as $job. A retry may move the directory, and
+# a new job may get the old path. The working directory remains the directory of this job.
 enter_job() {
     cd "$jobs/$id" && job=.
 }
@@ -78,8 +78,9 @@ set_whose() {
 
 is_prepared='' # 1 if prepare_wrappers has set tej_session and tej_signals
 
-# prepare_wrappers: find the programs that wrappers need, once for all wrappers, which are
-# subshells of this shell. check_job_list writes a file in the directory of $job.
+# prepare_wrappers: find the programs that wrappers need. This shell calls the function once,
+# because the wrappers are its subshells. check_job_list, which is called here, writes a file in
+# the directory of $job.
 prepare_wrappers() {
     get_host
     read_clock

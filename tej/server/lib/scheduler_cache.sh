@@ -35,8 +35,8 @@ runtime_ask() {
     is_answered || renew_listing
 }
 
-# query_again [ID]...: query the scheduler for the jobs ID..., or for all jobs, even if the
-# listing is fresh.
+# query_again [ID]...: query the scheduler for the jobs ID..., even if the listing is fresh.
+# Without ID, queries it for all jobs.
 query_again() {
     ids=$* max_age=0 now=''
     renew_listing
@@ -44,7 +44,7 @@ query_again() {
 
 # is_answered: check whether the loaded listing is fresh (less than $max_age seconds old) and
 # contains all jobs in $ids. If the scheduler did not answer a fresh query, also returns 0, so
-# that nobody asks again.
+# that the query is not repeated.
 is_answered() {
     get_time
     [ $((now - listed_at)) -lt "$max_age" ] || return 1
@@ -181,8 +181,8 @@ renew_listing() {
     set_listing_error "another client has been querying it for too long"
 }
 
-# set_listing_error MESSAGE: replace the loaded listing with one that has no answer, because of
-# MESSAGE. The states of all jobs are then unknown.
+# set_listing_error MESSAGE: mark the loaded listing as unanswered, with MESSAGE as the reason.
+# The states of all jobs are then unknown.
 set_listing_error() {
     now=''
     get_time

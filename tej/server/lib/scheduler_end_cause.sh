@@ -5,8 +5,8 @@
 
 cause_awaited=120 # seconds to wait until the scheduler reports why a job ended
 
-# find_cause: if the list does not say why the job is over, set $listed_state and $reason from
-# the accounting or the log.
+# find_cause: if the scheduler's list does not show why the job is over, set $listed_state and
+# $reason from the accounting or the log.
 find_cause() {
     case $listed_state,$reason in
         unknown,* | over, | over,'exit status '*) ;;
@@ -74,11 +74,11 @@ cause_in_log() {
         END { if (state != "") print state }'
 }
 
-# record_cut_off [CAUSE]: record the end of a job that was cut off or never started, if its wrapper
-# (the process that runs the script) did not. Writes the job's files `reason` and `finished`.
-# CAUSE is KIND WORDS for `reason`; by default, the scheduler's answer. The recorded time is the
-# last sign of life, because the job may have ended long ago. Keeps an end that the wrapper has
-# recorded meanwhile.
+# record_cut_off [CAUSE]: record the end of a job that was cut off or never started, and whose
+# wrapper (the process that runs the script) has recorded no end. Writes the job's files `reason`
+# and `finished`. CAUSE is KIND WORDS for `reason`. The default is the scheduler's answer. The
+# recorded time is the last sign of life, because the job may have ended long ago. Keeps an end
+# that the wrapper has recorded meanwhile.
 record_cut_off() {
     earlier_note=$note note=''
     ! { read_end && [ "$state" != '?' ]; } || return 0
@@ -91,7 +91,8 @@ record_cut_off() {
     read_end
 }
 
-# derive_ended_state: set the state of a job whose script has ended, perhaps by the scheduler.
+# derive_ended_state: set the state of a job whose script has ended. The scheduler may have
+# ended the script.
 derive_ended_state() {
     if ! is_later finished "$ended" && [ "$listing_result" = answer ]; then
         # The listing is older than the end of the script, so get a newer one.

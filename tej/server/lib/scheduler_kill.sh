@@ -85,7 +85,8 @@ runtime_stop() {
         not) ;;
         0) ;;
         *)
-            # Several jobs receive SIGTERM before the first wait, so count from the SIGTERM.
+            # Several jobs receive SIGTERM before the first wait. Therefore the grace period
+            # counts from the SIGTERM of this job.
             ! wait_for finished $((sigterm_sent + $1 + 5 - $(date +%s))) || return 0
             cancel_job || sigterm_sent=not
             ;;

@@ -121,9 +121,10 @@ is_end_assumed() {
     case $1,$2 in cut,*'node failure'* | cancelled,*'by force'*) ;; *) return 1 ;; esac
 }
 
-# has_fallen_silent: check whether the heartbeat is old enough for the scheduler's report that
-# the job is over. If the node has not confirmed the end, the job may run on, and a single
-# heartbeat may be late. Then only $heartbeat_timeout seconds without a heartbeat are a proof.
+# has_fallen_silent: check whether the heartbeat is old enough to confirm the scheduler's report
+# that the job is over. If the node has not confirmed the end, the job may still run, and its
+# next heartbeat may only be late. In this case, returns 0 only after $heartbeat_timeout seconds
+# without a heartbeat.
 has_fallen_silent() {
     is_end_assumed "$listed_state" "$reason" ||
         { [ "$listed_state" = unknown ] && is_end_assumed "$missed_state" "$missed_words"; } || return 0
@@ -293,9 +294,9 @@ record_early_end() {
 }
 
 # is_end_certain: check whether the scheduler's report that the killed job is over proves that
-# no process of the job can run. The report proves nothing if the scheduler has given up the
-# node, has requeued the job before the cancellation, or does not know the job. A job without a
-# heartbeat has never run.
+# no process of the job can run. The report proves nothing if the job's node has not confirmed
+# the end, if the scheduler requeued the job before the cancellation, or if the scheduler does
+# not know the job. A job without a heartbeat has never run.
 is_end_certain() {
     [ -e "$job/heartbeat" ] || return 0
     ! is_unlisted || return 1
@@ -310,14 +311,14 @@ was_requeued() {
     [ -n "$requeued" ]
 }
 
-# is_unlisted: check whether the scheduler does not know the job, or only that it has moved to
-# another cluster.
+# is_unlisted: check whether the scheduler does not know the job, or knows only that the job has
+# moved to another cluster.
 is_unlisted() {
     case $listed_state in unknown | moved) ;; *) return 1 ;; esac
 }
 
-# derive_contradicted_state: derive the state of an unlisted job that is not over in the
-# accounting ($listed_state is `alive`), or that has moved to another cluster (`moved`). The
+# derive_contradicted_state: derive the state of an unlisted job that is not over according to
+# the accounting ($listed_state is `alive`), or that has moved to another cluster (`moved`). The
 # accounting may miss the end of a job. So the job is lost after $heartbeat_timeout seconds
 # without a heartbeat.
 derive_contradicted_state() {

@@ -242,9 +242,10 @@ is_reply_lost() {
     esac
 }
 
-# print_cluster_ids: print 0;CLUSTER for each cluster of Slurm that the user has selected for
-# $job, or `?` if the user has selected all clusters and their names are unknown. Runs in a
-# subshell, because it sets variables of a submission in progress.
+# print_cluster_ids: print a line `0;CLUSTER` for each cluster of Slurm that the user has
+# selected for $job. No job has the number 0. Prints `?` if the user has selected all clusters
+# and their names are unknown. Must be called in a subshell, because it changes variables of the
+# current submission.
 print_cluster_ids() {
     # shellcheck disable=SC2034 # used by names_cluster
     has_waited=1
@@ -257,7 +258,6 @@ print_cluster_ids() {
     case ,$user_clusters, in
         *,[Aa][Ll][Ll],*) user_clusters=$(patiently sacctmgr -n -P show clusters format=cluster 2>/dev/null </dev/null) && [ -n "$user_clusters" ] || printf '?' ;;
     esac
-    # No job has the number 0.
     printf '%s\n' "$user_clusters" | tr ',' '\n' | sed -n 's/^[A-Za-z0-9._-][A-Za-z0-9._-]*$/0;&/p'
 }
 
@@ -265,7 +265,8 @@ print_cluster_ids() {
 # the listing. Returns 1 if a cluster does not answer, or if the names of all clusters are
 # needed but unknown.
 list_clusters() {
-    # The ids 0;CLUSTER make the query include these clusters.
+    # A query for the id 0;CLUSTER, which belongs to no job, lists all jobs of the user on that
+    # cluster.
     search_ids=$(print_cluster_ids)
     case $search_ids in '?'*) return 1 ;; esac
     [ -n "$search_ids" ] || return 0

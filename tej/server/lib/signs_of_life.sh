@@ -58,7 +58,8 @@ shows_life() {
 
 # was_restarted: check whether this host was booted after the job's last heartbeat. If the
 # heartbeat is newer than the boot, the job runs on another machine with the same name. Such a
-# job writes a heartbeat soon. Therefore always returns 1 soon after the boot of this host.
+# job writes a heartbeat soon. Therefore always returns 1 in the first $heartbeat_overdue
+# seconds after the boot of this host.
 was_restarted() {
     get_uptime
     [ "$uptime" -ge "$heartbeat_overdue" ] && get_age "$job/heartbeat" && [ "$age" -gt "$uptime" ]

@@ -1,4 +1,4 @@
-# Pauses that a signal can end, the end of background processes, and waiting for a file of a
+# Functions that sleep until a signal arrives, end background processes, or wait for a file of a
 # job.
 # shellcheck shell=sh
 
@@ -7,8 +7,8 @@ nap() {
     sleep 0.2 2>/dev/null || sleep 1
 }
 
-# begin_sleeps: must be called first in a background process that uses sleep_until_signal. Here,
-# $! is still the pid of another process, which end_sleep must not kill.
+# begin_sleeps: must be called first in a background process that uses sleep_until_signal.
+# Before the first sleep, $! is the pid of another process, which end_sleep must not kill.
 begin_sleeps() { slept=$!; }
 
 # sleep_until_signal SECONDS: sleep, or return early if a trap runs. A shell delays its traps

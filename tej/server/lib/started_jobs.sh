@@ -3,17 +3,18 @@
 # commands/submit sources this file for 10 or more jobs.
 # shellcheck shell=sh
 #
-# awk prints the records of usual jobs only. A usual job has no rare files (has_usual_facts).
-# Its wrapper (the process that runs the script) runs on this host, or the job ended by itself.
-# The shell prints all other records. Both must give the same result; see read_facts (state.sh)
-# and print_job (job_record.sh).
+# awk prints the record of a job only if the job has no fact files other than those that awk
+# reads (has_usual_facts). In addition, the job's wrapper (the process that runs the script)
+# must run on this host, or the script must have ended by itself. The shell prints the records
+# of all other jobs. A record must not depend on which program prints it: see read_facts
+# (state.sh) and print_job (job_record.sh).
 
 # print_started_jobs ID TOKEN [ID TOKEN]...: print the records of started jobs. Sets $others to
 # the ids and tokens of the jobs whose records are not printed.
 print_started_jobs() {
     others='' usual=''
-    # If `printf` is a program (mksh), the kernel limits the size of its arguments. So the shell
-    # prints all records.
+    # If `printf` is a program (mksh), the kernel limits the size of its arguments. In this
+    # case, read_started_jobs prints no records.
     case $(command -v printf) in
         /*)
             others=$*

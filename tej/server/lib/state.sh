@@ -1,6 +1,7 @@
-# Derives the state of a job at each request; the state is not stored. The first source is the
-# job's fact files, small files that record its progress (facts.sh). Then come its signs of life
-# (signs_of_life.sh), and the runtime, the code for one way to start jobs, such as Slurm.
+# Derives the state of a job at each request, because the state is not stored. First reads the
+# job's fact files, which are small files that record its progress (facts.sh). If they do not
+# determine the state, checks whether the job shows signs of life (signs_of_life.sh), and asks
+# its runtime. A runtime is the code for one way to start jobs, such as Slurm.
 # shellcheck shell=sh
 #
 #   created   has a spec, but no native id   finished  the script ended by itself
@@ -98,7 +99,7 @@ derive_unended_state() {
     elif [ -z "$native" ] && [ -f "$job/submitting" ]; then
         state='?'
     elif [ -z "$native" ] && { [ -f "$job/queued" ] || [ -d "$job/after" ]; }; then
-        # The file `queued` of a job with the directory `after` can only be missing if it was lost.
+        # A job with the directory `after` is queued, even if its file `queued` was lost.
         state=queued
         if [ -d "$job/after" ]; then
             note_waits
@@ -136,7 +137,7 @@ read_fact() {
 
 # read_end: set $state from the file `finished`, or to `?` if only the scheduler knows why the
 # job ended. Returns 1 if no end is recorded. If other fact files are missing, uses the copies
-# in `finished`, as a list of many jobs does (ended_jobs.sh).
+# in `finished`, as ended_jobs.sh does.
 read_end() {
     [ -s "$job/finished" ] || return 1
     read -r ended how number whose left _ <"$job/finished"
@@ -174,7 +175,7 @@ read_copy() {
 
 # read_reason: read the file `reason`, which states why the job ended. For a job that was
 # cancelled or cut off, sets $cut_off to `limit` or `other`. For a job that was cancelled or not
-# started, sets $state to `killed`. An unreadable file counts as cut off.
+# started, sets $state to `killed`. If the file cannot be read, the job counts as cut off.
 read_reason() {
     kind='' # if the file cannot be opened, `read` changes nothing
     read -r _ kind note <"$job/reason"
@@ -232,8 +233,8 @@ mark_lost() {
     return 0
 }
 
-# mark_killed: write the file `finished` of a killed job that is gone, because its wrapper did
-# not.
+# mark_killed: write the file `finished` of a killed job that is gone, and whose wrapper has not
+# written the file.
 mark_killed() {
     can_read_facts || {
         set_unknown

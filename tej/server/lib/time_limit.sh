@@ -1,4 +1,5 @@
-# Time limit (`--walltime`) of a job under the default runtime. A scheduler enforces its own.
+# Time limit (`--walltime`) of a job under the default runtime. Schedulers enforce their own
+# time limits.
 # shellcheck shell=sh
 
 # enforce_time_limit: at the time limit, send SIGTERM and, ten seconds later, SIGKILL.

@@ -2,7 +2,7 @@
 # scripts, and restores them for the job.
 # shellcheck shell=sh
 #
-# Variables that contain what is hidden:
+# The hidden variables and functions are saved in these variables:
 #
 #   tej_kept             names of the variables
 #   tej_kept_NAME        value of the variable NAME

@@ -5,7 +5,8 @@ pause=0.1          # seconds until the next check for `finished`; grows to 0.5
 derive_every=20    # checks for `finished` until all states are derived again (up to 100 jobs)
 keepalive_every=30 # checks between two keep-alives for the client
 
-# lengthen_pause: increase $pause. The first pauses are short for short jobs.
+# lengthen_pause: increase $pause. The first pauses are short, so that the end of a short job is
+# found early.
 lengthen_pause() {
     case $pause in 0.1) pause=0.2 ;; *) pause=0.5 ;; esac
 }

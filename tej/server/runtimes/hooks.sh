@@ -1,5 +1,5 @@
-# Optional functions of a runtime, the code for one way to start jobs. The runtime's own
-# runtime.sh is sourced later, and may redefine them.
+# Default versions of the optional functions of a runtime. A runtime is the code for one way to
+# start jobs. Its file runtime.sh is sourced later, and may redefine these functions.
 # shellcheck shell=sh
 
 # runtime_check: check the resources that $job requests, before the job waits. Returns 1 and

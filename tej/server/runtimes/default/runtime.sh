@@ -54,8 +54,8 @@ runtime_check() {
 # runtime_ask NATIVES: do nothing, because there is no scheduler to query.
 runtime_ask() { :; }
 
-# query_runtime ID...: do nothing. The function of state.sh would read the native ids of all
-# jobs.
+# query_runtime ID...: do nothing. This function replaces the function in state.sh, which would
+# read the native ids of all jobs.
 query_runtime() { :; }
 
 # runtime_derive_state: set $state if the files of the job do not determine it.

@@ -19,9 +19,9 @@ qstat_list() {
 
 unknown_server='illegally formed job identifier' # message of qstat
 
-# query_servers IDS: query each PBS server for its jobs in IDS (one id per line). The separate
-# queries still work if another server is down. Returns 1 if the replies cannot be written to
-# files.
+# query_servers IDS: query each PBS server for its jobs in IDS (one id per line). Each server
+# gets its own query, so that a server that is down does not affect the others. Returns 1 if the
+# replies cannot be written to files.
 query_servers() {
     all_ids=$1
     servers=$(printf '%s\n' "$all_ids" | sed -e '/^$/d' -e 's/.*@/@/' -e t -e 's/^[0-9]*/=/' | LC_ALL=C sort -u)
@@ -85,7 +85,7 @@ run_qstat() {
 }
 
 # list_absent ID...: print a line for each ID that is missing in $fresh.read. The state is
-# `unknown` if qstat reports the ID as unknown, or else `silent`. Two servers of OpenPBS
+# `unknown` if qstat reports the ID as unknown, and otherwise `silent`. Two servers of OpenPBS
 # can use the same number, so the server's name is compared, too. Torque and some sites print
 # another name or none.
 list_absent() {

@@ -18,7 +18,8 @@ scheduler_list() {
             sub(/<.*/, "")
             return $0
         }
-        # The waiting tasks of an array are one entry, with their indexes as 1-4:1,7.
+        # qstat prints the waiting tasks of an array as one entry, with a list of indexes such
+        # as 1-4:1,7.
         function print_tasks(list,    ranges, count, i, range, index_now) {
             count = split(list, ranges, ",")
             for (i = 1; i <= count; i++) {

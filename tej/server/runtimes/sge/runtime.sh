@@ -57,7 +57,7 @@ scheduler_fits_array() { ! has_own_name; }
 # has_own_name: check whether the user has selected the name of $job.
 has_own_name() { [ -n "$r_name" ] || is_requested -N; }
 
-# scheduler_options: refuses requests for nodes, CPUs and GPUs, because their names differ
+# scheduler_options: refuse requests for nodes, CPUs and GPUs, because their names differ
 # between sites.
 scheduler_options() {
     for key in nodes tasks tasks_per_node cpus; do
@@ -93,7 +93,8 @@ scheduler_options() {
 }
 
 # scheduler_submit NAME: submit the batch script, or the array with the indexes $array_tasks. By
-# default, the name is NAME, by which tej can find the job after a lost reply.
+# default, the job gets the name NAME, so that tej can find the job if the reply of qsub is
+# lost.
 #
 # `-b n -sync n` overrides the files sge_request of the site and the user: qsub must copy the
 # script, and must not wait for the job. qsub also reads .sge_request in the working directory.

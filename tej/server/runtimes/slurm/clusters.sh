@@ -3,7 +3,8 @@
 #
 # The id of a job is NUMBER;CLUSTER, or NUMBER on the queue's own cluster. The property
 # `cluster` records the queue's own cluster when the queue is created. On another node, or with
-# another SLURM_CONF, the default cluster may be another one, and NUMBER another job there.
+# another SLURM_CONF, the default cluster may be another one, and NUMBER may identify another
+# job there.
 
 load_variables SLURM_CONF
 read_setup cluster

@@ -87,7 +87,7 @@ slurm_read() {
             if ($2 == "FAILED" && $3 != "None" && $3 != "NonZeroExitCode") said[id] = $2 " (" $3 explain($3) ")"
             name[id] = title
         }
-        # explain(REASON): return the meaning of a reason that Slurm calls a signal.
+        # explain(REASON): return an explanation of a reason that Slurm misreports as a signal.
         function explain(reason) {
             if (reason ~ /^RaisedSignal:53/)
                 return ": the node cannot write the log of the job; are the files of the queue mounted there?"

@@ -104,8 +104,9 @@ runtime_defer() {
 }
 
 scheduler_submit() {
-    # If the reply of sbatch is lost, the name $1 identifies the job: squeue shows the path of
-    # the batch script, which users cannot change.
+    # Submit the batch script under the name $1. If the reply of sbatch is lost, tej finds the
+    # job by this name, because squeue shows the path of the batch script. Users cannot change
+    # this path.
     ln -f "$job/batch" "$job/$1" 2>/dev/null || cp "$job/batch" "$job/$1" || return 1
     name_there=$1
     split_lines
