@@ -79,7 +79,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def short_periods(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll more often than users do, because most tests wait for a poll."""
     monkeypatch.setattr("tej_prefect.cancellation_poller.POLL_PERIOD", 0.2)
-    monkeypatch.setattr("tej_prefect.reports.OUTPUT_PERIOD", 0.2)
+    monkeypatch.setattr("tej_prefect.output_log.OUTPUT_PERIOD", 0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -566,7 +566,7 @@ def test_logged_output_is_limited(
     monkeypatch: pytest.MonkeyPatch,
     results: Path,
 ) -> None:
-    monkeypatch.setattr("tej_prefect.reports.OUTPUT_LIMIT", 2048)
+    monkeypatch.setattr("tej_prefect.output_log.OUTPUT_LIMIT", 2048)
     block = TejJob(
         destination=local,
         directory=job("i=0; while [ $i -lt 999 ]; do echo line $i; i=$((i+1)); done"),
@@ -594,7 +594,7 @@ def test_plain_functions_need_no_prefect_server(
         raise AssertionError("Prefect's server was asked")
 
     monkeypatch.setattr("tej_prefect.context.get_client", refuse)
-    monkeypatch.setattr("tej_prefect.reports.get_client", refuse)
+    monkeypatch.setattr("tej_prefect.artifacts.get_client", refuse)
     monkeypatch.setattr("tej_prefect.claims.get_client", refuse)
     block = TejJob(
         destination=local, directory=job("echo plain"), results_directory=results

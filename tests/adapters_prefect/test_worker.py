@@ -39,10 +39,10 @@ from servers.sshd import free_port
 import tej
 from tej_prefect import TejDestination, TejJob, TejStorage, TejWorker, tej_flow
 from tej_prefect.bundles import UNPACKS_FILES, add_bundle
+from tej_prefect.events import emit_end
 from tej_prefect.job_follower import JobFollower
 from tej_prefect.job_result import JobRecord
 from tej_prefect.old_jobs import delete_old_jobs
-from tej_prefect.reports import emit_end
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 from tej_prefect.worker_job import (
     end_earlier_jobs,

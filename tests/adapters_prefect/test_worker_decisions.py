@@ -461,7 +461,9 @@ def test_job_end_sets_only_an_unset_state(
     monkeypatch.setattr(job_follower, "is_superseded", lambda *_: superseded)
     made = follower(_job=SimpleNamespace(queue=None, id="a"))
     made._worker._mark_flow_run_as_cancelled = cancelled
-    made._last_lines = lambda: done.append("lines") or []
+    monkeypatch.setattr(
+        job_follower, "last_lines", lambda *_: done.append("lines") or []
+    )
     found = run(lambda: made.report_end(flow_run(state), end, "words"))
     if superseded and "crashed" in calls:
         code, calls = 0, []

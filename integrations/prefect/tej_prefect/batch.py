@@ -13,9 +13,10 @@ from dataclasses import replace
 from typing import Literal
 
 import tej
+from tej_prefect.artifacts import PERIOD, JobArtifacts
 from tej_prefect.flow_run_cancellation import CancellationGuard
 from tej_prefect.job_result import JobRecord, JobResult
-from tej_prefect.reports import PERIOD, JobArtifacts, Outputs
+from tej_prefect.output_log import Outputs
 
 OnTimeout = Literal["kill", "leave"]
 SHOWN = 3

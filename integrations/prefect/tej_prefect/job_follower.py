@@ -22,8 +22,9 @@ import tej
 from tej_prefect.cancellation_poller import poller
 from tej_prefect.context import CANCELLED, in_thread
 from tej_prefect.credentials import TejDestination
+from tej_prefect.events import emit_end
 from tej_prefect.job_result import PENDING, JobRecord
-from tej_prefect.reports import JobOutput, emit_end
+from tej_prefect.output_log import JobOutput, last_lines
 from tej_prefect.worker_configuration import (
     STARTED_TWICE,
     STARTED_TWICE_MESSAGE,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
 
 MISSING_TIMEOUT = 600.0
 """Seconds after which the job of a missing queue is considered deleted."""
-OUTPUT_LINES = 30
-"""Number of lines of a failed job's output that are copied to the flow run's log."""
 
 
 class JobFollower:
@@ -231,23 +230,11 @@ class JobFollower:
         # The output is checked as well, because a command of the user may exit with the
         # same code.
         if status.exit_code == STARTED_TWICE and any(
-            STARTED_TWICE_MESSAGE in text for _, text in self._last_lines()
+            STARTED_TWICE_MESSAGE in text
+            for _, text in last_lines(self._job, self._logger)
         ):
             words += f". {STARTED_TWICE_MESSAGE}"
         return words
-
-    def _last_lines(self) -> list[tuple[str, str]]:
-        """Return the name and the last lines of each stream that is not empty."""
-        found: list[tuple[str, str]] = []
-        for stream in ("stdout", "stderr"):
-            try:
-                data = b"".join(self._job.logs(stream, tail=OUTPUT_LINES))
-            except tej.Error as error:
-                self._logger.warning("The job's output could not be read: %s", error)
-                break
-            if text := data.decode("utf-8", "replace").strip():
-                found.append((stream, text))
-        return found
 
     async def read_flow_run(self) -> FlowRun | None:
         """Read the flow run from Prefect's API, and retry until the API replies.
@@ -289,7 +276,8 @@ class JobFollower:
                 # The flow run was retried, and a newer job decides its state.
                 return 0
             if status is not None:
-                for stream, text in await in_thread(self._last_lines):
+                lines = await in_thread(lambda: last_lines(self._job, self._logger))
+                for stream, text in lines:
                     self._logger.error(
                         "The last lines of the job's %s:\n%s", stream, text
                     )

@@ -21,6 +21,7 @@ from pydantic import Field, HttpUrl, field_validator, model_validator
 from typing_extensions import Self
 
 import tej
+from tej_prefect.artifacts import JobArtifacts
 from tej_prefect.batch import submit, wait_for_one
 from tej_prefect.context import Run, asynchronous, in_thread, labels_of_run
 from tej_prefect.credentials import (
@@ -31,7 +32,6 @@ from tej_prefect.credentials import (
 )
 from tej_prefect.flow_run_cancellation import LEAVE_LABEL, CancellationGuard
 from tej_prefect.job_result import OUTPUT_FILES, JobRecord, JobResult, OnCancel
-from tej_prefect.reports import JobArtifacts
 
 SCRIPT = "start.sh"
 TEMPLATE_SUFFIX = ".j2"

@@ -28,13 +28,13 @@ from prefect.exceptions import NotPausedError
 from prefect.flow_runs import resume_flow_run, suspend_flow_run
 
 import tej
+from tej_prefect.artifacts import AWAITED_KEY, JOBS_KEY, JobArtifacts, Row
 from tej_prefect.claims import claim_suspended, unclaim_suspended
 from tej_prefect.context import PAGE, current_run, read_all, run_logger, stored_name
 from tej_prefect.credentials import load_destination
 from tej_prefect.flow_run_cancellation import KillCounts, kill_unclaimed
 from tej_prefect.job_result import by_queue
 from tej_prefect.jobs import TejJobRun
-from tej_prefect.reports import AWAITED_KEY, JOBS_KEY, JobArtifacts, Row
 
 PAUSE_KEY = "tej-"
 """Prefix of the pause keys of this module."""

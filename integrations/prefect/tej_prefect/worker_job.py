@@ -19,9 +19,9 @@ from tej_prefect.bundles import lacks_bundle
 from tej_prefect.concurrency_lease import renew_lease
 from tej_prefect.context import CANCELLED, in_thread
 from tej_prefect.credentials import TejDestination
+from tej_prefect.events import emit_start
 from tej_prefect.job_result import UNENDED_STATES, JobRecord
 from tej_prefect.old_jobs import DELETE_LABEL, FLOW_RUN_LABEL
-from tej_prefect.reports import emit_start
 from tej_prefect.worker_configuration import TejWorkerConfiguration
 
 if TYPE_CHECKING:

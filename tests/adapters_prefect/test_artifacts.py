@@ -1,4 +1,4 @@
-"""Reports about jobs, without a server."""
+"""Artifacts and events of jobs, without a server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from clocks import SimulatedTime
 
 import tej
-from tej_prefect import reports
+from tej_prefect.artifacts import JobArtifacts
+from tej_prefect.events import emit_end
 from tej_prefect.job_result import JobRecord
-from tej_prefect.reports import JobArtifacts
 
 
 class Destination:
@@ -40,7 +40,7 @@ def status(job_id: str, state: tej.JobState, **facts: Any) -> tej.JobStatus:
 def test_states_of_pending_jobs_are_read_until_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reports, "stored_name", lambda _: "")
+    monkeypatch.setattr("tej_prefect.artifacts.stored_name", lambda _: "")
     sent: list[list[str]] = []
     run: Any = type("Run", (), {"flow_run_id": None})()
     destination: Any = Destination()
@@ -72,8 +72,8 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     def emit(name: str, *, resource: dict[str, str], **facts: Any) -> None:
         made.append((name, {**facts, "place": resource["tej.destination"]}))
 
-    monkeypatch.setattr(reports, "emit_event", emit)
-    monkeypatch.setattr(reports, "stored_name", lambda _: "block")
+    monkeypatch.setattr("tej_prefect.events.emit_event", emit)
+    monkeypatch.setattr("tej_prefect.artifacts.stored_name", lambda _: "block")
     return made
 
 
@@ -131,7 +131,7 @@ def test_equal_ends_are_one_event(events: list[tuple[str, Any]]) -> None:
     ends = [(first, flow_run_id), (first, flow_run_id), (second, flow_run_id)]
     ends.append((first, uuid4()))
     for end, run_id in ends:
-        reports.emit_end(one, end, run_id)
+        emit_end(one, end, run_id)
     ids = [facts["id"] for _, facts in events]
     assert ids[0] == ids[1]
     assert len({*ids}) == 3
@@ -142,7 +142,7 @@ def test_progress_is_the_share_of_ended_jobs(
     events: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     time = SimulatedTime(100.0)
-    monkeypatch.setattr(reports, "time", time)
+    monkeypatch.setattr("tej_prefect.artifacts.time", time)
     destination: Any = Destination()
     jobs = [JobRecord(destination, one) for one in "abcd"]
     made, sent = artifacts_of(uuid4())
@@ -174,82 +174,3 @@ def test_progress_is_the_share_of_ended_jobs(
     # The table has not changed, and running jobs are not requested again.
     assert [kind for kind, _ in sent] == ["progress"]
     assert len(destination.asked) == 1
-
-
-class Logs:
-    """The output of a job, in pieces."""
-
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = [*pieces]
-        self.error: tej.Error | None = None
-
-    def read(self, take: Any) -> None:
-        if self.error is not None:
-            raise self.error
-        while self.pieces:
-            take(tej.Piece("_stdout", self.pieces.pop(0)))
-
-
-class Logger:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def _add(self, text: str, *words: object) -> None:
-        self.lines.append(text % words)
-
-    info = warning = _add
-
-    def debug(self, *_: object) -> None: ...
-
-
-def output_of(logs: Logs, prefix: str = "") -> Any:
-    class Queue:
-        def read_logs(self, *_: object) -> Logs:
-            return logs
-
-    job: Any = SimpleNamespace(queue=Queue(), id="a")
-    logger: Any = Logger()
-    made: Any = reports.JobOutput(job, logger, prefix)
-    made.lines, made.queue = logger.lines, job.queue
-    return made
-
-
-def test_output_is_logged_in_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    time = SimulatedTime(10.0)
-    monkeypatch.setattr(reports, "time", time)
-    monkeypatch.setattr(reports, "OUTPUT_PERIOD", 2.0)
-    logs = Logs(b"one\ntw")
-    made = output_of(logs, "x: ")
-    made.read()
-    assert made.lines == ["x: one"]
-    logs.pieces = [b"o\n", b"three"]
-    time.now = 11.9
-    made.read()
-    assert len(made.lines) == 1
-    time.now = 12.0
-    # Two other outputs of the queue are being read.
-    assert made._turn.acquire(blocking=False)
-    assert made._turn.acquire(blocking=False)
-    assert not made._turn.acquire(blocking=False)
-    made.read()
-    assert len(made.lines) == 1
-    made._turn.release()
-    made.read()
-    assert made.lines[1:] == ["x: two"]
-    logs.error = tej.ConnectionFailed("cut")
-    made.read(last=True)
-    assert made.lines[2:] == ["x: three"]
-    made.read(last=True)
-    assert len(made.lines) == 3
-
-
-def test_output_is_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reports.OUTPUT_LIMIT == 262144
-    monkeypatch.setattr(reports, "OUTPUT_LIMIT", 1024)
-    logs = Logs(b"a" * 1000 + b"\n", b"b" * 100, b"c")
-    made = output_of(logs)
-    made.read()
-    assert made.lines[0] == f"{'a' * 1000}\n{'b' * 23}"
-    assert "only the first 1 KB" in made.lines[1]
-    made.read(last=True)
-    assert (len(made.lines), logs.pieces) == (2, [b"c"])
