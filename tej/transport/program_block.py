@@ -20,9 +20,11 @@ size, and would consume the program's own input."""
 # _BUFFER bytes of the block, or the whole line if the server has no `dd`.  If the input
 # ends before the newline, nothing is evaluated.  The variable `tej` is unset, because a
 # user may export a variable of this name, and all child processes would get the text.
-# `set --` removes the text from the positional parameters.
+# `set --` removes the text from the positional parameters.  The NUL after each part
+# shows the client that a slow connection makes progress.
 _READ = (
     "unset -f dd; tej=; while [ $(({size} - ${{#tej}})) -ge {buffer} ]; do "
+    '[ -z "$tej" ] || printf "\\0"; '
     'set -- "$(dd bs=$(({size} - ${{#tej}})) count=1 2>/dev/null)"; '
     '[ "$1" ] || break; tej=$tej$1; done; set -- "$tej"; '
     'if IFS= read -r tej; then set -- "$1$tej"; unset tej; eval "set --; $1"; '

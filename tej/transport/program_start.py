@@ -40,7 +40,11 @@ standard input, and COMMAND for a shell that replaces the login shell."""
 NOTICE = 5.0
 """Seconds from the login until a warning is logged if /bin/sh has not started."""
 FIRST_OUTPUT_TIMEOUT = 5.0
-"""Maximum number of seconds from the sending of the program to its first output."""
+"""Maximum number of seconds from the sending of the program to its first output, on a
+fast connection."""
+LATENCIES = 4
+"""Number of times that the start of /bin/sh has taken, by which FIRST_OUTPUT_TIMEOUT is
+extended.  On a slow connection, other transfers and lost packets delay the program."""
 MAX_STARTUP_OUTPUT = 1 << 22
 """Maximum number of bytes that start-up files may print before the program."""
 SHOWN = 200
@@ -62,14 +66,16 @@ class Start:
         # The text that tej sends contains neither READY nor the token. Otherwise, a
         # server that repeats its input or its command on stdout would seem to run the
         # program.
-        text = "tej " + in_block(f'printf "tej-%s " run-{name}; {program}')
+        # The token is printed before the block is read, because a slow connection may
+        # need minutes for the block.
+        text = f'tej printf "tej-%s " run-{name}; {in_block(program)}'
         # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
         self._careful = careful
         self._unread = b""
         self._startup_bytes = 0
         self._ready = threading.Event()
-        self._ready_at = self._sent_at = float("inf")
+        self._begun_at = self._ready_at = self._sent_at = float("inf")
         self.running = False
         """Whether the program has started to run."""
 
@@ -86,6 +92,7 @@ class Start:
 
     def stdin(self, rest: Iterable[bytes] = ()) -> Iterator[bytes]:
         """Yield the prelude, the program, and the program's own input `rest`."""
+        self._begun_at = time.monotonic()
         yield PRELUDE
         if self._careful:
             # A start-up file may read all input that is available, so the program is
@@ -134,7 +141,9 @@ class Start:
         """Raise ConnectionFailed if a start-up file seems to have read the program."""
         if self.running or not self.ready:
             return
-        if time.monotonic() - max(self._ready_at, self._sent_at) > FIRST_OUTPUT_TIMEOUT:
+        latency = max(0.0, self._ready_at - self._begun_at)
+        limit = FIRST_OUTPUT_TIMEOUT + LATENCIES * latency
+        if time.monotonic() - max(self._ready_at, self._sent_at) > limit:
             raise self.consumed_error(where)
 
     def require(self, where: str) -> None:

@@ -589,18 +589,21 @@ class ListeningTransport(LocalTransport):
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("program", ["cp", "du"])
+@pytest.mark.parametrize("program", ["tar", "cp", "du"])
 def test_slow_disk_is_no_dead_connection(
     doubles: Doubles, queue_path: Path, job: Make, program: str
 ) -> None:
-    """The server sends keep-alives while it copies or measures large files."""
+    """The server sends keep-alives while it receives, copies or measures files.
+
+    `tar` also waits for the data of a slow connection.
+    """
     transport = ListeningTransport()
     queue = tej.RemoteQueue("local:", str(queue_path), "default", transport=transport)
     queue.setup()
     large = os.urandom(4_000_000)
     point = doubles.hold(program, before="*")
     with ThreadPoolExecutor() as pool:
-        if program == "cp":
+        if program != "du":
             request = pool.submit(queue.submit, "a", job("cmp in in", {"in": large}))
         else:
             queue.submit("a", job("true"))

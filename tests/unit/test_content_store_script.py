@@ -8,6 +8,8 @@ Shell = Callable[..., str]
 
 STORE = """
 room=$queue/room incoming=$queue/incoming; mkdir -p room/held room/objects objects/ab incoming
+start_keepalives() { :; }
+stop_keepalives() { :; }
 quit() { shift; echo "quit $*"; exit; }
 fail() { shift; echo "fail $*" | sed "s,$queue,Q,"; exit; }
 """
@@ -43,7 +45,7 @@ def test_missing_objects_are_requested(shell: Shell) -> None:
 
 def test_damaged_objects_are_requested_again(shell: Shell) -> None:
     lines = f"""{STORE} ask() {{ {{ printf '%s\\n' $names ''; }} | exchange_objects | tr '\\0' '\\n'; rm -r room/held; }}
-    start_keepalives() {{ :; }}; names=''; for word in whole cut none; do
+    names=''; for word in whole cut none; do
         echo "$word" >item; name=$(sha256sum item) name=${{name%% *}}.tar; eval "$word=\\$name"; names="$names $name ${{name%.tar}}.r"
         locate_object "$name"; mkdir -p "${{object%/*}}"; cp item "$object"; cp item "${{object%.tar}}.r"
     done; make_share_time time; touch -r time objects/*/*.r; ask

@@ -124,7 +124,16 @@ def test_block_leaves_rest_of_input(any_shell: str, path: str, tmp_path: Path) -
     long = f": {'x' * 3000}; IFS= read -r rest; [ \"$#$rest\" = '0the rest' ] && exit 7"
     data = in_block(long).encode() + b"\nthe rest\nmore"
     pieces = [data[:1000], data[1000:1500], data[1500:]]
-    assert run_block(any_shell, pieces, path) == (b"", 7)
+    output, status = run_block(any_shell, pieces, path)
+    assert (output.strip(b"\0"), status) == (b"", 7)
+
+
+def test_progress_of_a_slow_block_is_reported(any_shell: str) -> None:
+    # `dd` reads at most the contents of a pipe at a time.
+    block = in_block(f": {'x' * 300_000}; exit 7").encode() + b"\n"
+    output, status = run_block(any_shell, [block], os.defpath)
+    assert (output.strip(b"\0"), status) == (b"", 7)
+    assert len(output) > 1
 
 
 def test_truncated_block_is_not_evaluated(any_shell: str) -> None:

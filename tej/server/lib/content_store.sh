@@ -40,12 +40,14 @@ exchange_objects() {
             drop_changed_objects
             ;;
     esac
+    stop_keepalives # a keepalive must not be printed inside a name
     set -f
     for name in $names; do
         [ -f "$room/held/$name" ] || printf '%s\0' "miss=$name"
     done
     set +f
     printf '%s\0' "ask=missing"
+    start_keepalives
 }
 
 # drop_damaged_objects: remove damaged objects from $room/held and from the store. The client
@@ -54,13 +56,10 @@ exchange_objects() {
 drop_damaged_objects() {
     set -- "$room/held"/*
     [ -f "$1" ] || return 0
-    # The digests of many objects take longer than the client waits for a sign of life.
-    start_keepalives
     find_damaged_objects | while read -r item; do
         locate_object "${item##*/}"
         rm -f "$room/held/${item##*/}" "$object"
     done
-    stop_keepalives
 }
 
 # find_damaged_objects: print the paths of the objects in $room/held that are empty, or whose
