@@ -165,7 +165,7 @@ check_mounted() {
     [ -r /etc/fstab ] && [ -r /proc/mounts ] || return 0
     tej_dir=$PWD path=$queue
     until cd -P "${path:-/}" 2>/dev/null || [ -z "$path" ]; do path=${path%/*}; done
-    # Both files contain `\040` in place of a space.
+    # /etc/fstab and /proc/mounts contain `\040` in place of a space.
     path='' rest=$PWD
     while case $rest in *' '*) ;; *) false ;; esac do
         path=$path${rest%%' '*}'\040' rest=${rest#*' '}

@@ -59,8 +59,8 @@ begin_second_run() {
 }
 
 # may_run_again: check whether the first run has recorded its end, or has been silent for long
-# enough. Exits if the user did not allow a second run (`requeue`), if the first run is alive, or
-# if its end is the end of the job.
+# enough. Exits if the user did not allow a second run (`requeue`), if the first run is alive,
+# or if its end also ended the job.
 may_run_again() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] && [ ! -e "$job/kill" ] || exit 0
@@ -277,7 +277,7 @@ run_job() {
     kill -s ALRM "$watcher" 2>/dev/null
 }
 
-# was_cut_off: check whether the scheduler may have ended the script. Then `finished` contains
+# was_cut_off: check whether the scheduler may have ended the script. If so, `finished` contains
 # `ask`, and clients ask the scheduler for the cause.
 was_cut_off() {
     [ -z "$sigterm_time" ] || return 0

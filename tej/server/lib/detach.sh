@@ -33,7 +33,7 @@ unset_job_identity() {
 
 # find_logout_guard: set $logout_guard to a prefix for commands that must survive the logout.
 # With KillUserProcesses=yes (logind.conf), systemd kills the processes of a user at the last
-# logout, except those of the user's service manager if lingering is enabled.
+# logout. If lingering is enabled, the processes of the user's service manager survive.
 find_logout_guard() {
     logout_guard=''
     command -v busctl >/dev/null 2>&1 && command -v systemd-run >/dev/null 2>&1 || return 0

@@ -87,8 +87,8 @@ enqueue() {
         printf '' >"$queue/waiting/$now.$(printf '%06d' "$came").$id" && put queued "$now"
 }
 
-# is_waiting_or_running: check whether $job is already in `waiting` or `running`. A client
-# repeats a request whose reply was lost.
+# is_waiting_or_running: check whether $job is already in `waiting` or `running`. This is
+# possible, because a client repeats a request whose reply was lost.
 is_waiting_or_running() {
     [ -e "$job/queued" ] || return 1
     [ ! -e "$queue/running/$id" ] || return 0

@@ -24,9 +24,9 @@ count_processes() {
 # starts wrappers.
 #
 # Linux gives the children of an ended process to the nearest ancestor that adopts orphans, or
-# to process 1. The parent of this shell ends early, so the shell itself is an orphan, and its
-# new parent also adopts the orphans of the job. If the parent is not process 1, it may still be
-# the old parent.
+# to process 1. The parent of this shell ends early, so this shell is an orphan, too. Its new
+# parent also adopts the orphans of the job. If the parent is not process 1, it may still be the
+# old parent.
 note_orphans() {
     adopted=''
     [ -n "$proc" ] || return 0
@@ -114,8 +114,8 @@ forget_ended_orphans() {
 }
 
 # check_descendants PID...: add the environment files of these processes and their descendants
-# to $environs. Returns 1 if one of them is in the session of the job, or if there are more than
-# 50.
+# to $environs. Returns 1 if one of these processes is in the session of the job, or if there
+# are more than 50 processes.
 check_descendants() {
     checked=0
     while [ $# -gt 0 ]; do
@@ -197,8 +197,8 @@ ran_here() {
 }
 
 # note_killer: record in the file `.killer` that this shell kills $job, whose processes run on
-# this host. The job's heartbeat process, which reads the file `kill`, then leaves the kill to
-# this shell, so only one process searches for the job's processes. Called before `kill` is
+# this host. Therefore the job's heartbeat process, which also reads the file `kill`, does not
+# kill the job, and only one process searches for the job's processes. Called before `kill` is
 # written. Does nothing for a job of another member of a group: only the owner can signal the
 # processes, so the heartbeat process must do it.
 note_killer() {

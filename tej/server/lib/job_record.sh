@@ -15,8 +15,8 @@ count_attempts() {
 }
 
 # print_job [WORD...]: print the record of $job and these words, each terminated by a NUL. The
-# first key is "id". If the job has ended, also starts its on_end command, unless this was done
-# before.
+# first key is "id". If the job has ended, also starts its on_end command, unless the command
+# was started before.
 print_job() {
     [ ! -f "$job/on_end" ] || run_on_end_once
     count_attempts

@@ -35,8 +35,9 @@ take_lock() {
     me
     get_time
     lock=$1
-    # A copy of the queue may contain a file in place of the link, and `ln` would create the link
-    # in a directory of this name. The target of a lock does not exist, so `-e` is false for a lock.
+    # A copy of the queue may contain a file or a directory in place of the link. In a
+    # directory, `ln` would create the link inside it. The target of a lock does not exist, so
+    # `-e` is false for a lock.
     [ ! -e "$lock" ] || rm -f "$lock" 2>/dev/null || rmdir "$lock" 2>/dev/null || return 1
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300

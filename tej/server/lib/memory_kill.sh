@@ -15,8 +15,8 @@ note_memory_kill() {
 }
 
 # count_memory_kills: set $memory_kills to the number of killed processes in the job's cgroup,
-# or to 0 if the job has no cgroup of its own. Any other cgroup, such as that of the scheduler's
-# daemon, also counts the processes of other jobs.
+# or to 0 if the job has no cgroup of its own. Any other cgroup, such as the cgroup of the
+# scheduler's daemon, also counts the processes of other jobs.
 count_memory_kills() {
     memory_kills=0 job_number=${SLURM_JOB_ID:-${own_id%%[!0-9]*}}
     [ -n "$job_number" ] && [ -r "$cgroup_list" ] || return 0

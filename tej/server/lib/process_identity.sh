@@ -97,7 +97,8 @@ read_stat() {
     set -- $fields
     set +f
     [ $# -ge 20 ] || return 0
-    # While other threads run, a process whose first thread has exited has the state Z.
+    # If the first thread of a process has exited, and other threads still run, the process has
+    # the state Z.
     case $1 in
         Z) [ "${18}" -gt 1 ] || return 0 ;;
         X | x) return 0 ;;

@@ -1,4 +1,5 @@
-# Checks before a queue is removed: the queue is closed to new jobs, and no job may still run.
+# Prepares the removal of a queue: closes the queue to new jobs, and searches for jobs that
+# still run.
 # shellcheck shell=sh
 
 # close_queue: close the queue to new jobs with the lock `closing`. Returns 1 if another client

@@ -62,9 +62,9 @@ has_not_started() {
     await_on_end
 }
 
-# set_whose: set $whose, the cause of the end. It is `killed` if a client has killed the job or
-# its inputs are missing ($unready), and otherwise `own`. Must be called before `finished` is
-# written.
+# set_whose: set $whose, the cause of the end. The cause is `killed` if a client has killed the
+# job, or if the job's inputs are missing ($unready). Otherwise the cause is `own`. Must be
+# called before `finished` is written.
 set_whose() {
     note_changed_input
     whose=own
@@ -203,8 +203,8 @@ await_background() {
 
 # run_in_awk: run the script, and set $end to `exit N` or `signal N`, or to '' if the result is
 # unknown. Most shells give the same status for `exit 143` and for a SIGTERM, but awk
-# distinguishes them. After a signal, system() returns 256 or 512 plus the signal number, or in
-# old versions the signal number divided by 256.
+# distinguishes them. After a signal, system() returns 256 or 512 plus the signal number. In old
+# versions of awk, it returns the signal number divided by 256.
 #
 # Does not run the script if this awk does not report signals (busybox). The same applies if
 # SIGCHLD is ignored, because system() then returns -1.

@@ -28,8 +28,8 @@ set_name() {
 name_job() {
     [ -n "$r_name" ] || ! is_requested -N || return 0
     name=${r_name:-${r_default_name:-$nickname}}
-    # If the scheduler's reply is lost, tej finds the job by the path of its log, or without a
-    # log by its name.
+    # If the scheduler's reply is lost, tej finds the job by the path of its log. A job without
+    # a log is found by its name.
     [ -n "$r_name" ] || [ "$log" != /dev/null ] || name=$nickname
     [ "${dialect-}" = openpbs ] || case $name in [0-9]*) name=j$name ;; esac
     [ "${dialect-}" != torque ] || name=$(printf '%.15s' "$name")

@@ -86,10 +86,10 @@ read_heartbeat() {
     [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
 }
 
-# is_confirmed WORDS: check whether an earlier query also found the job gone (file `missed`), at
-# least $confirmation_delay seconds ago and with the same heartbeat. If not, sets $state to the
-# last known state and returns 1. The first query that finds the job gone writes `missed`. WORDS
-# are the scheduler's answer, for $note.
+# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds ago,
+# also found the job gone (file `missed`), and the heartbeat has not changed since then. If not,
+# sets $state to the last known state and returns 1. The first query that finds the job gone
+# writes `missed`. WORDS are the scheduler's answer, for $note.
 is_confirmed() {
     read_heartbeat
     earlier_heartbeat='' missed_state='' missed_words=''

@@ -7,8 +7,9 @@ heartbeat_timeout=900 # age of the heartbeat in seconds at which an unreachable 
 heartbeat_overdue=90  # age of the heartbeat in seconds at which its process counts as dead
 
 # is_beating [SECONDS]: check whether the last heartbeat is at most SECONDS (default
-# $heartbeat_timeout) old. Also returns 0 if its age is unknown. Sets $seen to its age in
-# seconds, and $beat to its time by the clock of the job's host, or both to '' if unknown.
+# $heartbeat_timeout) old. Also returns 0 if its age is unknown. Sets $seen to the age of the
+# heartbeat in seconds, and $beat to its time by the clock of the job's host. If the age is
+# unknown, sets both to ''.
 is_beating() {
     seen='' beat=''
     [ -f "$job/heartbeat" ] || return 1

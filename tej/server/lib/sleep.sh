@@ -25,8 +25,8 @@ sleep_until_signal() {
 # soon as `sleep` has started, so use $!, which the shell sets at once. Before its exec, the
 # child can still catch and discard a SIGTERM, so send SIGKILL.
 end_sleep() {
-    # Wait for the ended `sleep`. An orphan would make the jobs that end at the same time search
-    # all processes (may_have_left_processes).
+    # Wait for the ended `sleep`, so that it does not become an orphan. Because of an orphan,
+    # jobs that end at the same time would search all processes (may_have_left_processes).
     [ "$!" = "$slept" ] || {
         kill -s KILL "$!"
         wait "$!"

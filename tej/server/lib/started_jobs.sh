@@ -46,7 +46,7 @@ print_started_jobs() {
 }
 
 # has_usual_facts: check whether $job has the files that read_started_jobs reads, and no file
-# that read_started_jobs ignores. They must be regular files, because awk would block at a FIFO.
+# that read_started_jobs ignores. The files must be regular, because awk would block at a FIFO.
 has_usual_facts() {
     for fact in spec submitted native_id started; do [ -f "$job/$fact" ] || return 1; done
     [ ! -e "$job/finished" ] || [ -f "$job/finished" ] || return 1

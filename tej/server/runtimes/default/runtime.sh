@@ -90,7 +90,7 @@ runtime_derive_state() {
 # Otherwise other hosts would consider the job lost. PID and START identify the job's wrapper.
 resume_heartbeat() {
     [ -n "$proc" ] && [ -n "$started" ] && [ -f "$job/heartbeat" ] || return 0
-    # This host also wrote the last heartbeat, so its clock can be used.
+    # This host wrote the last heartbeat, so the clock of this host determines its age.
     read -r beat_time <"$job/heartbeat"
     get_time
     is_number "$beat_time" && [ $((now - beat_time)) -ge "$heartbeat_overdue" ] || return 0
