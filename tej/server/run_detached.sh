@@ -175,6 +175,10 @@ record_end() {
         await_directory
         write_heartbeat
         sleep 5
+        [ -n "$ended" ] || {
+            read_clock
+            ended=$now
+        }
     done
 }
 

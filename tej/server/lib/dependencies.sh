@@ -248,16 +248,17 @@ start_ready_job() {
 # note_unstarted WORDS...: write the file `reason` of a job that was not started. Must be called
 # before `finished` is written.
 note_unstarted() {
-    put reason "$(date +%s) unstarted $*"
+    get_time
+    put reason "${now:-0} unstarted $*"
 }
 
 # end_unstarted WORDS...: end the waiting job $job without starting it. WORDS are the reason.
-# Returns 1 if the job may start, or if a file cannot be written.
+# Returns 1 if the job may start, if a file cannot be written, or if `date` fails.
 end_unstarted() {
     take_claim || return 1
     now=''
     get_time
-    note_unstarted "$@" && put finished "$now none 0 killed 0" || {
+    [ -n "$now" ] && note_unstarted "$@" && put finished "$now none 0 killed 0" || {
         rm -f "$job/claim"
         return 1
     }

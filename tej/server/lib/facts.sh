@@ -33,7 +33,13 @@ unique=${marker:-$$}
 
 # get_time: set $now to the seconds since 1970, if $now is empty.
 get_time() {
-    [ -n "${now-}" ] || now=$(date +%s)
+    [ -n "${now-}" ] || read_date
+}
+
+# read_date: set $now to the seconds since 1970, or to '' if `date` fails twice. A single failure
+# can be a chance: the kernel kills processes when the memory is full.
+read_date() {
+    now=$(date +%s) || now=$(date +%s) || now=''
 }
 
 # read_clock: set $now to the seconds since 1970. Runs the slow program `date` at most once in
@@ -47,7 +53,8 @@ read_clock() {
             return 0
         }
     fi
-    now=$(date +%s) clock_date=''
+    clock_date=''
+    read_date
     ! is_number "$now" || ! read_centiseconds || clock_date=$now clock_uptime=$centiseconds
 }
 
@@ -133,9 +140,10 @@ put_reserved() {
 
 # put_end WORDS [COPY]: write the file `finished`, with the line WORDS and the optional line
 # COPY. If a client waits for many jobs (commands/wait), also writes the id and WORDS to
-# `jobs/.ended`. This file is overwritten in place, which needs no space on the disk.
+# `jobs/.ended`. This file is overwritten in place, which needs no space on the disk. Returns 1
+# if WORDS have no time, because `date` has failed: such a file would be damaged.
 put_end() {
-    put_reserved finished "$1${2:+$newline$2}" || return 1
+    is_number "${1%% *}" && put_reserved finished "$1${2:+$newline$2}" || return 1
     [ ! -f "$jobs/.ended" ] || { printf '%s\n' "$id $1" 1<>"$jobs/.ended"; } 2>/dev/null || :
 }
 
