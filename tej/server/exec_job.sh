@@ -56,7 +56,10 @@ else (
     clock_date=${tej_clock%% *} clock_uptime=${tej_clock#* }
     read_clock
     put started "$now ${who%% *} $$ $own_start" || exit 125
-) || exit 125; fi
+) || {
+    rm -f ../started
+    exit 125
+}; fi
 # A client may kill the job before `started` is written. The client then finds no process to
 # signal, so this shell kills itself. SIGKILL follows, because SIGTERM may be ignored since the
 # login.
@@ -65,7 +68,11 @@ else (
     kill -s KILL $$
 }
 # Do not start a job that is marked lost: a job with the same id may have been submitted since.
-[ ! -e ../lost ] || exit 125
+# Without `started`, the wrapper records no end of a script that has not run (has_not_started).
+[ ! -e ../lost ] || {
+    rm -f ../started
+    exit 125
+}
 
 unset -f tej_read_start
 

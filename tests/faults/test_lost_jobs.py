@@ -25,6 +25,7 @@ from jobs import (
     wait_until_ended,
     wait_until_printed,
     wait_until_started,
+    wrappers_of,
 )
 
 import tej
@@ -43,6 +44,22 @@ def crash(queue_path: Path, job_id: str) -> None:
     os.kill(wrapper, signal.SIGKILL)
     wait_until(lambda: not is_alive(wrapper), "the wrapper is gone")
     end_processes_of(queue_path)
+
+
+def test_wrapper_of_lost_job_records_no_end_without_start(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make, doubles: Doubles
+) -> None:
+    queue.setup(max_running=1)  # so that `submit` does not wait for the start
+    hold = doubles.hold("mv", before="*/native_id")
+    queue.submit("job", job("touch ran"))
+    hold.wait()
+    set_age(100, queue_path / "jobs/job/claim")
+    assert queue.status("job").state is JobState.LOST
+    hold.release()
+    wait_until(lambda: not wrappers_of(queue_path), "the wrapper has ended")
+    status = queue.status("job")
+    assert (status.state, status.exit_code) == (JobState.LOST, None)
+    assert not Path(status.directory, "ran").exists()
 
 
 def test_fully_killed_job_is_lost_and_id_reusable(

@@ -28,7 +28,7 @@ def test_first_process_records_the_start_before_the_command(shell: Shell) -> Non
     mv jobs/a/stage x; begin"""
     assert shell(lines, "default").splitlines() == [
         *("status 3", "started h", "_stdout: Q/jobs/a/stage", "_stdout: h"),
-        *("status 15", "started h", "kill ", "status 125", "started h", "lost "),
+        *("status 15", "started h", "kill ", "status 125", "lost "),
         *("status 0", "started h", "_stdout: ran", "kept", "status 0", "started h"),
         *("_stdout: ran", "_stderr", "_stderrs", "_stdout", "status 0"),
         *("started h", "_stdout: run u a b", "x", "status 0", "started h"),

@@ -97,6 +97,22 @@ def test_end_is_recorded_until_the_job_is_removed(shell: Shell) -> None:
     ]
 
 
+def test_end_is_recorded_with_its_time_if_date_fails(shell: Shell) -> None:
+    """Without the time, the file `finished` would be damaged, and the job lost."""
+    lines = f"""{WRAPPER}
+    date() {{ for file in fails.*; do [ ! -e "$file" ] || {{ rm "$file"; return 1; }}; done; echo 8; }}
+    sleep() {{ echo "sleep $1"; }}; write_heartbeat() {{ :; }}; end='exit 0'
+    say() {{ for item; do : >"fails.$item"; done; record_end; cat "$job/finished"; rm "$job/finished"; clock_date=''; }}
+    say 1; say 1 2; say 1 2 3 4 5
+    : >fails.1; : >fails.2; end_unstarted failed || ls "$job"; end_unstarted failed; cat "$job/reason" "$job/finished" """
+    assert shell(lines, "default").splitlines() == [
+        "8 exit 0 own 0",
+        *("sleep 5", "8 exit 0 own 0"),
+        *("sleep 5", "sleep 5", "8 exit 0 own 0"),
+        *("spec", "stage", "8 unstarted failed", "8 none 0 killed 0"),
+    ]
+
+
 def test_wrapper_starts_a_job_at_most_once(shell: Shell) -> None:
     lines = f"""{WRAPPER} start_heartbeat() {{ echo heartbeat; }}; reserve() {{ [ -z "$full" ]; }}
     put_once() {{ [ "$full" != 2 ] && echo "$*" >"$job/$1"; }}; note_orphans() {{ echo orphans; }}; full=''
@@ -154,11 +170,13 @@ def test_end_follows_from_what_ran(shell: Shell) -> None:
 
 
 def test_start_that_cannot_be_recorded_leaves_no_fact(shell: Shell) -> None:
-    """An empty fact would be reported as damaged."""
+    """An empty fact would be reported as damaged, and a full one as a start."""
     lines = """cd "$job"; ln -s /dev/full started; read_clock; tej_id=a
     export tej_together=1 tej_host='h b s' tej_here="$here" tej_queue="$queue" tej_id
-    tej_clock="$clock_date $clock_uptime" sh "$here/exec_job.sh"; echo "$?"; ls"""
-    assert shell(lines, "default").split() == ["125", "spec", "stage"]
+    tej_clock="$clock_date $clock_uptime" sh "$here/exec_job.sh"; echo "$?"; ls
+    mkdir "$queue/bin"; printf '#!/bin/sh\\nPATH=${PATH#*:}; mv "$@"; kill -s KILL $PPID\\n' >"$queue/bin/mv"
+    chmod +x "$queue/bin/mv"; PATH=$queue/bin:$PATH tej_together='' tej_clock='7 0' sh "$here/exec_job.sh"; echo "$?"; ls"""
+    assert shell(lines, "default").split() == ["125", "spec", "stage"] * 2
 
 
 def test_signal_on_a_full_disk_stops_no_process_of_the_wrapper(shell: Shell) -> None:
@@ -212,7 +230,7 @@ def test_direct_start_obeys_earlier_facts(shell: Shell) -> None:
     assert shell(lines, "default").split() == [
         *("0", "started", "stage/ran"),
         *("15", "started", "kill"),
-        *("125", "started", "lost"),
+        *("125", "lost"),
         *("125", "spec", "stage"),
     ]
 

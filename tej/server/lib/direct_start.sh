@@ -53,7 +53,10 @@ start_directly() {
         kill -s TERM "$self"
         kill -s KILL "$self"
     }
-    [ ! -e ../lost ] || exit 125
+    [ ! -e ../lost ] || {
+        rm -f ../started
+        exit 125
+    }
     TEJ_JOB_TOKEN=${spec#*token=} TEJ_JOB_TOKEN=${TEJ_JOB_TOKEN%% *}
     TEJ_JOB_ID=$id TEJ_QUEUE=$queue TEJ_JOB_DIR=$queue/jobs/$id/stage
     : "${PYTHONUNBUFFERED=1}"
