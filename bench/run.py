@@ -44,10 +44,11 @@ HEAD = """\
 
 The first table shows the results of one complete run of `python bench/run.py` on {date},
 on a machine with {cpus} cores, {system} and Python {python}. Queues and temporary files
-were on {file_system}. Except in slow measurements, each time is the shortest of several
-runs. "50 ms" is the round-trip time of a delayed connection, and "warm" means that the
-connection is already open. The peer is another program that does the same work. Times
-differ between machines, so compare the ratios.
+were on {file_system}. Except for slow operations, each time is the shortest of several
+runs. "50 ms" is the round-trip time of a connection that was slowed down. "Warm" means
+that the connection is already open, and "cold" means that it is not. The column "peer"
+shows another program that does the same work. Times differ between machines, so compare
+the ratios.
 
 | what | tej | peer | ratio |
 | --- | --- | --- | --- |
