@@ -6,7 +6,8 @@
 # shellcheck source=../../../tej/server/lib/scheduler.sh
 . "$here/lib/scheduler.sh"
 
-# Available if `tsp` is installed: its server starts by itself.  `auto` never chooses tsp.
+# tsp is available if the program is installed, because its server starts automatically.  With the
+# argument `auto`, tsp is never selected.
 scheduler_here() {
     [ "${1-}" != auto ] && find_program tsp
 }
@@ -27,7 +28,7 @@ scheduler_submit() {
     patiently tsp -n -L "$1" /bin/sh "$job/batch"
 }
 
-# tsp lists all jobs, one a line: "ID STATE OUTPUT [LEVEL TIMES] [NAME]COMMAND".
+# `tsp -l` prints a line for each job: "ID STATE OUTPUT [LEVEL TIMES] [NAME]COMMAND".
 scheduler_list() {
     patiently tsp -l >"$fresh.said" || {
         rm -f "$fresh.said"
@@ -57,7 +58,8 @@ scheduler_cancel() {
     patiently tsp -r "$1" || patiently tsp -k "$1"
 }
 
-# runtime_limit N: set the number of slots.  0 removes the limit, which tsp cannot express.
+# runtime_limit N: set the number of slots.  0 means no limit; tsp then gets 1000 slots, because it
+# always has a limit.
 runtime_limit() {
     patiently tsp -S "$(($1 == 0 ? 1000 : $1))" >/dev/null
 }

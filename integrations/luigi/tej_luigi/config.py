@@ -70,7 +70,7 @@ class TejConfig(luigi.Config):
 
 @dataclass(frozen=True)
 class QueueAddress:
-    """A queue's destination, path, runtime (slurm, ...); the repr hides passwords."""
+    """Destination, path and runtime of a queue; `repr` does not show a password."""
 
     destination: str = field(repr=False)
     queue: str
@@ -83,7 +83,7 @@ class QueueAddress:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Destination without password, and path; both together identify the queue."""
+        """Values that identify the queue: destination without password, and path."""
         return self.shown, self.queue
 
 

@@ -19,8 +19,8 @@ MAX_REASONS = 10
 def describe_failures(run: JobRun) -> str:
     """Return a report of all failed tasks, grouped by the reason for the failure.
 
-    Each group has the reason, such as the exit code, the tasks, and an error message,
-    which for failed jobs includes the stderr of one job.
+    Each group has a reason (such as the exit code), the tasks, and an error message.
+    The message for failed jobs includes the stderr of one job.
     """
     groups: dict[str, list[tuple[JobAttributes, Exception]]] = {}
     for task, error in run.errors.items():

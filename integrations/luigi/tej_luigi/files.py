@@ -1,4 +1,4 @@
-"""`TejFileSystem` and `TejFileTarget`: the files of a server, for Luigi.
+"""`TejFileSystem` and `TejFileTarget`: Luigi's access to the files of a server.
 
 The file system shares the SSH connection of the queue.
 """
@@ -76,9 +76,10 @@ def _script() -> str:
 class TejFileSystem(FileSystem):
     """Accesses the files of a server with the permissions of the destination's user.
 
-    A path is absolute or relative to the home directory, and may begin with `~/`.  All
-    methods raise tej.Error.  If the server cannot be reached, the methods raise
-    ConnectionFailed, so that an unreachable server is never reported as a missing file.
+    A path is absolute or relative to the home directory, and may begin with `~/`.  If a
+    method fails, it raises a tej.Error.  If the server cannot be reached, this error is
+    a ConnectionFailed, so that an unreachable server is never reported as a missing
+    file.
     """
 
     def __init__(
@@ -206,8 +207,7 @@ class TejFileTarget(FileSystemTarget):
 
     A reader downloads the whole file when it is opened.  A writer uploads the file when
     the writer is closed, and the file appears on the server only when the upload is
-    complete.
-    Methods raise tej.Error, as in `TejFileSystem`.
+    complete.  If a method fails, it raises a tej.Error, as in `TejFileSystem`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Attributes of a `TejTask` that describe its job, and the job made from them.
+"""Attributes of a `TejTask` that describe its job, and methods that make the job.
 
 The attributes are properties of the class, like Luigi's own `priority`.  The attributes
 are not parameters, so they are not part of the task's id.  A subclass sets an attribute
@@ -59,7 +59,7 @@ class JobAttributes(luigi.Task):
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """Environment variables of the job; the values are rendered."""
+        """Environment variables of the job; the values are templates."""
         return {}
 
     @property
@@ -73,7 +73,7 @@ class JobAttributes(luigi.Task):
 
     @property
     def job_resources(self) -> Resources | None:
-        """Resources that the job requests on the server, unlike Luigi's `resources`."""
+        """Resources that the job requests on the server; not Luigi's `resources`."""
         return None
 
     @property

@@ -43,7 +43,7 @@ def render_shell(text: str, variables: Mapping[str, str], where: str) -> str:
 
     The value of `{{name | raw}}` is not quoted.  If the first line of the script is
     `#!` with an interpreter that is not a shell, no value is quoted.  Raises
-    InvalidJobDirectory as `render` does, and if a value cannot be quoted.
+    InvalidJobDirectory in the same cases as `render`, and if a value cannot be quoted.
     """
     _check_type(text, where)
     if text.startswith("#!") and not _SHELL.match(text):
@@ -176,7 +176,7 @@ class Recipe:
 
 
 RECENT_NS = 2_000_000_000
-"""Nanoseconds for which a modified file is considered recent.
+"""Number of nanoseconds during which a modification of a file counts as recent.
 
 RECENT_NS is longer than the resolution of modification times on common file systems.
 """

@@ -47,7 +47,7 @@ class TaskResults:
         self._fetching: set[JobAttributes] = set()
 
     def make_runs(self, tasks: Iterable[JobAttributes]) -> Iterator[Run]:
-        """Yield a `Run` for each task; if its queue is invalid, store the error."""
+        """Yield a `Run` for each task; store the error of an invalid queue."""
         for task in tasks:
             try:
                 queue = open_queue(task.address).queue

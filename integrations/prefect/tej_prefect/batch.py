@@ -161,7 +161,7 @@ class _Batch:
             )
 
     def log_starts(self) -> None:
-        """Log the job; for more than one, log the numbers of started and found jobs."""
+        """Log a single job, or the numbers of started and found jobs of a batch."""
         records = [*self.records.values()]
         if self._is_many:
             found = sum(one.found for one in records)

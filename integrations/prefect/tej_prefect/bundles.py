@@ -1,4 +1,4 @@
-"""Flows as bundles: the decorator `@tej_flow` sends a flow's code with its job.
+"""Bundles: the decorator `@tej_flow` sends the code of a flow with the flow's job.
 
 Prefect serializes the flow as a bundle, and runs the upload command of the work pool to
 store the bundle.  If the work pool has no upload command, the worker in the process

@@ -1,12 +1,12 @@
 """Claims on shared jobs: files on the server that record which flow runs use a job.
 
-A claim is a file in the queue's directory `claims`.  It has the ids of a flow run,
-of its parent flow runs, and of the jobs that the flow run uses.  A thread of the flow's
+A claim is a file in the queue's directory `claims`.  It has the ids of a flow run, of
+its parent flow runs, and of the jobs that the flow run uses.  A thread of the flow's
 process rewrites the file every `PERIOD` seconds, and each rewrite is a heartbeat.  If a
-claim has had no heartbeat for `EXPIRY` seconds, its process is considered dead, and the
-claim is ignored.  The claim of a suspended flow run has no process and no heartbeat, so
-the claim is ignored only if Prefect's API reports that the flow run has ended or is
-cancelled.
+claim has had no heartbeat for `EXPIRY` seconds, the flow's process is considered dead,
+and the claim is ignored.  The claim of a suspended flow run has no process and no
+heartbeat, so the claim is ignored only if Prefect's API reports that the flow run has
+ended or is cancelled.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _parse(name: str, content: bytes, written: float, now: float) -> Claim | Non
 def wanted_by_others(
     queue: tej.RemoteQueue, stage: str, cancelled: Collection[UUID]
 ) -> dict[str, Claim]:
-    """Return the claims of flow runs outside `cancelled`, by the ids of their jobs.
+    """Return a dictionary from job ids to the claims of flow runs outside `cancelled`.
 
     The claim of a flow run that has ended or is cancelled is ignored.  If Prefect's API
     does not know a flow run, the flow run probably uses another API, so its claim is

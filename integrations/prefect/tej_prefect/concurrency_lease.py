@@ -1,4 +1,7 @@
-"""Concurrency lease of a deployment: renew it while a flow run's job is pending."""
+"""Renewal of the concurrency lease of a flow run whose job is pending.
+
+With a lease, a flow run occupies a slot under the concurrency limit of its deployment.
+"""
 
 from __future__ import annotations
 

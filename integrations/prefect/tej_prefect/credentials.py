@@ -1,4 +1,7 @@
-"""`TejDestination`: block with a server's address and credentials."""
+"""`TejDestination`: a Prefect block with the address and credentials of a server.
+
+A block is a configuration that Prefect stores under a name.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from tej_prefect.context import stored_name
 DOCUMENTATION_URL = "https://github.com/VisTrails/tej"
 LOGO_URL = "https://github.com/VisTrails.png?size=200"
 MODEL_CONFIG = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
-"""Hides the input, which may contain a secret, in errors.  The docstring of each field
-is its description in Prefect's forms."""
+"""Settings of all models: errors do not contain the input, which may be a secret.  The
+docstring of each field is shown in Prefect's forms."""
 SECRETS = ("private_key", "passphrase", "password")
 
 

@@ -115,7 +115,7 @@ class JobFollower:
     async def _end_processes(
         self, current: FlowRun, status: tej.JobStatus | None
     ) -> bool:
-        """End the processes that the job of an unended flow run has left running.
+        """Kill the processes that the ended job left, unless the flow run has ended.
 
         If only Prefect's runner in the job was killed, the flow still runs.  Without
         this method, the flow run would be set to Crashed while its flow runs, and a
@@ -143,8 +143,9 @@ class JobFollower:
         than `MISSING_TIMEOUT` seconds.  The waiting time is not limited, and other
         errors are retried.
 
-        Raises QueueLinkBroken if a link to the queue has been broken for as long: the
-        link shows that the queue has existed, so the job may be running.
+        Raises QueueLinkBroken if a link to the queue has been broken for more than
+        `MISSING_TIMEOUT` seconds.  The link shows that the queue has existed, so the
+        job may be running.
         """
         output = JobOutput(self._job, self._worker._logger, f"{self._job.id}: ")
         missing_since: float | None = None
@@ -223,7 +224,7 @@ class JobFollower:
             self._kill_at = now + CANCEL_GRACE
 
     def describe(self, status: tej.JobStatus | None) -> str:
-        """Return how the job has ended. If the scheduler started it twice, say so."""
+        """Describe the end of the job, including a second start by the scheduler."""
         if status is None:
             return "the job does not exist"
         words = status.describe()

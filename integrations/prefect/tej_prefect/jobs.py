@@ -1,4 +1,4 @@
-"""`TejJob`: block that describes a job.  `TejJobRun`: handle of one job on a server.
+"""`TejJob`: Prefect block that describes a job.  `TejJobRun`: handle of a started job.
 
 The directory that is uploaded may be built from a script, selected files or templates.
 """
@@ -199,8 +199,8 @@ class TejJob(JobBlock[JobResult]):
     name: str | None = None
     """A readable name of the job; by default the name of the directory."""
     parameters: dict[str, Any] | None = None
-    """Values for templates: files whose names end in `.j2`, and `{{ name }}` in the
-    script, the command and the environment."""
+    """Values for the `{{ name }}` in templates. Templates are the files whose names end
+    in `.j2`, the script, the command and the environment."""
     job_id: str | None = None
     """The id of the job; by default made from the signature."""
     login: bool = False
@@ -208,8 +208,8 @@ class TejJob(JobBlock[JobResult]):
     after: list[str] = Field(default_factory=list)
     """Ids of jobs of the same queue that must succeed before this job starts."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """Files of other jobs that the server copies before the job starts: each path in
-    this job's directory, with the source as `JOB:PATH`."""
+    """Files of other jobs that the server copies before this job starts. A key is a
+    path in this job's directory, and its value is the source as `JOB:PATH`."""
     on_cancel: OnCancel = "kill"
     """Whether the job is killed or continues to run if the flow run is cancelled."""
     retry_failed: bool = False

@@ -12,7 +12,7 @@ DELETE_PERIOD = 3600.0
 """Seconds between two deletions of old jobs."""
 FLOW_RUN_LABEL = "prefect-flow-run"
 DELETE_LABEL = "prefect-delete-after"
-"""Label of a flow run's job with the days after which the ended job is deleted."""
+"""Label with the number of days after which a flow run's ended job is deleted."""
 
 
 def delete_old_jobs(queue: tej.RemoteQueue, unended: Collection[str]) -> None:

@@ -42,10 +42,10 @@ RECENT = timedelta(days=1)
 """Age after which `reconcile` ignores the cancellation of a flow run."""
 
 _killed: set[UUID] = set()
-"""Ids of the tables of cancelled flow runs whose jobs this process has killed or left
-running."""
+"""Ids of the tables that list the jobs of a cancelled flow run, if this process has
+killed all these jobs or left them running."""
 _unusable: dict[str, str] = {}
-"""Names of the blocks that could not be used at their last use, with the reasons."""
+"""The reason why a block could not be used the last time, by the block's name."""
 
 
 def suspend_until_done(runs: TejJobRun | Sequence[TejJobRun]) -> None:

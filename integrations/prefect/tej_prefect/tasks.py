@@ -1,4 +1,4 @@
-"""Prefect tasks that run one or many jobs, one step of a job, or a job template.
+"""Prefect tasks that run one job, many jobs, a job template, or one step of a job.
 
 Prefect's cache is disabled for these tasks, because tej itself finds a job that exists
 and does not start the job again.
@@ -29,9 +29,9 @@ LONGEST = 60
 
 
 def name_of_run() -> str:
-    """Return the names of the task and its job, or the number of its jobs.
+    """Return the name of a task run, such as `run_job simulation` or `run_jobs 100`.
 
-    For example `run_job simulation` or `run_jobs 100`.
+    The name of the task is followed by the name of the job or the number of jobs.
     """
     parameters = task_run.parameters
     job = parameters.get("job") or parameters.get("run")

@@ -38,7 +38,7 @@ RETRY = 30.0
 SUBMIT_TIMEOUT = 600.0
 """Seconds for which a submission is retried while the server cannot be reached."""
 STATE_LABEL = "prefect-state"
-"""Label of a flow run's job with the id of the Pending state at its submission.
+"""Label with the id of the Pending state in which the job's flow run was submitted.
 
 Each attempt of a flow run has a Pending state of its own, so the label shows whether an
 ended job belongs to the current attempt."""
@@ -140,7 +140,7 @@ def submit(
     state = str(flow_run.state_id)
     number = flow_run.run_count
     if only_find:
-        # A job of an earlier attempt may still end the flow run: follow the oldest.
+        # A job of an earlier attempt may still end the flow run: follow the oldest job.
         unended = jobs_of(queue, flow_run, UNENDED_STATES)
         number = min([number, *(_number(one, flow_run) for one in unended)])
     while True:

@@ -1,13 +1,13 @@
-"""Pipelines whose modules are jobs of tej, and the package for VisTrails 2.2.4.
+"""Pipelines of jobs for Python 3, and a package for VisTrails 2.2.4.
 
-The subpackage `pipeline` runs in Python 3.  The public names of `pipeline` are imported
-on first use:
+The subpackage `pipeline` contains the pipelines for Python 3.  Its public names are
+imported on first use:
 
     from tej_vistrails import Execution, File, Job, Output, Pipeline
 
-The other files are a package for VisTrails.  `identifier` and `version` are the same as
-in the package for tej that VisTrails includes.  `identifier` and `version` are part of
-every signature, so other values would change the ids of all jobs.
+The other files are the package with which VisTrails runs jobs.  `identifier` and
+`version` are the same as in the tej package that VisTrails includes.  `identifier` and
+`version` are part of every signature, so other values would change the ids of all jobs.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """

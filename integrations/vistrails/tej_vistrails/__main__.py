@@ -1,4 +1,4 @@
-"""`python -m tej_vistrails`: run pipelines, and install the package into VisTrails."""
+"""`python -m tej_vistrails`: run pipelines, or install tej's package in VisTrails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tej_vistrails.pipeline.options import FAILURE, RUNNING, say
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(tej.__version__, message="tej version %(version)s")
 def main() -> None:
-    """Run pipelines whose modules are jobs, and install the modules into VisTrails."""
+    """Run pipelines of jobs, or install tej's package in VisTrails (`install`)."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("tej").handlers[:] = [handler]
@@ -35,7 +35,7 @@ for _command in COMMANDS:
     help="Directory of user packages.  [default: ~/.vistrails/userpackages]",
 )
 def install(directory: Path | None) -> None:
-    """Install the package into VisTrails.  Run the command after each update of tej."""
+    """Install tej's package in VisTrails.  Repeat this after each update of tej."""
     click.echo(install_package(directory))
 
 

@@ -1,4 +1,4 @@
-"""Modules that make a job's directory from input files, and download files of jobs.
+"""VisTrails modules that make a job's directory from files, or download job files.
 
 VisTrails loads this file, so it must run in Python 2.7 and in Python 3.
 """
@@ -27,7 +27,8 @@ _Mixed = object  # type: Any
 class AssembleDirectoryMixin(_Mixed):
     """Mixin for modules that copy the files on extra input ports to a directory.
 
-    The user adds an extra port; its name is the path of its file in the directory.
+    The user adds the extra ports.  The name of an extra port is the path of the port's
+    file in the directory.
 
     The mixin does not inherit from `Module`, because VisTrails requires that a module
     class has exactly one base class that is a module."""

@@ -1,4 +1,4 @@
-"""List of this package's modules, in the order in which VisTrails registers them.
+"""List of VisTrails modules, in the order in which VisTrails registers them.
 
 Each module's class declares its ports.  VisTrails loads this file, so it must run in
 Python 2.7 and in Python 3.

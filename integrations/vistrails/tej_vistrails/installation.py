@@ -14,7 +14,7 @@ from tej_vistrails.pipeline.errors import PipelineError
 PACKAGE = Path(__file__).parent
 NOT_LOADED = {"__main__", "installation"}
 LOADED_BY_VISTRAILS = {path.stem for path in PACKAGE.glob("*.py")} - NOT_LOADED
-"""Modules that VisTrails loads; these modules must run in Python 2.7."""
+"""Names of the Python modules that VisTrails loads and that must run in Python 2.7."""
 
 
 def find_tej() -> list[str]:

@@ -1,4 +1,4 @@
-"""Modules for jobs: a queue, an existing job, and the modules that start a job.
+"""VisTrails modules for jobs: a queue, an existing job, and modules that start jobs.
 
 VisTrails' job records may be outdated.  Each execution therefore requests the status of
 the job from the server.
@@ -168,8 +168,8 @@ class BaseSubmitJob(JobMixin, Module):
             # upstream modules must be executed.
             super(JobMixin, self).update_upstream()
             return
-        # The record is marked before any statement that may raise an exception: the
-        # record would otherwise be deleted.
+        # The record is marked before any statement that may raise an exception, because
+        # VisTrails deletes records that are not marked.
         self._keep_record()
         for port in ("queue", "print_error"):
             self.update_upstream_port(port)

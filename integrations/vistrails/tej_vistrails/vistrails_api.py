@@ -37,8 +37,9 @@ def waits(monitor):
     # type: (Any) -> bool
     """Return True if a module must wait for its job, False if it must be suspended.
 
-    The condition is that of VisTrails' `JobMonitor.checkJob`.  The module itself waits,
-    because `checkJob` requests the status of a job only every ten minutes."""
+    The condition is the same as in `JobMonitor.checkJob` of VisTrails.  The module
+    waits by itself, because `checkJob` requests the status of a job only every ten
+    minutes."""
     if monitor.currentWorkflow() is None or monitor.callback is not None:
         return False
     configuration = get_vistrails_configuration()

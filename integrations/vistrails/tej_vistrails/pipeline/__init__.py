@@ -1,1 +1,1 @@
-"""Pipelines in Python 3: modules with typed ports, which run as jobs on a server."""
+"""Pipelines in Python 3: graphs of steps with typed ports that run as jobs."""

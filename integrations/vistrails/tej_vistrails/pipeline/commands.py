@@ -1,4 +1,4 @@
-"""Commands on pipelines: `python -m tej_vistrails run FILE`, `status`, `fetch`, ..."""
+"""Commands for pipelines: `python -m tej_vistrails run FILE`, `status`, `fetch`, ..."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run(
 @_timeout
 @_report
 def wait(loaded: Loaded, timeout: float | None, report_file: Path | None) -> int:
-    """Wait for jobs that were started before.
+    """Wait until the submitted jobs have ended.
 
     Exit status: 0 all jobs succeeded, 1 a job failed, 3 a job was not submitted.
     """

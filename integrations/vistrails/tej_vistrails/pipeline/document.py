@@ -1,4 +1,4 @@
-"""Documents of pipelines: load `.json`, `.yaml` and `.py` files.
+"""Load a pipeline from a document: a `.json`, `.yaml` or `.py` file.
 
 A JSON or YAML document has these keys:
 
@@ -71,7 +71,7 @@ def _load_python(path: Path) -> Document:
 
 
 class _Builder:
-    """Makes the modules of a document, each after the modules upstream of it."""
+    """Creates the modules of a document, upstream modules first."""
 
     def __init__(self, document: Mapping[str, Any], path: Path) -> None:
         self.document = document

@@ -80,7 +80,7 @@ def draw(
 
 
 def _place(modules: Sequence[Module]) -> dict[Module, Box]:
-    """Place each module in the column after the last module upstream of it."""
+    """Place each module one column to the right of its rightmost upstream module."""
     columns: dict[Module, int] = {}
     rows: dict[Module, float] = {}
     for module in modules:

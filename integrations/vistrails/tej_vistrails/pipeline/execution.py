@@ -1,8 +1,8 @@
-"""`Execution`: submits the jobs of a plan to a queue, and follows them.
+"""`Execution`: submits the jobs of a pipeline to a queue, and waits for the jobs.
 
-A submission takes two requests, whatever the number of jobs: one for the statuses of
-all jobs, and one for the jobs that have to be started.  The server starts each job
-after the jobs upstream of it, so the client is not needed after the submission.
+A submission takes one request for the statuses of all jobs, and one request for up to
+200 jobs that have to be started.  The server starts each job after the jobs upstream of
+it, so the client is not needed after the submission.
 """
 
 from __future__ import annotations
@@ -172,8 +172,8 @@ class Execution:
     ) -> list[Path]:
         """Download the outputs of the jobs that have succeeded; return the directories.
 
-        By default, the outputs of the last modules are downloaded: those of the jobs in
-        `Plan.wanted`.  The files of a module are placed in `directory/MODULE`, or in
+        By default, the outputs of the jobs in `Plan.wanted` are downloaded.  The files
+        of a module are placed in `directory/MODULE`, or in
         `directory/PARAMETERS/MODULE` if the plan is an exploration.
         """
         for name in modules:

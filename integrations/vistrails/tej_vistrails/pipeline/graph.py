@@ -52,7 +52,7 @@ class Pipeline:
 
     @property
     def points(self) -> list[tuple[Mapping[str, object], Pipeline]]:
-        """A list with one point, without parameters, like `Exploration.points`."""
+        """This pipeline as the only point, in the form of `Exploration.points`."""
         return [({}, self)]
 
     def check(self) -> None:
@@ -76,7 +76,7 @@ class Pipeline:
     def explore(
         self, values: Mapping[str, Iterable[Any]] | None = None, **more: Iterable[Any]
     ) -> Exploration:
-        """Return the grid of all combinations of the values of some ports.
+        """Return a grid of pipelines: one for each combination of the given values.
 
         A port is given by its name, or as `"module.port"` if several modules have such
         a port.  A Constant is given by the name of the module.

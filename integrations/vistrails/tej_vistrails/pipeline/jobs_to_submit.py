@@ -17,8 +17,8 @@ Statuses = Mapping[str, tej.JobStatus | None]
 def jobs_in_use(plan: Plan, statuses: Statuses) -> set[str]:
     """Return the ids of the jobs that are needed for results that do not exist yet.
 
-    The wanted jobs are always in use.  A job that has succeeded no longer needs the
-    jobs upstream of it.
+    The jobs in `Plan.wanted` are always in use.  A job that has succeeded no longer
+    needs the jobs upstream of it.
     """
 
     def needs(job_id: str) -> Collection[str]:

@@ -1,4 +1,4 @@
-"""`Module`: a step of a pipeline with typed input ports, and outputs to connect."""
+"""`Module`: a step of a pipeline, with typed input ports and with outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options and output that the commands on pipelines share."""
+"""Options and output functions that all commands for pipelines use."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _parse(pipeline: Pipeline, name: str, text: str) -> object:
 
 
 def pipeline_options(function: Function) -> Function:
-    """Add FILE and the options of a pipeline; call the function with a `Loaded`."""
+    """Add FILE and the options of a pipeline to a command, which gets a `Loaded`."""
 
     @functools.wraps(function)
     def call(**options: Any) -> object:

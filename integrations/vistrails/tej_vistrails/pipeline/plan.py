@@ -34,10 +34,10 @@ class PlannedJob:
     needs: tuple[str, ...]
     """Ids of the jobs whose files this job uses."""
     parameters: Mapping[str, object]
-    """Values of the explored parameters, without those that differ between the points
-    in which this job occurs."""
+    """Values of the explored parameters.  A parameter is left out if its values differ
+    between the points that share this job."""
     is_wanted: bool = False
-    """Whether no other job uses the results of this job, in at least one pipeline."""
+    """Whether a pipeline of the plan contains no job that uses this job's results."""
 
     @property
     def outputs(self) -> list[str]:

@@ -204,7 +204,7 @@ def _results_table(
 def result_rows(
     points: Sequence[Point], results: Mapping[str, Results]
 ) -> Iterator[tuple[Point, dict[str, object]]]:
-    """Yield the values of each point by the names of their columns.
+    """Yield each point with a dictionary from column names to values.
 
     If several modules use the same name, the column name begins with the module name in
     all points, even in a point where only one of these modules has a result.

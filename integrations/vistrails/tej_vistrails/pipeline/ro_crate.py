@@ -64,7 +64,7 @@ def write_crate(execution: Execution, pipeline_file: Path, directory: Path) -> P
 
 
 def _list_outputs(plan: Plan, directory: Path) -> dict[str, list[str]]:
-    """Return the ids in the crate of the downloaded files, by the id of their job."""
+    """Return, for each job id, the crate ids of the files downloaded from the job."""
     found: dict[str, list[str]] = {job_id: [] for job_id in plan.jobs}
     for point in plan.points:
         for name, job_id in point.ids.items():

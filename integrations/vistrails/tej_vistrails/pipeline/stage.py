@@ -1,4 +1,4 @@
-"""Stage of a job module: the files and inputs in the job's directory at its start.
+"""Stage of a job module: the files in the job's directory when the job starts.
 
 The stage has these files, which are all part of the signature:
 

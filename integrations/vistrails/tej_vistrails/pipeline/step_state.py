@@ -17,7 +17,7 @@ class StepState(str, enum.Enum):
     NOT_NEEDED = "not needed"
     """Job that does not exist or failed, but all jobs that use it have succeeded."""
     QUEUED = "queued"
-    """Job that waits for the jobs upstream of it, or in the queue."""
+    """Job that waits: for upstream jobs, in the scheduler, or for the job limit."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
