@@ -310,8 +310,8 @@ class BaseSubmitJob(JobMixin, Module):
 class SubmitJob(AssembleDirectoryMixin, BaseSubmitJob):
     """Module that submits a directory and the files on its extra ports as a job.
 
-    Each extra port has the name of its file in the job.  `script` is the file to run,
-    or a command.
+    The name of an extra port is the path of its file in the job.  `script` is the file
+    to run, or a command.
     """
 
     _settings = ModuleSettings()
