@@ -26,7 +26,8 @@ begin() {
     printf '\n%s\n' "$1"
     printf '\n%s\n' "$1" >&2
     marker=$1 trusted=$2
-    # Set an empty handler for SIGPIPE. A job would inherit an ignored signal (trap '').
+    # Set a handler that does nothing. Do not ignore SIGPIPE (trap ''): jobs would inherit the
+    # ignored signal.
     trap : PIPE
     # Without a handler, a write beyond `ulimit -f` kills this shell before it can report the
     # error.

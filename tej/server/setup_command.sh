@@ -52,7 +52,7 @@ Use --force twice to delete the queue with its jobs"
 }
 
 # check_link PATH: quit unless a link may be written at PATH. Sets $path to PATH as an absolute
-# path. Another file at PATH is not replaced, and other users must not be able to replace the
+# path. Quits if PATH is a file that is not a link to a queue, or if other users can replace the
 # link.
 check_link() {
     base=$tej_home

@@ -57,9 +57,9 @@ prepare_wait() {
     for dep_other in $dep_needs; do printf '' >"$job/after/$dep_other" || return 1; done
 }
 
-# waits_for_itself: check whether a job that $job needs waits, directly or indirectly, for the
-# id of $job. Such a cycle is possible only in a retry, because other jobs may already wait for
-# its id.
+# waits_for_itself: check whether one of the jobs that $job needs is waiting, directly or
+# indirectly, for the id of $job. Such a cycle is possible only in a retry, because other jobs
+# may already wait for its id.
 waits_for_itself() {
     [ -d "$queue/dependents/$id" ] || return 1
     dep_seen=''
@@ -79,9 +79,9 @@ waits_for_itself() {
     return 1
 }
 
-# add_to_dependents: list $job in `dependents/OTHER` of each job that it needs. Called again
-# after the job is published, because a deletion of OTHER may have removed the entry. Returns 1
-# and sets $why on failure.
+# add_to_dependents: list $job in `dependents/OTHER` for each job OTHER that it needs. Called
+# again after the job is published, because a deletion of OTHER may have removed the entry.
+# Returns 1 and sets $why on failure.
 add_to_dependents() {
     read_dependencies
     why="cannot write to '$queue/dependents'"

@@ -138,7 +138,7 @@ read_ended_jobs() {
             add("spec", line)
             return 1
         }
-        # add_facts(): complete the record of a job without a second line of finished.
+        # add_facts(): complete the record of a job whose file finished has no second line.
         function add_facts(spec, word, count) {
             if (!read_spec()) return 0
             spec = line

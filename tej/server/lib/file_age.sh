@@ -17,8 +17,8 @@ is_stale() {
             ;;
         *)
             [ "$age" -ge "$2" ] || return 1
-            # NFS clients cache modification times for up to a minute. The two checks must be
-            # further apart.
+            # NFS clients cache modification times for up to a minute. Therefore the two checks
+            # must be more than a minute apart.
             confirm_stale "$1" $((heartbeat_interval * 4))
             ;;
     esac
@@ -32,7 +32,7 @@ confirm_stale() {
     get_uptime
     look=$job/.look.$1.$host
     version="$file_time $boot"
-    # Without a modification time, the content identifies the version.
+    # If the modification time is unknown, the content of the heartbeat identifies its version.
     [ "$1" != heartbeat ] || [ -n "$file_time" ] || read -r version <"$job/heartbeat"
     if [ -f "$look" ] && read -r looked version_then <"$look" && is_number "$looked" &&
         [ "$version_then" = "$version" ] && [ "$looked" -le "$uptime" ]; then

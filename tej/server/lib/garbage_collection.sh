@@ -29,9 +29,9 @@ is_abandoned() {
     fi
 }
 
-# read_taker ROOM: set $o_host, $o_boot, $o_space, $o_pid and $o_start to the client whose
-# removal of a job was interrupted in ROOM. The name of the file `.taken ...` contains these
-# words (job_removal.sh).
+# read_taker ROOM: find the client whose removal of a job was interrupted in ROOM. Sets $o_host,
+# $o_boot, $o_space, $o_pid and $o_start, which identify the client, from the name of the file
+# `.taken ...` (job_removal.sh).
 read_taker() {
     for item in "$1/.taken "*; do
         [ -f "$item" ] || continue

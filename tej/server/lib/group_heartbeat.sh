@@ -101,8 +101,9 @@ take_heartbeat() {
     continue_heartbeat "$1" "$2"
 }
 
-# replace_heartbeat PID START: write the heartbeat of the job in the working directory, because
-# the process that wrote it was killed. PID and START identify the job's wrapper.
+# replace_heartbeat PID START: write the heartbeat of the job whose directory is the working
+# directory. Called if the process that wrote the heartbeat was killed. PID and START identify
+# the job's wrapper.
 replace_heartbeat() {
     job=.
     read_facts

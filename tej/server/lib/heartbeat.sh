@@ -72,7 +72,8 @@ keep_heartbeat() {
     done
 }
 
-# leave_heartbeat: SIGTERM trap. Exits immediately, or after after_heartbeat if it is running.
+# leave_heartbeat: SIGTERM trap. Exits immediately. While after_heartbeat is running, waits for
+# its end first.
 leave_heartbeat() {
     stopped=1
     [ -n "$in_hook" ] || {

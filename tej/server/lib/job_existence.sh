@@ -84,14 +84,14 @@ need_job() {
     }
 }
 
-# explain_unread: set $unread to the reason that the directory of the job $id is not found.
+# explain_unread: set $unread to the reason why the directory of the job $id is not found.
 explain_unread() {
     unread="cannot be read, so its state is unknown: check the directory '$job' on the server"
     [ ! -h "$queue/attempts/$id/restarting" ] || unread="is being replaced by a new attempt: repeat the command"
 }
 
-# check_jobs: quit if the directory of the jobs cannot be listed. Otherwise the queue would seem
-# to be empty.
+# check_jobs: quit if the directory of the jobs cannot be listed. Without this check, the queue
+# would seem to be empty.
 check_jobs() {
     why=$(LC_ALL=C ls -a "$jobs/" 2>&1 >/dev/null) || is_absent "$jobs" ||
         quit 20 "The jobs of '$queue' cannot be read: ${why##*: }"
@@ -134,8 +134,8 @@ is_unreadable() {
     [ ! -e "$1" ] && [ ! -h "$1" ] && ! is_absent "$1" && [ ! -e "$1" ] && [ ! -h "$1" ]
 }
 
-# can_list DIRECTORY: check whether DIRECTORY can be entered and listed. Otherwise all files in
-# it would seem to be missing.
+# can_list DIRECTORY: check whether DIRECTORY can be entered and listed. Without this check, all
+# files in DIRECTORY could seem to be missing.
 can_list() {
     [ -x "$1" ] && ls -a "$1/" >/dev/null 2>&1
 }

@@ -153,8 +153,8 @@ remove_ended_entries() {
     query_runtime "$queue/running"/*
     for item in "$queue/running"/*; do
         [ -e "$item" ] || continue
-        # The subshell keeps the variables of the current job unchanged. Its status is not 1 if
-        # load_job quits (search_failed). Then the entry is kept.
+        # The subshell keeps the variables of the current job unchanged. If load_job quits
+        # (search_failed), the status of the subshell is not 1, and the entry is kept.
         (load_job "${item##*/}" && ! has_ended)
         [ $? != 1 ] || rm -f "$item"
     done
@@ -227,8 +227,8 @@ fill_slots() {
     return 0
 }
 
-# launch ID: start the waiting job ID. If its runtime refuses the job, ends it. Returns 1 if the
-# runtime cannot start jobs now.
+# launch ID: start the waiting job ID. If its runtime refuses the job, ends the job. Returns 1
+# if the runtime cannot start jobs now.
 launch() {
     # The NUL shows the client that the connection works. The start of many jobs takes long.
     [ -n "$is_wrapper${is_in_scheduler-}" ] || printf '\0'

@@ -60,10 +60,10 @@ leaves_processes() {
 # processes running. Returns 0 if the caller must search all processes of the host.
 #
 # A process that outlives the script is an orphan now, or a descendant of an orphan. $adopted
-# contains the orphans before the start of the script. Therefore only new orphans and their
-# descendants are checked. The kernel may omit a child from the list if another child ends at
-# the same time, so the list is read twice. After a minute, a pid in $adopted may have been
-# reused.
+# contains the orphans that existed before the start of the script. Therefore only new orphans
+# and their descendants are checked. The kernel may omit a child from the list if another child
+# ends at the same time, so the list is read twice. After a minute, a pid in $adopted may have
+# been reused.
 may_have_left_processes() {
     [ -n "$adopted" ] && is_number "$j_start" || return 0
     get_uptime
@@ -176,7 +176,7 @@ note_uncounted() {
     note="${note:+$note; }processes that it left running on $1 may have ended by now"
 }
 
-# ran_here: check whether the job ran on this host, since its last boot. If the job ran on
+# ran_here: check whether the job ran on this host after the last boot. If the job ran on
 # another host, sets $elsewhere to the name of that host. If it ran before a reboot, sets $left
 # to ''.
 ran_here() {
@@ -200,7 +200,7 @@ ran_here() {
 # this host. Therefore the job's heartbeat process, which also reads the file `kill`, does not
 # kill the job, and only one process searches for the job's processes. Called before `kill` is
 # written. Does nothing for a job of another member of a group: only the owner can signal the
-# processes, so the heartbeat process must do it.
+# processes, so the heartbeat process must kill the job.
 note_killer() {
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -O "$job/heartbeat" ] || return 0

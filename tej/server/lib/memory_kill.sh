@@ -29,8 +29,8 @@ count_memory_kills() {
     done <"$cgroup_list"
 }
 
-# add_memory_kills ROOT FILE: add the count of $cgroup, which is in FILE, to $memory_kills. If
-# $cgroup has no FILE, uses the nearest parent of the same job that has one.
+# add_memory_kills ROOT FILE: add the count in FILE of $cgroup to $memory_kills. If $cgroup has
+# no FILE, uses the nearest parent cgroup of the same job that has a FILE.
 add_memory_kills() {
     while :; do
         case "$cgroup/" in */job_"$job_number"/* | */"$job_number".*) ;; *) return 0 ;; esac

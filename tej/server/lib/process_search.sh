@@ -79,13 +79,13 @@ check_grep() {
     ! printf 'a\0b' | grep -qF b || grep_reads_nul=1
 }
 
-# search_processes: print an assignment of pids_KEY for each job in $wanted. If the list of
+# search_processes: print a shell assignment of pids_KEY for each job in $wanted. If the list of
 # processes is complete, also prints has_searched=1. A complete list contains this subshell, and
 # ends with the line `. read`, which `cat` prints after all other files.
 #
-# awk reads all files /proc/PID/stat, because the shell's `read` is slow. Between the reads of a
-# process's environment and its `stat`, a new process may get its pid. Therefore the search
-# ignores the environment of a process that is younger than the search.
+# awk reads all files /proc/PID/stat, because the shell's `read` is slow. The environment of a
+# process is read before its `stat`. In between, a new process may get the same pid. Therefore
+# the search ignores the environment of a process that is younger than the search.
 search_processes() {
     {
         # In mksh, `printf` is a program, and the kernel limits each argument to 128 KB. So each

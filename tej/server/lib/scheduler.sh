@@ -101,7 +101,8 @@ names_cluster() {
 }
 
 # log_file: set $log to the path of the file for the scheduler's messages. A scheduler could
-# take special characters for a pattern or a host name. For such a path, sets $log to /dev/null.
+# interpret special characters in the path as a pattern or a host name. For a path with special
+# characters, sets $log to /dev/null.
 log_file() {
     case $job in
         *[!A-Za-zIi0-9_./,+=@-]*) log=/dev/null ;;

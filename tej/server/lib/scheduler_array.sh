@@ -118,7 +118,7 @@ submit_array() {
             array_jobs="$array_jobs $id $2" tasks=$((tasks + 1))
         else
             array_refused="$array_refused $2 "
-            # The next job gets the index in this file, so remove the file.
+            # Remove the file, because the next job gets the index that the file contains.
             ! has_token "$2" || rm -f "$job/submitting"
         fi
         shift 2

@@ -213,7 +213,8 @@ ask_scheduler() {
         }
         printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
     fi && replace_file "$fresh" "$queue/scheduler/listing" || {
-        # Jobs missing from a truncated listing would be reported as gone, so do not store it.
+        # Do not store a truncated listing: the jobs that are missing in it would be reported as
+        # gone.
         rm -f "$fresh" "$fresh.list" "$fresh.words"
         set_listing_error "its answer cannot be written to '$queue/scheduler'"
         return

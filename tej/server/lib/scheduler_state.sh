@@ -67,7 +67,7 @@ keep_last_state() {
 
 # find_age FACT [TIME]: set $age to the seconds since the job's file FACT was written. The
 # clocks of compute nodes and login nodes differ, so the clock of the file system is used. If
-# that fails, TIME is used, the time in the file.
+# that clock cannot be read, uses TIME, the time in the file.
 find_age() {
     get_time
     get_age "$job/$1" || age=$((now - ${2:-0}))
@@ -131,8 +131,9 @@ has_fallen_silent() {
     ! is_beating
 }
 
-# is_silent SECONDS: check whether the job has written no heartbeat for SECONDS. If it has never
-# written one, the file `claim` counts, which its wrapper creates before the first heartbeat.
+# is_silent SECONDS: check whether the job has written no heartbeat for SECONDS. If the job has
+# never written a heartbeat, checks the age of the file `claim`, which the job's wrapper creates
+# before the first heartbeat.
 is_silent() {
     last_fact=heartbeat
     [ -f "$job/heartbeat" ] || last_fact=claim

@@ -111,8 +111,8 @@ submit_patiently() {
     done
 }
 
-# submit_once: submit once. Sets $nid to the id in the scheduler's reply. Without an id, sets
-# $why to the error message and returns 1.
+# submit_once: submit the job or the array once. Sets $nid to the id in the scheduler's reply.
+# Without an id, sets $why to the error message and returns 1.
 submit_once() {
     # shellcheck disable=SC2030 # the new job must not inherit these variables
     reply=$(

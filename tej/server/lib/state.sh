@@ -254,8 +254,8 @@ derive_state() {
         known_end=$ended
         runtime_ask "$native"
         runtime_derive_state
-        # If the end was recorded meanwhile (mark_lost), the next turn asks the scheduler for
-        # the cause. Otherwise the fact files contradict each other.
+        # If the end was recorded meanwhile (mark_lost), the next iteration asks the scheduler
+        # for the cause. Otherwise the fact files contradict each other.
         [ "$state" != '?' ] || [ "$ended" != "$known_end" ] || state=lost evidence="${note:-its files on the server contradict each other}" note=''
         # If another client has replaced the job meanwhile, read the new job.
         is_same_job || read_facts

@@ -41,9 +41,10 @@ scheduler_list() {
             if (letters ~ /E/)
                 words = "in error" (why[id] == "" ? "" : " (" why[id] ")") ": does not start before `qmod -cj " id "`"
             state = "running"
-            # Suspended by a user or the queue (s, S), or by a load threshold (T).
+            # The job is suspended by a user or by the queue (s, S), or because of a load
+            # threshold (T).
             if (letters ~ /[sST]/) state = "stopped"
-            # Rq, hRq: rescheduled, and waiting again.
+            # In the states Rq and hRq, the job was rescheduled and waits again.
             if (letters ~ /[qw]/) state = "queued"
             if (tasks != "" && name ~ /^tej_.*_a$/) print_tasks(tasks)
             else print id "|" state "|" name "|" words
@@ -94,7 +95,7 @@ scheduler_history() {
     case $code in
         '' | 0) return 1 ;;
         37) printf '%s\n' "limit|a limit was exceeded (qacct: failed 37)" ;;
-        # Code 100: the job was killed while it ran, and not at a limit.
+        # Code 100 means that the job was killed while it ran, but not at a limit.
         100) printf '%s\n' "cancelled|it was deleted or killed" ;;
         *) printf '%s\n' "over|it failed with code $code, see qacct -j ${1%%.*}" ;;
     esac
