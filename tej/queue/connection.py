@@ -31,7 +31,7 @@ from tej.server.scripts import Scripts
 from tej.transport import Transport
 from tej.version import __version__
 from tej.wire import replies, requests
-from tej.wire.replies import Outdated, ParsedReply, Reply, parse_reply
+from tej.wire.replies import Outdated, ParsedReply, Reply, parse_complete_reply
 from tej.wire.requests import Program
 
 logger = logging.getLogger("tej")
@@ -227,7 +227,7 @@ class QueueConnection:
 
     def request_once(self, verb: str, *arguments: str) -> ParsedReply:
         """Send a request without retries, and return the parsed reply."""
-        return parse_reply(self.run_verb(verb, *arguments).data, verb)
+        return parse_complete_reply(self.run_verb(verb, *arguments).data, verb)
 
     def with_retries(
         self,

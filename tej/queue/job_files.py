@@ -29,6 +29,7 @@ def list_files(connection: QueueConnection, job_id: str, path: str) -> list[JobF
     """Return the entries of a directory of a job; see `RemoteQueue.files`."""
     check_job_reference(job_id)
     answer = connection.request("ls", job_id, check_name(path))
+    _ = answer.head["queue"]  # refuse an empty reply: the request has failed
     found = [
         JobFile(
             record["id"],

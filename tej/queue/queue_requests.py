@@ -94,6 +94,7 @@ def get_disk_usage(connection: QueueConnection) -> DiskUsage:
         return (parse_integer(record.get(key)) or 0) * 1024
 
     answer = connection.request("sizes")
+    _ = answer.head["queue"]  # refuse an empty reply: the request has failed
     return DiskUsage(
         total=in_bytes(answer.head, "total"),
         store=in_bytes(answer.head, "store"),

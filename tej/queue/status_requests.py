@@ -17,6 +17,7 @@ from tej.wire.replies import (
     is_missing,
     only_requested,
     parse_reply,
+    require_end,
 )
 
 
@@ -104,7 +105,8 @@ class _StatusReceiver:
         not be called.
         """
         self._parse(self._splitter.close())
-        _require_end(self._head, self._last)
+        _ = self._head["queue"]
+        require_end(self._head, self._last)
         return self._head, self._jobs
 
     def _parse(self, words: bytes) -> None:
@@ -125,7 +127,7 @@ def _parse(answer: ParsedReply) -> Iterator[JobStatus]:
 
     Raises RemoteCommandFailure if the reply is incomplete.
     """
-    _require_end(answer.head, answer.jobs[-1] if answer.jobs else answer.head)
+    _ = answer.head["queue"]
     return _parse_records(answer.jobs, answer.head)
 
 
@@ -137,16 +139,3 @@ def _parse_records(records: Iterable[Record], head: Record) -> Iterator[JobStatu
     for record in records:
         if not is_missing(record):
             yield parse_status(record, head)
-
-
-def _require_end(head: Record, last: Record) -> None:
-    """Raise RemoteCommandFailure if the reply does not name the queue, or has no end.
-
-    `last` is the last record of the reply, or the head if the reply has no records.  A
-    forced command of the SSH server may change the exit status of a failed request to
-    0.  Without this check, the missing records would mean that the jobs do not exist.
-    Older server scripts do not announce the end.
-    """
-    _ = head["queue"]
-    if "has_end" in head and "end" not in last and "end" not in head:
-        raise malformed_reply("status", "it is not complete")

@@ -211,6 +211,18 @@ def only_requested(
     return {job_id: found[job_id] for job_id in ids}
 
 
+def require_end(head: Record, last: Record) -> None:
+    """Raise RemoteCommandFailure if the reply has announced an end, and has none.
+
+    `last` is the last record of the reply, or the head if the reply has no records.  A
+    forced command of the SSH server may change the exit status of a failed request to
+    0.  Without this check, a missing record or value would mean, for example, that a
+    job does not exist.  Older server scripts announce no end.
+    """
+    if "has_end" in head and "end" not in last and "end" not in head:
+        raise malformed_reply(head.verb, "it is not complete")
+
+
 @dataclass
 class ParsedReply:
     """A parsed reply: `head` with values for the whole reply, and a record per job."""
@@ -257,4 +269,11 @@ def parse_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
         elif key == "state" and key in record:
             raise malformed_reply(verb, f"two states follow {record['id']!r}")
         record[key] = value
+    return answer
+
+
+def parse_complete_reply(data: bytes, verb: str = Record.verb) -> ParsedReply:
+    """Like `parse_reply`, but refuse a reply without its end (see `require_end`)."""
+    answer = parse_reply(data, verb)
+    require_end(answer.head, answer.jobs[-1] if answer.jobs else answer.head)
     return answer

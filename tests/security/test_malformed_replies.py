@@ -64,10 +64,46 @@ def test_exit_status_0_alone_is_no_success(tmp_path: Path) -> None:
         requests: list[Callable[[], object]] = [
             *(queue.jobs, queue.cleanup, lambda: queue.limit(1)),
             *(lambda: queue.statuses(["a"]), lambda: queue.attempts("a")),
+            *(lambda: queue.files("a"), queue.sizes, lambda: queue.kill("a")),
             lambda: queue.wait(["a"]),
         ]
         for request in requests:
             with pytest.raises(tej.RemoteCommandFailure, match="is missing"):
+                request()
+
+
+class Cutting(LocalTransport):
+    """A transport that drops the last word of a reply, `end=1`, if `cuts` is true."""
+
+    cuts = False
+
+    def run(
+        self, program: str, stdin: Iterable[bytes] = (), stdout: Sink | None = None
+    ) -> Completed:
+        if not self.cuts or stdout is None:
+            return super().run(program, stdin, stdout)
+        parts: list[bytes] = []
+        done = super().run(program, stdin, parts.append)
+        reply = b"".join(parts)
+        stdout(reply[: reply.rindex(b"end=1")])
+        stdout(b"")
+        return done
+
+
+def test_cut_reply_is_refused(tmp_path: Path) -> None:
+    """The values that are missing could mean that no process is left, for example."""
+    transport = Cutting()
+    with tej.RemoteQueue("local:", tmp_path / "q", transport=transport) as queue:
+        (tmp_path / "start.sh").write_text("exit 0")
+        queue.submit("a", tmp_path)
+        queue.wait(["a"])
+        transport.cuts = True
+        requests = (queue.jobs, lambda: queue.files("a"), queue.sizes)
+        for request in (
+            *requests,
+            *(lambda f=f: f("a") for f in (queue.kill, queue.delete)),
+        ):
+            with pytest.raises(tej.RemoteCommandFailure, match="not complete"):
                 request()
 
 

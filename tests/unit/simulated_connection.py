@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from tej import JobNotFound, JobState, JobStatus
-from tej.wire.replies import ParsedReply, parse_reply
+from tej.wire.replies import ParsedReply, parse_complete_reply
 
 RUNS = JobStatus("a", JobState.RUNNING, PurePosixPath("/"), host="n1")
 
@@ -22,7 +22,7 @@ class Connection:
 
     def request(self, *words: str) -> ParsedReply:
         self.sent.append(words)
-        return parse_reply(self._reply)
+        return parse_complete_reply(self._reply)
 
     request_once = request
     job_not_found = staticmethod(JobNotFound)

@@ -23,10 +23,10 @@ def test_sizes_are_counted_once(shell: Shell) -> None:
     lines = f"""{COMMAND} add 'b c'; : >jobs/file; mkdir objects incoming scripts; echo x >objects/x; echo y >jobs/a/y
     du() {{ [ "$1" = -sk ] && command du --apparent-size -B1 -d0 "$2" >/dev/null && case $2 in */objects) echo "10	$2" ;; *) echo "3	$2" ;; esac; }}
     xargs() {{ echo "$*" >args; while read -r name; do echo "100	$name"; done; }}
-    run sizes; cat jobs/args; rm -r objects; run sizes | sed -n 3,5p; rm -r jobs; : >jobs; run sizes 2>/dev/null"""
+    run sizes; cat jobs/args; rm -r objects; run sizes | sed -n 4,6p; rm -r jobs; : >jobs; run sizes 2>/dev/null"""
     assert shell(lines).splitlines() == [
-        *("head", "keep", "store=10", "attempts=0", "stop", "total=216"),
-        *("id=a", "size=100", "id=b c", "size=100", "-E  du -sk --"),
+        *("has_end=1", "head", "keep", "store=10", "attempts=0", "stop", "total=216"),
+        *("id=a", "size=100", "id=b c", "size=100", "end=1", "-E  du -sk --"),
         *("store=0", "attempts=0", "stop", "quit 20 'Q/jobs' cannot be entered"),
     ]
 
@@ -163,14 +163,20 @@ def test_directory_is_listed(shell: Shell) -> None:
     lines = f"""{COMMAND} cd jobs/a/stage; mkdir -m 751 -p d/.e d/...f; echo 12 >d/g; chmod 640 d/g; ln -s 'g -> x' d/l; : >'d/a -> b'; ln -s d m; ln -s /etc out; : >"n
 x"; cd "$queue"; run ls a d | sed '/^mode=d/{{n;d;}}'; run ls a m/g; run ls a . | grep id; run ls a gone; run ls a out; run ls gone .
     mkdir jobs/a/stage/empty; run ls a empty; run ls a d/l; is_absent() {{ return 1; }}; run ls a gone"""
+    begin = ("has_end=1", "head")
     assert shell(lines).splitlines() == [
-        *("head", "id=...f", "mode=drwxr-x--x", "id=.e", "mode=drwxr-x--x"),
+        *(*begin, "id=...f", "mode=drwxr-x--x", "id=.e", "mode=drwxr-x--x"),
         *("id=a -> b", "mode=-rw-r--r--", "size=0", "id=g", "mode=-rw-r-----"),
-        *("size=3", "id=l", "mode=lrwxrwxrwx", "size=6", "target=g -> x"),
-        *("head", "id=g", "mode=-rw-r-----", "size=3"),
+        *("size=3", "id=l", "mode=lrwxrwxrwx", "size=6", "target=g -> x", "end=1"),
+        *(*begin, "id=g", "mode=-rw-r-----", "size=3", "end=1"),
         *("id=d", "id=m", "id=n", "id=out", "quit 22 There is no 'gone' in job 'a'"),
         "quit 22 'out' points outside the directory of job 'a', to '/etc'",
-        *("quit 3 No job 'gone'", "head", "quit 22 'd/l' in job 'a' is a broken link"),
+        *(
+            "quit 3 No job 'gone'",
+            *begin,
+            "end=1",
+            "quit 22 'd/l' in job 'a' is a broken link",
+        ),
         "quit 20 'gone' in job 'a' cannot be read",
     ]
 
