@@ -9,7 +9,7 @@ from tej.cli.command import queue_command
 from tej.cli.common_options import grace
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.job.status import JobStatus
-from tej.queue.kill_request import Killed, why_alive
+from tej.queue.kill_request import Killed, why_alive, why_missing
 from tej.queue.remote import RemoteQueue
 
 
@@ -43,7 +43,8 @@ def command(
     killed = queue.kill_many(found, grace=grace, with_dependents=with_dependents)
     for id_, outcome in killed.items():
         if outcome is None:
-            report.add(id_, None, error=queue.connection.job_not_found(id_))
+            job = jobs.statuses.get(id_, id_) if jobs.by_filter else id_
+            report.add(id_, None, error=why_missing(queue.connection, job))
         else:
             report.add(
                 id_,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tej.errors import JobStillRunning
+from tej.errors import JobNotFound, JobStillRunning
 from tej.job.status import JobState, JobStatus
 from tej.queue.connection import QueueConnection, check_job_ids, submitter
 from tej.queue.status_requests import get_jobs
@@ -34,7 +34,7 @@ def kill(connection: QueueConnection, job: str | JobStatus, grace: int) -> JobSt
     job_id = job if isinstance(job, str) else job.job_id
     outcome = kill_many(connection, [job], grace)[job_id]
     if outcome is None:
-        raise connection.job_not_found(job_id)
+        raise why_missing(connection, job)
     if error := why_alive(outcome.status):
         raise error
     return outcome.status
@@ -90,6 +90,19 @@ def kill_many(
         for record in answer.jobs
     }
     return only_requested(found, ids)
+
+
+def why_missing(connection: QueueConnection, job: str | JobStatus) -> JobNotFound:
+    """Return the error if the kill has not found the job.
+
+    If `job` is a status with a token, another job may have this id now.
+    """
+    if isinstance(job, str) or not job.token:
+        return connection.job_not_found(job if isinstance(job, str) else job.job_id)
+    return JobNotFound(
+        f"Job '{job.job_id}' was deleted, or submitted again, since its status was "
+        "read: nothing was killed"
+    )
 
 
 def why_alive(status: JobStatus) -> JobStillRunning | None:

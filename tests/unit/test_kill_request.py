@@ -35,8 +35,10 @@ def test_kill_reports_states_and_strays() -> None:
         kill_many(server, ["d"], 5)
     with pytest.raises(JobStillRunning, match="still runs after the kill"):
         kill(connection("id=a was=running strays=0 state=running"), "a", 1)
-    with pytest.raises(JobNotFound):
+    with pytest.raises(JobNotFound, match="^a$"):
         kill(connection("id=a"), "a", 1)
+    with pytest.raises(JobNotFound, match="'a' was deleted, or submitted again"):
+        kill(connection("id=a"), replace(RUNS, token="x"), 1)
 
 
 @pytest.mark.parametrize(
