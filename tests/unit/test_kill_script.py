@@ -17,7 +17,7 @@ KILL = (
         "commands/kill",
     )
     + """
-grace_period=7 requester=me job_count=2 turn=1 entry=a native=''; me; get_time
+wrapper_awaited=60 grace_period=7 requester=me job_count=2 turn=1 entry=a native=''; me; get_time
 quit() { echo "quit $*" | sed "s,$queue/,,"; exit; }
 new() {
     rm -rf jobs/a; mkdir jobs/a; echo 'token=0123456789abcdef end' >jobs/a/spec
@@ -34,6 +34,7 @@ def test_kill_requests_the_end_of_each_job(shell: Shell) -> None:
     say() {{ echo "$1:"; begin_job; echo "$was_1 $spec_1"; (cd jobs/a; ls claim kill lost; cut -d' ' -f2- finished) 2>/dev/null; }}
     new; say created; new; echo '5 slurm x' >jobs/a/submitting; load_job() {{ find_job a; read_facts; }}; say submitting
     unset -f load_job; . "$here/lib/state.sh"; new; runs "$who"; say here; cut -d' ' -f2- jobs/a/kill
+    new; runs "$who"; echo pid >jobs/a/native_id; has_processes() {{ :; }}; say damaged; unset -f has_processes; . "$here/lib/job_processes.sh"
     new; runs "other b s 1 1"; say elsewhere; echo '5 gone' >jobs/a/lost; touch -d '9 seconds' jobs/a/heartbeat; say alive
     new; runs "$who"; echo '9 exit 0 own 0' >jobs/a/finished; say ended
     new; put_reserved() {{ return 1; }}; say full; echo "$write_error_1" | sed "s,$queue/,,"; job_count=1; say full"""
@@ -42,6 +43,7 @@ def test_kill_requests_the_end_of_each_job(shell: Shell) -> None:
         *("created:", f"created {spec}", "claim", "kill", "none 0 killed 0"),
         *("submitting:", f"? {spec}", "kill"),
         *("here:", "noted", "search 1", f"running {spec}", "kill", "7 me"),
+        *("damaged:", "noted", "search 1", f"running {spec}", "kill"),
         *("elsewhere:", "tell", f"running {spec}", "kill"),
         *("alive:", "tell", f"running {spec}", "kill"),
         *("ended:", "search 1", f"finished {spec}", "exit 0 own 0"),
@@ -62,6 +64,8 @@ def test_kill_is_completed_by_the_runtime(shell: Shell) -> None:
     rm jobs/a/finished; echo '9 gone' >jobs/a/lost; touch -d '-9 seconds' jobs/a/heartbeat; say lost '' '' :
     rm jobs/a/lost; say elsewhere '' '' :; stopped=1; say elsewhere '' '' :
     refuse=1; say elsewhere '' '' :
+    # The second job has been waited for together with the first one.
+    refuse=''; wait_for() {{ printf 'wait %s %s, ' "$1" "$2"; return 1; }}; say silent '' '' :; say silent '' '' :
     # The wrapper of a new job has written its native id meanwhile.
     new; wait_for() {{ echo "pid $who" >jobs/a/native_id; }}; runtime_stop() {{ echo "${{native%% *}}"; }}
     say starting '' '' :"""
@@ -71,6 +75,7 @@ def test_kill_is_completed_by_the_runtime(shell: Shell) -> None:
         *["stop 0, continue, wrapper, "] * 2,
         *("", "", "", "continue, wrapper, ", "", "stop 7, ", "stop 7, "),
         *(f"{wait}wait finished 10, ", f"{wait}wait finished 60, ", wait),
+        *(f"{wait}wait finished 60, ", f"{wait}wait finished 1, "),
         *("pid", ""),
     ]
 
