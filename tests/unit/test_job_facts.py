@@ -24,6 +24,8 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
     fact spec ''; say 'empty spec'
     fact started 'x h 1 1'; say 'no time'
     fact started ''; say empty
+    mkdir jobs/b; echo "5 $host 1 1" >jobs/b/started; echo 'token=b end' >jobs/b/spec
+    ln -s ../b/started jobs/a/started; say link; ln -sf ../b/spec jobs/a/spec; say link
     fact native_id "pid $host $boot $space 1"; say short
     fact native_id slurm; say 'one word'
     fact native_id ''; fact queued 5; say begins
@@ -46,6 +48,7 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
         "none: lost  not a job of tej: it has no file 'spec'",
         f"empty spec: lost  {damaged('spec')}",
         *(f"{how}: lost  {damaged('started')}" for how in ("no time", "empty")),
+        *(f"link: lost  {damaged(fact)}" for fact in ("started", "spec")),
         *(f"{how}: lost  {damaged('native_id')}" for how in ("short", "one word")),
         "begins: queued",
         f"empty: lost  {damaged('native_id')}",

@@ -115,10 +115,11 @@ derive_unended_state() {
 }
 
 # read_spec: set $spec from the job's file `spec`, which has another name while the job is being
-# removed (claim_removal). Returns 1 if its last line is incomplete.
+# removed (claim_removal). Returns 1 if its last line is incomplete. Ignores a symbolic link, like
+# read_fact.
 read_spec() {
     spec=''
-    if [ -f "$job/spec" ]; then
+    if [ -f "$job/spec" ] && [ ! -h "$job/spec" ]; then
         IFS= read -r spec <"$job/spec"
     else
         for item in "$job/.taken "*; do
@@ -127,10 +128,11 @@ read_spec() {
     fi
 }
 
-# read_fact FACT: check whether the job's file FACT exists and is not empty. For an empty file,
-# sets $damage to FACT.
+# read_fact FACT: check whether the job's file FACT exists and is not empty. For an empty file and
+# for a symbolic link, sets $damage to FACT. tej writes no links, and a link may lead to a file of
+# another job, whose processes a kill would then end.
 read_fact() {
-    [ ! -s "$job/$1" ] || return 0
+    [ ! -s "$job/$1" ] || [ -h "$job/$1" ] || return 0
     [ ! -f "$job/$1" ] || damage=$1
     return 1
 }
