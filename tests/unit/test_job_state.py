@@ -316,11 +316,15 @@ def test_lock_of_another_host_holds_for_5_minutes(shell: Shell) -> None:
     for command in true 'echo >' mkdir; do
         rm lock; eval "$command lock"; take_lock "$queue/lock"; [ -h lock ] && echo taken
     done
-    rm lock; mkdir -p lock/file; take_lock "$queue/lock" || ls lock; rm -r lock; take_lock lock; ls"""
+    rm lock; mkdir -p lock/file; take_lock "$queue/lock" || ls lock; rm -r lock; take_lock lock; ls
+    # Between the check and the removal, another process replaces the file with its lock.
+    rm lock; echo >lock; mv() { unset -f mv; rm lock; ln -s "9 other" lock; mv "$@"; }
+    take_lock "$queue/lock" || { ls -l lock | grep -c other; ls; }"""
     said = shell(lines, "default").split()
     assert said == [*("held", "taken", "held", "taken", "held", "1")] + [
         *("taken", "taken", "taken", "file"),
         *("jobs", "lock", "scheduler", "version"),
+        *("1", "jobs", "lock", "scheduler", "version"),
     ]
 
 

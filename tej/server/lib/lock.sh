@@ -29,6 +29,16 @@ is_locked() {
     [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 
+# remove_impostor: remove the file or empty directory at the path $lock. Returns 1 on failure, or
+# if another process has put its lock there since the check. Then `mv` has moved this lock, which
+# must be moved back.
+remove_impostor() {
+    mv "$lock" "$lock.$self.$unique" 2>/dev/null || return 1
+    [ -h "$lock.$self.$unique" ] || ! { rm -f "$lock.$self.$unique" || rmdir "$lock.$self.$unique"; } 2>/dev/null || return 0
+    mv "$lock.$self.$unique" "$lock"
+    return 1
+}
+
 # take_lock PATH: acquire the lock PATH, after removing the lock of a dead process. Returns 1 if
 # another process holds the lock.
 take_lock() {
@@ -38,7 +48,7 @@ take_lock() {
     # A copy of the queue may contain a file or a directory in place of the link. In a
     # directory, `ln` would create the link inside it. The target of a lock does not exist, so
     # `-e` is false for a lock.
-    [ ! -e "$lock" ] || rm -f "$lock" 2>/dev/null || rmdir "$lock" 2>/dev/null || return 1
+    [ ! -e "$lock" ] || remove_impostor || return 1
     ln -s "$now $who" "$lock" 2>/dev/null && return 0
     is_locked "$lock" 300
     [ $? = 1 ] && mv "$lock" "$lock.$self.$unique" 2>/dev/null || return 1
