@@ -88,7 +88,10 @@ def test_note_names_three_needs(shell: Shell) -> None:
 
 def test_missing_entry_of_a_waiting_job_is_created_again(shell: Shell) -> None:
     lines = f"""{QUEUE} ended b 0; waits w b; launch() {{ echo "start $1"; }}
-    rm -r dependents; use w; read_facts; echo "$state $note"; ls dependents/b; start_waiting_jobs
+    rm -r dependents; use w; read_facts; echo "$state $note"; ls dependents/b
+    # The wrapper copies the inputs meanwhile.
+    rm -r dependents; mkdir() {{ unset -f mkdir; : >"$job/.inputs"; mkdir "$@"; }}; note_waits; ls dependents; unset -f mkdir
+    rm jobs/w/.inputs; note_waits; start_waiting_jobs
     rm jobs/w/queued; read_facts; echo "$state"; echo 7 >jobs/w/queued
     rm -r jobs/w/after; read_facts; echo "$state $note" """
     assert shell(lines, "default").splitlines() == [

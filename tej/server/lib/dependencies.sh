@@ -123,7 +123,14 @@ note_waits() {
     done
     [ "$dep_count" -le 3 ] || dep_waits="$dep_waits and $((dep_count - 3)) more"
     [ -z "$dep_waits" ] || note="waits for $dep_waits"
-    [ -z "$dep_unlisted" ] || [ ! -f "$job/dependencies" ] || (in_same_job add_to_dependents) || :
+    [ -z "$dep_unlisted" ] || [ ! -f "$job/dependencies" ] || in_same_job restore_entries || :
+}
+
+# restore_entries: list $job in `dependents/OTHER` again. Another process may have started the job
+# meanwhile, and its wrapper may already have left these directories (take_inputs).
+restore_entries() {
+    add_to_dependents || :
+    [ ! -e "$job/.inputs" ] && [ ! -s "$job/finished" ] || leave_dependents
 }
 
 # resolve_dependents ID: if the job ID has ended, start or end the jobs that wait for it. With
