@@ -18,6 +18,7 @@ import difflib
 import getpass
 import inspect
 import io
+import math
 import os
 import re
 import shlex
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from tej.cli import progress_bar
 from tej.cli.main import main as run_tej
 
 if TYPE_CHECKING:
@@ -160,6 +162,8 @@ class Session:
                 contextlib.redirect_stdout(screen),
                 contextlib.redirect_stderr(screen),
                 contextlib.suppress(SystemExit),
+                # On a slow machine, the bar would leave its line in the output.
+                mock.patch.object(progress_bar, "SHOW_DELAY", math.inf),
                 replace_screen() if words[0] == "top" else contextlib.nullcontext(),
             ):
                 run_tej(words)
