@@ -4,12 +4,14 @@ Files of version control, byte code, caches of tools and virtual environments ch
 although the work of the job stays the same: `git status`, for example, rewrites
 `.git/index`.  Tool files are therefore not part of the upload and the signature,
 unless `.tejignore` includes them (`!.git`) or `everything` is set for the job.
+Incomplete downloads of tej are not sent either.
 """
 
 from __future__ import annotations
 
 import enum
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +41,16 @@ PROJECT_FILE = "tej.toml"
 The file is not sent, because a change of a profile would otherwise change the
 signature."""
 
+PARTIAL_DOWNLOAD = ".tej-{}.part"
+"""Name of an incomplete file of a download, with 16 hexadecimal digits for `{}`.
+
+The file remains if the client is killed.  It is not sent, because it would change the
+signature of a job in the directory of the download."""
+
+_PARTIAL_DOWNLOAD = re.compile(
+    PARTIAL_DOWNLOAD.replace(".", r"\.").format("[0-9a-f]{16}")
+)
+
 VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
 """Name of the file that marks a folder as a virtual environment of Python."""
 
@@ -58,6 +70,7 @@ class LeftOut(enum.Enum):
     BY_USER = "matches .tejignore or `ignore`"
     BY_DEFAULT = "tool file"
     CONFIGURATION = "configuration of tej"
+    PARTIAL = "incomplete download"
 
 
 class IgnoreRules:
@@ -83,6 +96,8 @@ class IgnoreRules:
         name = path.rpartition("/")[2]
         if name == PROJECT_FILE:
             return LeftOut.CONFIGURATION
+        if _PARTIAL_DOWNLOAD.fullmatch(name):
+            return LeftOut.PARTIAL
         if self._everything:
             return None
         if name in TOOL_NAMES:

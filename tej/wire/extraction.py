@@ -19,6 +19,7 @@ from typing import IO
 
 from tej.errors import DownloadFailed
 from tej.job.file_names import is_allowed_on_windows, normalize, printable, to_local
+from tej.job.ignore import PARTIAL_DOWNLOAD
 from tej.wire.tar_reader import TarReader
 
 _FREE_CHECKED = 64 * 1024 * 1024
@@ -106,7 +107,7 @@ class Unpacker:
         self._check_inside(target, target.parent)
         self._targets.check(target, str(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".tej-{secrets.token_hex(8)}.part")
+        fresh = target.with_name(PARTIAL_DOWNLOAD.format(secrets.token_hex(8)))
         try:
             self._write(reader, member, fresh, target)
             fresh.replace(target)

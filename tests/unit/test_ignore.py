@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
 
 from tej import InvalidJobDirectory
-from tej.job.ignore import IgnoreRules, LeftOut, tree_size
+from tej.job.ignore import PARTIAL_DOWNLOAD, IgnoreRules, LeftOut, tree_size
 
 
 def check(directory: Path, path: str, *, everything: bool = False) -> LeftOut | None:
@@ -24,6 +25,13 @@ def test_files_of_tools_are_left_out(tmp_path: Path) -> None:
         assert check(tmp_path, path) is LeftOut.BY_DEFAULT
         assert check(tmp_path, path, everything=True) is None
     assert check(tmp_path, "a.py") is None
+
+
+def test_incomplete_downloads_are_left_out(tmp_path: Path) -> None:
+    """A killed download leaves them in the directory of the job."""
+    name = PARTIAL_DOWNLOAD.format(secrets.token_hex(8))
+    assert check(tmp_path, f"a/{name}", everything=True) is LeftOut.PARTIAL
+    assert check(tmp_path, ".tej-mine.part") is None
 
 
 def test_tejignore_takes_precedence(tmp_path: Path) -> None:
