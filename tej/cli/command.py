@@ -308,15 +308,18 @@ def name_words(arguments: tuple[str, ...], words: list[str]) -> dict[str, Any]:
     return named
 
 
-def current_directory() -> str:
+def current_directory(
+    otherwise: str = "write '.' to send all files of the home directory",
+) -> str:
     """Return ".", the default directory of a job.
 
     Raises click.UsageError in the home directory, because sending all of its files
-    would take a long time, and is rarely intended.
+    would take a long time, and is rarely intended.  `otherwise` is the second advice of
+    the message.
     """
     if Path.cwd() == home_directory().resolve():
         raise click.UsageError(
             "The current directory is your home directory: change to the directory of "
-            "the job, or write '.' to send all files of the home directory"
+            f"the job, or {otherwise}"
         )
     return "."

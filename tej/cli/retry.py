@@ -13,7 +13,7 @@ import click
 
 from tej import errors
 from tej.cli import output
-from tej.cli.command import queue_command
+from tej.cli.command import current_directory, queue_command
 from tej.cli.job_options import everything
 from tej.cli.job_selection import SelectedJobs, job_selection
 from tej.cli.profile import current_profile
@@ -100,7 +100,8 @@ def command(
         return report.finish()
     parameters = read_parameters(queue.connection, failed)
     ignore = tuple(current_profile().get("ignore") or ())
-    files = Files(source or ".", everything, ignore)
+    directory = source or current_directory("name the directory with --from DIR")
+    files = Files(directory, everything, ignore)
     retried: list[JobStatus] = []
     specs: list[JobSpec] = []
     for status in failed:
@@ -142,7 +143,7 @@ def find_failed(
 
 
 def make_spec(
-    job_id: str,
+    job_id: str | None,
     status: JobStatus,
     own: JobParameters,
     files: Files,
@@ -203,8 +204,12 @@ def limit_hint(status: JobStatus) -> str | None:
     )
 
 
-def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> str:
-    """Return the id for the retry of a job.
+def find_id(
+    status: JobStatus, digest: str, files: Files, *, is_new: bool
+) -> str | None:
+    """Return the id for the retry of a job; None for a new id.
+
+    The new id is made from the signature of the files that are sent.
 
     `digest` is the signature of the job with the files in `files`.  If `is_new` is
     true, the files may differ from the job's earlier files.  If `is_new` is false,
@@ -221,7 +226,7 @@ def find_id(status: JobStatus, digest: str, files: Files, *, is_new: bool) -> st
     if old is not None and re.fullmatch(make_id(old) + r"(-[0-9]+)?", status.job_id):
         # The id was made from the old signature, so it would be wrong for the new
         # files: `tej run` with the old files would find the job.
-        return make_id(digest)
+        return None
     return status.job_id
 
 
