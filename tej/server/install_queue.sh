@@ -7,10 +7,13 @@
 # gets RUNTIME (select_runtime). An existing queue keeps its runtime.
 install() {
     check_path_length
+    command -v mv >/dev/null 2>&1 || quit 20 "The program 'mv' is not found on the server: correct PATH in the start-up files there (PATH=${PATH-})"
     parent=${queue%/*}
-    (umask o-w && mkdir -p "${parent:-/}") || quit 20 "The directory '${parent:-/}' for the queue cannot be created"
-    mkdir -m 700 "$queue" 2>/dev/null || [ -d "$queue" ] ||
-        quit 20 "The queue '$queue' cannot be created"
+    (umask o-w && mkdir -p "${parent:-/}") || quit 20 "The directory '${parent:-/}' for the queue cannot be created: choose another directory with --queue"
+    mkdir -m 700 "$queue" 2>/dev/null || [ -d "$queue" ] || {
+        why=$(LC_ALL=C mkdir -m 700 "$queue" 2>&1)
+        quit 20 "The queue '$queue' cannot be created (${why##*: }): choose another directory with --queue"
+    }
     check_queue_trust
     find_replaceable
     [ -z "$replaceable" ] ||

@@ -430,7 +430,7 @@ def test_deletion_warns_of_files_that_remain(
     assert queue.jobs() == []
 
 
-def test_missing_tar_awk_date_or_tail_is_reported(
+def test_missing_tar_mv_awk_or_date_is_reported(
     tmp_path: Path,
     queue: tej.RemoteQueue,
     queue_path: Path,
@@ -457,7 +457,7 @@ def test_missing_tar_awk_date_or_tail_is_reported(
         queue.download("ended", "_stdout", directory=tmp_path)
     queue.delete("ended")
     (tools / "tar").symlink_to("/bin/tar")
-    for program in "awk", "date":
+    for program in "mv", "awk", "date":
         away = (tools / program).rename(tmp_path / program)
         with pytest.raises(tej.RemoteCommandFailure, match=f"no '{program}'"):
             queue.submit("new", job("true"), progress=sent.append)

@@ -104,6 +104,7 @@ def test_installation_replaces_only_scripts(tmp_path: Path) -> None:
     install auto d1 3; cat queue/version; ls -A queue queue/incoming queue/scripts; ls -ld queue queue/jobs | cut -c1-10
     echo old >queue/scripts/d1/lib/load.sh; runtime=default; (install auto d1 3); cat queue/scripts/d1/lib/load.sh; scripts=''; echo mine >queue/scripts/d1/lib/load.sh; (umask 002; install auto d1 3; umask | sed "s/^0*/0/"); cat queue/scripts/d1/lib/load.sh; ls queue/incoming
     scripts=d1; mkdir queue/scripts/d1/runtimes/own; echo own >queue/scripts/d1/runtimes/own/runtime.sh; runtime=own; risk=/; (install auto d2 4); cat queue/version; ls queue/scripts/d2/runtimes; runtime=other; (install auto d2 4); runtime=''
+    (mkdir() { case $1 in -p) ;; *) echo 'mkdir: x: Read-only file system' >&2; return 1 ;; esac; }; queue=$PWD/none; install auto d1 3) | sed 's/.*(//'
     unpack() { return 1; }; (install auto d3 5 | cut -c1-60); ls queue/scripts queue/incoming; shared=1; mkdir() { return 0; }; (install auto d3 5) | cut -c1-60; shared=''; queue=$PWD/$(printf '%04000d' 0); (check_path_length) | cut -c 1-4"""
     assert lines_of(lines, tmp_path) == [
         *("trust", "tej 1", "runtime default", "scripts d1 3", "queue:"),
@@ -114,6 +115,7 @@ def test_installation_replaces_only_scripts(tmp_path: Path) -> None:
         *("tej 1", "runtime own", "scripts d2 4", "default", "own", "trust"),
         "warning=every user can replace the queue: '/' is writable by all and has no sticky bit",
         "quit 12 The queue 'Q' needs the runtime 'other', which this tej does not have",
+        "Read-only file system): choose another directory with --queue",
         *("trust", "warning=every user can replace the queue: '/' is writable by"),
         *("queue/incoming:", "", "queue/scripts:", "d1", "d2", "trust"),
         *("warning=every user can replace the queue: '/' is writable by", "quit"),
