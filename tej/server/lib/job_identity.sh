@@ -5,6 +5,11 @@
 # has_token TOKEN: check whether $job was submitted with TOKEN. Reads the file `spec` again.
 has_token() {
     read_spec
+    spec_has_token "$1"
+}
+
+# spec_has_token TOKEN: check whether the job whose `spec` was read was submitted with TOKEN.
+spec_has_token() {
     case $spec in *"token=$1 "*) ;; *) return 1 ;; esac
 }
 
@@ -14,7 +19,7 @@ has_token() {
 is_selected() {
     case $1 in
         -) ;;
-        /*) case $spec in *"token=${1#/} "*) ;; *) return 1 ;; esac ;;
+        /*) spec_has_token "${1#/}" ;;
         *) [ "$1" = "$submitted" ] ;;
     esac
 }
