@@ -77,7 +77,7 @@ TESTS = {
     "tej/server/commands/logs": f"{OUTPUT} batches/test_logs.py queue/test_job_lifecycle.py",
     "tej/server/*/wait*": f"{STATE} {OUTPUT} batches/test_wait.py batches/test_graphs.py",
     "tej/server/lib/job_processes.sh": f"{PROCESSES} {STATE} queue faults",
-    "tej/server/lib/memory_kill.sh": f"{PROCESSES} schedulers",
+    "tej/server/lib/limit_kill.sh": f"{PROCESSES} schedulers",
     "tej/server/runtimes/default/*": f"{PROCESSES} {STATE} queue faults",
     "tej/server/lib/process_search.sh": "unit/test_process_search_script.py queue faults",
     "tej/server/commands/submit": f"{STATE} {SUBMIT} queue batches/test_many_jobs.py faults",

@@ -16,7 +16,7 @@ queue=$1 id=$2 here=$3 runtime=$4 token=$5 by_cluster=${6-} array=${7-} array_lo
 marker=$token
 . "$here/lib/load.sh"
 . "$here/lib/run_script.sh"
-. "$here/lib/memory_kill.sh"
+. "$here/lib/limit_kill.sh"
 unset_job_identity
 enter_readable_job
 is_in_scheduler=1
@@ -324,6 +324,7 @@ elif take_inputs; then
     await_directory
     [ -n "$end" ] || read_outcome || exit 1
     note_memory_kill
+    note_cpu_kill
 else
     end='none 0'
     case $heard in

@@ -112,7 +112,7 @@ def test_killed_heartbeat_process_is_replaced_once(shell: Shell) -> None:
 
 
 def test_memory_kill_is_counted_in_the_cgroup_of_the_job(shell: Shell) -> None:
-    lines = f"""{functions("note_memory_kill count_memory_kills add_memory_kills", "lib/memory_kill.sh")} cgroup_list=$queue/list cgroup_root=$queue/cg own_id=7.s sigterm_time=''; unset SLURM_JOB_ID; d=cg/slurm/job_7/step_0; mkdir -p $d cg/memory/pbs/7.s/x cg/slurm/job_77 cg/slurm/job_9
+    lines = f"""{functions("note_memory_kill count_memory_kills add_memory_kills", "lib/limit_kill.sh")} cgroup_list=$queue/list cgroup_root=$queue/cg own_id=7.s sigterm_time=''; unset SLURM_JOB_ID; d=cg/slurm/job_7/step_0; mkdir -p $d cg/memory/pbs/7.s/x cg/slurm/job_77 cg/slurm/job_9
     say() {{ echo "$1" >list; rm -f "$job/reason"; note_memory_kill; echo "$memory_kills $(cut -d' ' -f2- "$job/reason" 2>/dev/null)"; }}; for one in $d cg/slurm/job_77 cg/slurm cg/slurm/job_9; do printf 'oom 5\\noom_kill 3\\nx 4\\n' >$one/memory.events; done; printf 'oom_kill_disable 0\\noom_kill 2\\n' >cg/memory/pbs/7.s/memory.oom_control
     say 0::/slurm/job_7/step_0; mv $d/memory.events cg/slurm/job_7; say 0::/slurm/job_7/step_0; say 0::/slurm/job_77; say 0::/slurm; say 3:cpu,memory:/pbs/7.s/x; say 3:cpu:/pbs/7.s/x; rm cg/slurm/job_7/memory.events; say 0::/slurm/job_7/step_0; SLURM_JOB_ID=9; say 0::/slurm/job_9; sigterm_time=5; memory_kills=x; say 0::/slurm/job_9; sigterm_time=''; : >"$job/kill"; memory_kills=x; say 0::/slurm/job_9; rm "$job/kill" list; unset SLURM_JOB_ID; own_id=''; count_memory_kills; echo "$memory_kills" """
     assert shell(lines).splitlines() == [

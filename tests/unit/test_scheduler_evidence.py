@@ -238,7 +238,7 @@ def test_memory_kill_with_exit_0_is_no_success(
     shell: Shell, group: str, file: str, count: int, state: str
 ) -> None:
     lines = f"""own_id=7 sigterm_time=''
-    unset SLURM_JOB_ID; . "$here/lib/memory_kill.sh"
+    unset SLURM_JOB_ID; . "$here/lib/limit_kill.sh"
     cgroup_list=$queue/list cgroup_root=$queue/root; echo '{group}' >list
     path={group.rpartition(":")[2].removesuffix("/step_batch")}
     file=$cgroup_root/{file}; file=${{file%/*}}$path/${{file##*/}}
@@ -246,6 +246,25 @@ def test_memory_kill_with_exit_0_is_no_success(
     echo '9 exit 0 own 0' >"$job/finished"; note_memory_kill
     read_facts; echo "$state ${{cut_off-}}" """
     assert shell(lines) == f"{state}\n"
+
+
+@in_all_shells
+def test_kill_at_the_limit_of_cpu_time_is_named(shell: Shell) -> None:
+    lines = """sigterm_time=''; . "$here/lib/limit_kill.sh"; : & runner=$!
+    ulimit() { echo "$limit"; }
+    say() { rm -f "$job/reason"; limit=$1 end=$2; note_cpu_kill; echo $(cut -d' ' -f2- "$job/reason" 2>/dev/null); }
+    say 0 'signal 9'
+    # `times` of dash, of mksh, and with a decimal comma.
+    for line in '1m0.750000s 0m0.000000s' '0m00.86s 1m00.00s' '0m1,5s 0m0,2s'; do
+        printf '0m9.9s 9m9.9s\n%s\n' "$line" >"$job/.times"; read_cpu_time; echo "$cpu_time"
+    done
+    read_cpu_time() { cpu_time=59; }
+    say 60 'exit 137'; say 60 'exit 1'; say 40 'signal 9'; say 90 'signal 9'; say unlimited 'signal 9'
+    sigterm_time=5; say 60 'signal 9'; ls -A "$job" """
+    reason = "limit slurm: limit of CPU time (ulimit -t: {})".format
+    assert shell(lines).splitlines() == [
+        *(reason(0), "61", "61", "2", reason(60), *[""] * 5, "spec", "stage"),
+    ]
 
 
 @in_all_shells

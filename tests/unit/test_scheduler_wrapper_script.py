@@ -16,7 +16,7 @@ NAMES = (
 WRAPPER = (
     functions(NAMES, "run_in_scheduler.sh")
     + """
-. "$here/lib/run_script.sh"; . "$here/lib/memory_kill.sh"
+. "$here/lib/run_script.sh"; . "$here/lib/limit_kill.sh"
 eval "$(sed -n '/^signals=/,/ esac$/p' "$here/run_in_scheduler.sh")"
 own_id=5 own_native='slurm 5' heard='' sigterm_time='' listener='' array='' ended=''
 eval "$(sed -n '/^start_next_jobs() (/,/^)/p' "$here/run_in_scheduler.sh")"
