@@ -13,14 +13,13 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from tej.errors import ConnectionFailed
 from tej.transport.connection import Address, Connection
 from tej.transport.io_timeout import IdleTimer, cut_off, no_exit_status
 from tej.transport.local_shortage import is_shortage
 from tej.transport.openssh_config import ConfigQuery, read_config
-from tej.transport.openssh_master import Master, is_alive
+from tej.transport.openssh_master import Master, master_pid
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
 from tej.transport.pool import PooledTransport
@@ -107,6 +106,8 @@ class MasterConnection(Connection):
         self._environment = master.config.environment()
         self._tunnels: dict[Address, Address] = {}
         self._lost = False
+        self._pid: int | None = None
+        """Process id of the ControlMaster, once it has replied."""
         self._early: list[tuple[MuxClient, list[int]]] = []
         """The session that `begin` has requested, if no program uses it yet."""
 
@@ -138,8 +139,24 @@ class MasterConnection(Connection):
         except IndexError:
             mux, pipes = self._request_session()
         with self._closing_on_error(pipes, mux):
-            mux.wait_for_session()
+            self._wait_for_session(mux, timer)
         return MasterSession(self, mux, pipes, timer)
+
+    def _wait_for_session(self, mux: MuxClient, timer: IdleTimer) -> None:
+        """Wait for a session until `timer` raises ConnectionFailed.
+
+        The data of other programs may delay the session on a slow connection.  If the
+        connection is lost, `ssh` notices it (ServerAliveInterval) and exits.
+        """
+        while True:
+            try:
+                mux.wait_for_session(timer.tick)
+            except TimeoutError:
+                timer.check()
+            else:
+                return
+            finally:
+                self._pid = mux.master_pid
 
     def _request_session(self) -> tuple[MuxClient, list[int]]:
         """Request a session without waiting for the server.
@@ -230,7 +247,7 @@ class MasterConnection(Connection):
             self._close_all(pipes)
 
     def replace(self) -> None:
-        self.master.replace()
+        self.master.replace(self._pid)
 
 
 class MasterSession(PipeProcess):
@@ -249,6 +266,7 @@ class MasterSession(PipeProcess):
         stdin, stdout, stderr = pipes
         super().__init__(stdin, stdout, stderr, timer)
         self._connection = connection
+        self._path = connection.master.path
         self._mux = mux
         self._idle = timer
 
@@ -263,6 +281,10 @@ class MasterSession(PipeProcess):
                 status = None
             if status is None:
                 raise self._no_status()
+            # sshd sends the exit status before the output that it still holds. If the
+            # connection is lost meanwhile, the output ends as if it were complete.
+            if not self._has_master():
+                raise self._lost()
             self.finished()
             return status
 
@@ -288,19 +310,22 @@ class MasterSession(PipeProcess):
         # the ControlMaster still runs, the connection works, and the program had no
         # exit status because a signal ended it.
         deadline = time.monotonic() + DYING
-        while _may_be_alive(self._connection.master.path):
+        while self._has_master():
             if time.monotonic() > deadline:
                 return no_exit_status(where)
             time.sleep(0.02)
-        failure = cut_off(f"The connection to {where} was lost")
+        return self._lost()
+
+    def _lost(self) -> ConnectionFailed:
+        failure = cut_off(f"The connection to {self._connection.where} was lost")
         failure.__cause__ = EOFError("ssh has ended")
         return failure
 
-
-def _may_be_alive(path: Path) -> bool:
-    try:
-        return is_alive(path)
-    except OSError:
-        # A limit of this process is reached, so it cannot ask the ControlMaster. Assume
-        # the more frequent case: the connection was lost.
-        return False
+    def _has_master(self) -> bool:
+        """Return whether the ControlMaster that has opened this session still runs."""
+        try:
+            return master_pid(self._path) == self._mux.master_pid
+        except OSError:
+            # A limit of this process is reached, so it cannot ask the ControlMaster.
+            # Assume the worse case: the connection was lost.
+            return False

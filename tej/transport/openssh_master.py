@@ -42,29 +42,37 @@ def socket_path(config: SshConfig, number: int = 0) -> Path:
     return runtime_directory() / f"{digest(options)}{suffix}"
 
 
-def is_alive(path: Path, timeout: float = ALIVE_TIMEOUT) -> bool:
-    """Return whether a ControlMaster at `path` replies within `timeout` seconds.
+def master_pid(path: Path) -> int | None:
+    """Return the process id of the ControlMaster at `path`.
 
-    Raises OSError if a limit of this process is reached.
-    """
-    try:
-        with MuxClient(str(path), timeout) as mux:
-            mux.pid()
-    except OSError as error:
-        if is_shortage(error):
-            raise
-        return False
-    return True
-
-
-def stop_master(path: Path) -> bool:
-    """Stop the ControlMaster at `path` and its sessions.
-
-    Returns False if no ControlMaster replied.  Raises OSError if a limit of this
-    process is reached.
+    Returns None if no ControlMaster replies within ALIVE_TIMEOUT seconds.  Raises
+    OSError if a limit of this process is reached.
     """
     try:
         with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
+            return mux.pid()
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        return None
+
+
+def is_alive(path: Path) -> bool:
+    """Return whether a ControlMaster replies at `path`; see `master_pid`."""
+    return master_pid(path) is not None
+
+
+def stop_master(path: Path, *, replaced: int | None = None) -> bool:
+    """Stop the ControlMaster at `path` and its sessions.
+
+    If `replaced` is a process id, another ControlMaster is not stopped: another process
+    has started it meanwhile.  Returns False if no ControlMaster was stopped.  Raises
+    OSError if a limit of this process is reached.
+    """
+    try:
+        with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
+            if replaced is not None and mux.pid() != replaced:
+                return False
             mux.terminate()
             stopped = True
     except OSError as error:
@@ -177,14 +185,14 @@ class Master:
             with self._lock:
                 login.cancel()
 
-    def replace(self) -> None:
+    def replace(self, pid: int | None) -> None:
         """Use a new ControlMaster from now on, because the current one does not work.
 
         The current ControlMaster is stopped, unless it belongs to the user's own
-        configuration.
+        configuration.  `pid` is its process id, or None if it did not reply.
         """
         if self.own:
-            stop_master(self.path)
+            stop_master(self.path, replaced=pid or 0)
         else:
             logger.warning(
                 "The ControlMaster at %s does not respond: opening another connection",

@@ -43,9 +43,10 @@ class MuxClient:
     """
 
     def __init__(self, path: str, timeout: float) -> None:
-        self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._unread = b""
+        self.master_pid: int | None = None
+        """Process id of the ControlMaster, once `wait_for_session` has received it."""
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._connect(path)
@@ -110,6 +111,7 @@ class MuxClient:
         `environment` are variables as NAME=VALUE, and `streams` are the descriptors for
         stdin, stdout and stderr of the command.
         """
+        self._send(ALIVE_CHECK, _integer(0))
         no_terminal_x11_agent_subsystem = _integer(0) * 4
         body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
         body += _integer(NO_ESCAPE) + _string("") + _string(command)
@@ -117,12 +119,15 @@ class MuxClient:
         for stream in streams:
             socket.send_fds(self._socket, [b"\0"], [stream])
 
-    def wait_for_session(self) -> None:
+    def wait_for_session(self, timeout: float) -> None:
         """Wait until the server has opened the session that was requested.
 
-        Raises Refused if the server or the ControlMaster does not permit the session.
+        After a TimeoutError, the method may be called again.  Raises Refused if the
+        server or the ControlMaster does not permit the session.
         """
-        self._deadline = time.monotonic() + self._timeout
+        self._deadline = time.monotonic() + timeout
+        if self.master_pid is None:
+            self.master_pid = _read_integers(self._receive(ALIVE), 2)[1]
         self._receive(SESSION_OPENED)
 
     def exit_status(self, timeout: float) -> int | None:

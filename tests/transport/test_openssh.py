@@ -11,17 +11,20 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from jobs import wait_until, wait_until_connected
 from servers.kdc import Kdc
+from servers.proxy import Proxy
 from servers.sshd import Sshd, make_key
 from servers.users import Users
 
 from tej.destination import Destination
 from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport import Transport, open_transport
+from tej.transport.io_timeout import IdleTimer
 from tej.transport.openssh_config import read_config
 from tej.transport.openssh_master import is_alive, socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient
@@ -223,6 +226,51 @@ def test_hung_master_is_replaced(
         assert pid_of(path) != pid
     finally:
         os.kill(pid, signal.SIGKILL)
+
+
+def test_slow_connection_is_not_replaced(
+    server: Sshd, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request waits behind the data of another process, and does not stop it."""
+    warned = threading.Event()
+    monkeypatch.setattr("tej.transport.io_timeout.NOTICE", 2.0)
+    monkeypatch.setattr(IdleTimer, "_warn", lambda *_: warned.set())
+    with Proxy(server.address, server.port) as proxy:
+        with server.known_hosts.open("a") as known_hosts:
+            known_hosts.write(server.known_as(server.address, proxy.port))
+        destination = f"{server.user}@{server.address}:{proxy.port}"
+        config = server.folder / "ssh_config"
+        both = [connect(destination, config_file=config, timeout=1) for _ in range(2)]
+        wait_until_connected(both[0])
+        logins = proxy.connections
+        end = threading.Event()
+
+        def at_the_end() -> Iterator[bytes]:
+            end.wait()
+            yield b"ended"
+
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(both[0].run, "cat", at_the_end())
+            assert both[1].run("printf 1").stdout == b"1"
+            proxy.stall()
+            second = pool.submit(both[1].run, "printf 2")
+            assert warned.wait(90)
+            proxy.resume()
+            assert second.result().stdout == b"2"
+            end.set()
+            assert first.result().stdout == b"ended"
+        assert proxy.connections == logins
+        stop_master(master_of(destination, config))
+
+
+def test_master_of_another_process_is_not_stopped(server: Sshd, ssh: Transport) -> None:
+    ssh.run("true")
+    path = master_of(server.destination, server.folder / "ssh_config")
+    pid = pid_of(path)
+    assert not stop_master(path, replaced=pid + 1)
+    assert pid_of(path) == pid
+    assert stop_master(path, replaced=pid)
+    assert not is_alive(path)
 
 
 def test_master_of_the_users_configuration_is_used(

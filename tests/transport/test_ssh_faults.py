@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -73,6 +74,36 @@ def test_cut_during_receive_fails_then_reconnects(
     assert sink.ends == 1
     assert no_thread_left() == []
     assert transport.run("printf again").stdout == b"again"
+
+
+def test_cut_output_of_an_ended_program_is_no_success(
+    through: Through, proxy: Proxy, tmp_path: Path
+) -> None:
+    """sshd reads all output, and sends the exit status before the last of it."""
+    transport = through()
+    size, go, ended = 1_900_000, tmp_path / "go", tmp_path / "ended"
+
+    def cut_before_the_last_output() -> None:
+        wait_until(ended.exists, "the program has ended")
+        proxy.cut_after(down=size - 100_000)
+        proxy.resume()
+
+    cutter = threading.Thread(target=cut_before_the_last_output)
+
+    def stall_at_first(data: bytes) -> None:
+        if data and not go.exists():
+            proxy.stall()
+            go.touch()
+            cutter.start()
+
+    program = (
+        f"echo begun; until [ -e {go} ]; do sleep 0.1; done; "
+        f"head -c {size} /dev/zero; : >{ended}"
+    )
+    with pytest.raises(ConnectionFailed, match="was lost") as caught:
+        transport.run(program, stdout=stall_at_first)
+    cutter.join()
+    assert caught.value.cut
 
 
 def test_waiting_input_iterator_ends_at_a_cut(
@@ -303,7 +334,7 @@ def test_idle_connection_reopens_after_a_cut(through: Through, proxy: Proxy) -> 
 def test_idle_connection_reopens_after_silent_loss(
     through: Through, proxy: Proxy
 ) -> None:
-    transport = through(timeout=4)
+    transport = through(timeout=4, keep_alive=1)
     transport.run("true")
     proxy.freeze()
     assert transport.run("printf again").stdout == b"again"

@@ -66,11 +66,11 @@ def test_connection_is_lost_if_its_master_exits(
     """Only a program that may have been sent again is reported as a lost connection."""
     time = SimulatedTime()
     monkeypatch.setattr(openssh, "time", time)
-    monkeypatch.setattr(openssh, "is_alive", lambda _: time.now < lives)
+    monkeypatch.setattr(openssh, "master_pid", lambda _: 7 if time.now < lives else 8)
     session: Any = openssh.MasterSession.__new__(openssh.MasterSession)
-    session._connection = SimpleNamespace(
-        where="lab", master=SimpleNamespace(path=Path())
-    )
+    session._connection = SimpleNamespace(where="lab")
+    session._path = Path()
+    session._mux = SimpleNamespace(master_pid=7)
     failure = session._no_status()
     assert words in str(failure)
     assert time.now <= 0.35
@@ -80,11 +80,13 @@ def test_connection_is_lost_if_its_master_exits(
 def test_master_that_cannot_be_asked_counts_as_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(_: Path) -> bool:
+    def fail(_: Path) -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(openssh, "is_alive", fail)
-    assert not openssh._may_be_alive(Path())
+    monkeypatch.setattr(openssh, "master_pid", fail)
+    session: Any = openssh.MasterSession.__new__(openssh.MasterSession)
+    session._path = Path()
+    assert not session._has_master()
 
 
 def test_configuration_of_another_home_is_included(
@@ -150,8 +152,12 @@ def test_replaced_master_of_tej_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    stopped: list[Path] = []
-    monkeypatch.setattr(openssh_master, "stop_master", stopped.append)
+    stopped: list[tuple[Path, int]] = []
+    monkeypatch.setattr(
+        openssh_master,
+        "stop_master",
+        lambda path, *, replaced: stopped.append((path, replaced)),
+    )
     values = {
         "controlmaster": ["auto"],
         "controlpath": ["none" if own else str(tmp_path / "socket")],
@@ -159,7 +165,7 @@ def test_replaced_master_of_tej_is_stopped(
     }
     master = Master(SshConfig(("ssh", "server"), values), Settings())
     before = master.path
-    master.replace()
-    assert stopped == ([before] if own else [])
+    master.replace(7)
+    assert stopped == ([(before, 7)] if own else [])
     assert master.own
     assert (master.path == before) is own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import paramiko
@@ -52,10 +53,27 @@ class ParamikoConnection(Connection):
         """Return the error with which paramiko ended the connection."""
         return self.transports[-1].get_exception() or EOFError("hung up")
 
+    def await_loss(self, seconds: float) -> None:
+        """Wait until the connection is lost, for at most the given time."""
+        self.transports[-1].join(seconds)
+
+    @property
+    def _session_timeout(self) -> float:
+        """Time limit for opening a session, in seconds.
+
+        The data of other programs may delay the session on a slow connection.
+        """
+        silence = time.monotonic() - self.last_received
+        if self.channels and silence < self.timeout:
+            return max(self.timeout, self.settings.io_timeout)
+        return self.timeout
+
     def start(self, start: Start) -> Execution:
         try:
             with translating_errors(self.where):
-                channel = self.transports[-1].open_session(timeout=self.timeout)
+                channel = self.transports[-1].open_session(
+                    timeout=self._session_timeout
+                )
         except ConnectionFailed as error:
             # If the connection is alive, any error except a timeout means that the
             # server refused the session.  The reason is not checked, because paramiko

@@ -21,6 +21,8 @@ PIECE = 1 << 21
 
 After each read, paramiko copies the unread rest of its buffer.  If the caller's sink is
 slower than the network, the buffer is full, and small reads would halve the speed."""
+DYING = 0.3
+"""Seconds within which paramiko's thread ends after the connection was lost."""
 PACKET = 32_768 - 64
 """Maximum number of bytes of data in one packet, for both paramiko and sshd."""
 
@@ -38,6 +40,8 @@ class ChannelOwner(Protocol):
     def last_received(self) -> float: ...
 
     def why_lost(self) -> Exception: ...
+
+    def await_loss(self, seconds: float) -> None: ...
 
     def close(self) -> None: ...
 
@@ -110,7 +114,9 @@ class Execution(Process):
         while not self._channel.status_event.wait(self._timer.tick):
             self._check()
         status = self._channel.exit_status
-        if status == -1:
+        # sshd sends the exit status before the output that it still holds. If the
+        # connection is lost meanwhile, the output ends as if it were complete.
+        if status == -1 or self._is_cut():
             raise self._no_status()
         self._close()
         return status
@@ -141,6 +147,15 @@ class Execution(Process):
             if silence >= self._timer.io_timeout:
                 self._connection.close()
             raise
+
+    def _is_cut(self) -> bool:
+        """Return whether the output has ended because the connection was lost."""
+        if self._channel.eof_received:
+            return False
+        # A server may close a channel without this message. paramiko also closes its
+        # channels shortly before a lost connection counts as such.
+        self._connection.await_loss(DYING)
+        return not self._connection.alive
 
     def _no_status(self) -> ConnectionFailed:
         where = self._connection.where
