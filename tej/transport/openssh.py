@@ -133,17 +133,17 @@ class MasterConnection(Connection):
         self.fresh = not self._early and self.master.ensure(again=again)
 
     def start(self, start: Start) -> MasterSession:
-        timer = IdleTimer(self.where, self.master.settings.io_timeout, start)
+        limit = self.master.settings.io_timeout
         try:
             mux, pipes = self._early.pop()
         except IndexError:
             mux, pipes = self._request_session()
         with self._closing_on_error(pipes, mux):
-            self._wait_for_session(mux, timer)
-        return MasterSession(self, mux, pipes, timer)
+            self._wait_for_session(mux, IdleTimer(self.where, limit, start))
+        return MasterSession(self, mux, pipes, IdleTimer(self.where, limit, start))
 
     def _wait_for_session(self, mux: MuxClient, timer: IdleTimer) -> None:
-        """Wait for a session until `timer` raises ConnectionFailed.
+        """Wait for a session; raise ConnectionFailed at the time limit of `timer`.
 
         The data of other programs may delay the session on a slow connection.  If the
         connection is lost, `ssh` notices it (ServerAliveInterval) and exits.

@@ -42,16 +42,19 @@ NOTICE = 5.0
 FIRST_OUTPUT_TIMEOUT = 5.0
 """Maximum number of seconds from the sending of the program to its first output, on a
 fast connection."""
-LATENCIES = 4
-"""Number of times that the start of /bin/sh has taken, by which FIRST_OUTPUT_TIMEOUT is
-extended.  On a slow connection, other transfers and lost packets delay the program."""
+LATENCIES = 10
+"""Number of times that the start of /bin/sh has taken, which are added to
+FIRST_OUTPUT_TIMEOUT.  Other transfers and lost packets delay a slow connection."""
+PACKET = 1 << 15
+"""Size in bytes of a packet of SSH, which the server processes as a whole.  The block
+of a longer program is sent only when the program's first output has arrived."""
 MAX_STARTUP_OUTPUT = 1 << 22
 """Maximum number of bytes that start-up files may print before the program."""
 SHOWN = 200
 """Number of bytes of the output of start-up files that an error message shows."""
 HINT = (
-    "the network may be slow, or a start-up file there (.bashrc, .profile, .zshenv, "
-    ".cshrc) or a forced command may be waiting for input or for a file system"
+    "the network may be slow or busy, or a start-up file there (.bashrc, .profile, "
+    ".zshenv, .cshrc) or a forced command may be waiting for input or for a file system"
 )
 
 
@@ -63,11 +66,10 @@ class Start:
             raise ValueError("a program has to be one line")
         name = os.urandom(8).hex()
         self._token = f"tej-run-{name} "
-        # The text that tej sends contains neither READY nor the token. Otherwise, a
-        # server that repeats its input or its command on stdout would seem to run the
-        # program.
         # The token is printed before the block is read, because a slow connection may
-        # need minutes for the block.
+        # need minutes for the block. The text that tej sends contains neither READY nor
+        # the token. Otherwise, a server that repeats its input or its command on stdout
+        # would seem to run the program.
         text = f'tej printf "tej-%s " run-{name}; {in_block(program)}'
         # surrogateescape restores the bytes of file names that are not UTF-8.
         self._line = text.encode("utf-8", "surrogateescape") + b"\n"
@@ -75,6 +77,8 @@ class Start:
         self._unread = b""
         self._startup_bytes = 0
         self._ready = threading.Event()
+        self._begun = threading.Event()
+        """Set when the program has started to run, or the output has ended."""
         self._begun_at = self._ready_at = self._sent_at = float("inf")
         self.running = False
         """Whether the program has started to run."""
@@ -98,8 +102,15 @@ class Start:
             # A start-up file may read all input that is available, so the program is
             # sent only after the start-up files have ended.
             self._ready.wait()
-        yield self._line
+        line, block = self._line, b""
+        if len(self._line) > PACKET:
+            line, newline, block = self._line.partition(b"\n")
+            line += newline
+        yield line
         self._sent_at = time.monotonic()
+        if block:
+            self._begun.wait()
+            yield block
         yield from rest
 
     def strip(self, data: bytes) -> bytes:
@@ -117,6 +128,7 @@ class Start:
         before, token, after = self._unread.partition(self._token.encode())
         if token:
             self.running = True
+            self._begun.set()
             return after
         if self._startup_bytes > MAX_STARTUP_OUTPUT:
             raise RemoteCommandFailure(
@@ -134,6 +146,7 @@ class Start:
         else b"".
         """
         self._ready.set()
+        self._begun.set()
         unread, self._unread = self._unread, b""
         return b"" if self.running else unread.replace(READY, b"", 1)
 

@@ -105,7 +105,7 @@ def test_server_silent_after_login_is_an_error(
         transport.run("true")
     assert "printed: 1) shell 2) quit?" in str(caught.value)
     assert caught.value.permanent
-    assert "s: the network may be slow, or a start-up file" in caplog.text
+    assert "s: the network may be slow or busy, or a start-up" in caplog.text
 
 
 def test_start_up_file_that_hides_the_reply_is_reported(
