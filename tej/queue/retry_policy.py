@@ -137,10 +137,12 @@ def with_retries(
             # STABLE seconds.  The elapsed time would be wrong: a server that sends
             # nothing fails only after a long timeout, so its count would always be
             # reset, and the request would be retried forever.
+            # A long transfer may be lost again and again, so the user must know.
+            level = logging.INFO
             if error.lasted > STABLE:
-                failures = 0
+                failures, level = 0, logging.WARNING
             failures += 1
             if failures >= retries.limit and not patient():
                 raise
-            logger.info("%s; trying again", error)
+            logger.log(level, "%s; trying again", error)
             retries.pause(failures)

@@ -38,6 +38,8 @@ from tej.wire.requests import NO_INPUT
 
 logger = logging.getLogger("tej")
 
+SHORT_OUTAGE = 2
+"""Number of lost connections in succession that cause no warning."""
 GATHER = 0.05
 """Seconds for which a request is delayed, to collect the job ids of several threads."""
 
@@ -269,7 +271,9 @@ class Watcher:
             # connection seems lost.  If the connection is really lost, the next request
             # fails, too.
             return
-        logger.info("%s; still waiting", error)
+        # An interruption of a few seconds needs no attention.
+        level = logging.WARNING if failures.tries == SHORT_OUTAGE else logging.INFO
+        logger.log(level, "%s; still waiting", error)
         failures.since = None
         failures.refused.reset()
         failures.tries += 1

@@ -9,6 +9,7 @@ from clocks import SimulatedTime
 
 from tej.transport import program_start
 from tej.transport.program_start import (
+    COMMAND,
     FIRST_OUTPUT_TIMEOUT,
     PRELUDE,
     READY,
@@ -48,7 +49,8 @@ def test_long_program_begins_before_it_is_sent() -> None:
     start = Start(f": {'x' * 500_000}")
     sent = start.stdin([b"input"])
     first = next(sent) + next(sent)
-    done = subprocess.run(["sh"], input=first, capture_output=True, check=False)
+    shell = ["sh", "-c", COMMAND]
+    done = subprocess.run(shell, input=first, stdout=subprocess.PIPE, check=False)
     assert start.strip(done.stdout) == b""
     assert start.running
     assert len(next(sent)) > 500_000

@@ -163,13 +163,15 @@ def test_outdated_request_may_be_killed(server: Server, watcher: Watcher) -> Non
 
 
 def test_lost_connection_is_survived_once_reached(
-    server: Server, watcher: Watcher
+    server: Server, watcher: Watcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.failures = [ConnectionFailed("lost")] * 5
     server.reached = True
     server.end("a")
     assert Waiting(watcher.ends(["a"])).join() == [("a", JobState.FINISHED)]
     assert server.asked.qsize() == 6
+    # The third attempt in succession is reported, and only this attempt.
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_early_end_of_request_is_a_lost_connection(
