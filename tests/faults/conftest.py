@@ -140,9 +140,8 @@ def doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doubles:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Return server scripts with shorter times, such as a heartbeat of one second."""
     interval = ("heartbeat_interval=20 ", "heartbeat_interval=1 ")
-    change_scripts(monkeypatch, "lib/heartbeat.sh", interval)
     timeout = ("heartbeat_timeout=900 ", "heartbeat_timeout=6 ")
-    change_scripts(monkeypatch, "lib/signs_of_life.sh", timeout)
+    change_scripts(monkeypatch, "lib/heartbeat.sh", interval, timeout)
     keep_alive = ("sleep_until_signal 15", "sleep_until_signal 1")
     change_scripts(monkeypatch, "lib/keepalive.sh", keep_alive)
     # A change of the clock has an effect after one second instead of 30.

@@ -108,7 +108,7 @@ def test_clock_that_jumps_ends_no_job(
 def shorter_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the time until a heartbeat counts as missing to 200 seconds."""
     shorter = ("heartbeat_timeout=900 ", "heartbeat_timeout=200 ")
-    change_scripts(monkeypatch, "lib/signs_of_life.sh", shorter)
+    change_scripts(monkeypatch, "lib/heartbeat.sh", shorter)
 
 
 @pytest.mark.usefixtures("shorter_timeout")

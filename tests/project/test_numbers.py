@@ -39,7 +39,7 @@ def prefect(name: str, file: str) -> int:
 
 
 HEARTBEAT = server("heartbeat_interval", "lib/heartbeat.sh")
-LOST = server("heartbeat_timeout", "lib/signs_of_life.sh")
+LOST = server("heartbeat_timeout", "lib/heartbeat.sh")
 ON_END = server("on_end_limit", "run_on_end.sh")
 CANCEL_GRACE = prefect("CANCEL_GRACE", "worker_job.py")
 SUBMIT = prefect("SUBMIT_TIMEOUT", "worker_job.py") // 60

@@ -1,9 +1,25 @@
 # Heartbeat of a job: a file with the current time, which shows that the job is alive. The
 # wrapper of the job (run_detached.sh, run_in_scheduler.sh) writes it every $heartbeat_interval
-# seconds. signs_of_life.sh reads it.
+# seconds. Other programs check its age (is_beating).
 # shellcheck shell=sh
 
 heartbeat_interval=20 # seconds between two heartbeats
+heartbeat_timeout=900 # age of the heartbeat in seconds at which an unreachable job counts as lost
+heartbeat_overdue=90  # age of the heartbeat in seconds at which its process counts as dead
+
+# is_beating [SECONDS]: check whether the last heartbeat is at most SECONDS (default
+# $heartbeat_timeout) old. Also returns 0 if its age is unknown. Sets $seen to the age of the
+# heartbeat in seconds, and $beat to its time by the clock of the job's host. If the age is
+# unknown, sets both to ''.
+is_beating() {
+    seen='' beat=''
+    [ -f "$job/heartbeat" ] || return 1
+    ! is_stale heartbeat "${1:-$heartbeat_timeout}"
+    silent=$?
+    seen=$age
+    [ -z "$seen" ] || read -r beat <"$job/heartbeat"
+    return "$silent"
+}
 
 # write_heartbeat: write the current time to the job's heartbeat file.
 write_heartbeat() {

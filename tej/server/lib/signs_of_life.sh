@@ -1,24 +1,6 @@
 # Checks whether a job is alive: by its processes, if this host can see them, or by its
-# heartbeat. The heartbeat is a file that the job's wrapper (the process that runs the script)
-# rewrites every few seconds (heartbeat.sh).
+# heartbeat (heartbeat.sh), which the job's wrapper (the process that runs the script) writes.
 # shellcheck shell=sh
-
-heartbeat_timeout=900 # age of the heartbeat in seconds at which an unreachable job counts as lost
-heartbeat_overdue=90  # age of the heartbeat in seconds at which its process counts as dead
-
-# is_beating [SECONDS]: check whether the last heartbeat is at most SECONDS (default
-# $heartbeat_timeout) old. Also returns 0 if its age is unknown. Sets $seen to the age of the
-# heartbeat in seconds, and $beat to its time by the clock of the job's host. If the age is
-# unknown, sets both to ''.
-is_beating() {
-    seen='' beat=''
-    [ -f "$job/heartbeat" ] || return 1
-    ! is_stale heartbeat "${1:-$heartbeat_timeout}"
-    silent=$?
-    seen=$age
-    [ -z "$seen" ] || read -r beat <"$job/heartbeat"
-    return "$silent"
-}
 
 # get_last_sign: set $last_sign to the last time at which the job was known to be alive, by the
 # clock of the job's host.
