@@ -1,4 +1,8 @@
-"""Run the jobs of a `TejTask` or `TejBatch`: start, wait, and fetch the results."""
+"""Run the jobs of a `TejTask` or `TejBatch`: start, wait, and fetch the results.
+
+`tej/queue/job_failure.py` makes the error of a failed job, with the last lines of its
+stderr.
+"""
 
 from __future__ import annotations
 

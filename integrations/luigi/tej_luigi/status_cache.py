@@ -4,10 +4,10 @@ Luigi calls `complete()` for one task at a time.  The first request to the serve
 includes the jobs of all tasks that exist in this process, so that Luigi can schedule a
 thousand tasks after one round trip.
 
-The status of a successful job is cached for `fresh` seconds.  Any other status is taken
-from the cache only while Luigi schedules tasks.  Luigi calls `complete()` a second time
-before a task runs, and the second call makes a new request, so that the status of an
-unsuccessful job is never outdated (see `cached_statuses`).
+The status of a successful job is cached for `fresh` seconds (`config.py`).  Any other
+status is taken from the cache only while Luigi schedules tasks.  Luigi calls
+`complete()` a second time before a task runs, and the second call makes a new request,
+so that the status of an unsuccessful job is never outdated (see `cached_statuses`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """VisTrails modules for jobs: a queue, an existing job, and modules that start jobs.
 
+`remote_job.py` waits for a job, or suspends the module while the job runs.
+
 VisTrails' job records may be outdated.  Each execution therefore requests the status of
 the job from the server.
 

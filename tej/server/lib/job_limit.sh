@@ -9,7 +9,7 @@
 #   lock                     locked while jobs move from `waiting` to `running`
 #
 # If a process dies after it has moved a job to `running`, the next process starts this job. A
-# job starts only once, because its wrapper must first create the file `claim` (claim.sh).
+# job starts only once, because its wrapper must first create the file `claim` (start_claim.sh).
 
 # start_job: start $job, or let it wait for other jobs (dependencies.sh) or the job limit. The
 # caller must call start_waiting_jobs afterwards. Returns 1 and sets $why on failure.

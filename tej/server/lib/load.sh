@@ -13,7 +13,7 @@ jobs=$queue/jobs incoming=$queue/incoming
 . "$here/lib/job_identity.sh"
 . "$here/lib/damaged_job.sh"
 . "$here/lib/job_record.sh"
-. "$here/lib/claim.sh"
+. "$here/lib/start_claim.sh"
 . "$here/lib/lock.sh"
 . "$here/lib/file_age.sh"
 . "$here/lib/heartbeat.sh"
