@@ -51,7 +51,7 @@ def test_job_of_another_cluster_is_queried_there(shell: Shell) -> None:
 
 def test_ids_belong_to_the_cluster_of_the_queue(shell: Shell) -> None:
     """Without this rule, `tej kill` cancels a job with the same number elsewhere."""
-    lines = r"""own_cluster=home nickname=tej_abc; read_resources; check_directives; scheduler_options; : >jobs/a/batch
+    lines = r"""own_cluster=home lookup_name=tej_abc; read_resources; check_directives; scheduler_options; : >jobs/a/batch
     scontrol() { echo "ClusterName             = $here_now"; }; sbatch() { echo "$*" | cut -d' ' -f1,2; }
     squeue() { case "$*" in *'-M home'*) echo '7|PENDING|None|x|y' ;; *'-M '*) return 1 ;; esac; }
     scancel() { echo "$*"; }; sacct() { echo "$*" >&2; }; sinfo() { :; }
@@ -132,7 +132,7 @@ def test_hanging_accounting_is_queried_only_once(
 
 def test_memory_of_500k_is_not_zero_megabytes(shell: Shell) -> None:
     lines = """printf 'memory=512000\\ncpus=2\\ngpus=2\\ngpu_type=a100\\n' >"$job/resources"
-    read_resources && check_directives && replaced='' prepended='' nickname=x &&
+    read_resources && check_directives && replaced='' prepended='' lookup_name=x &&
         scheduler_options && printf '%s' "$options" | tr '\\n' ' '"""
     words = shell(lines)
     assert "--mem=1M" in words
@@ -285,7 +285,7 @@ def test_list_of_pbs_that_cannot_be_stored_fails(shell: Shell) -> None:
 
 
 def test_cpus_replace_nodes_of_the_script(shell: Shell) -> None:
-    lines = """dialect=openpbs log=x nickname=n
+    lines = """dialect=openpbs log=x lookup_name=n
     printf '%s\\n' '#PBS -l nodes=1:ppn=2,walltime=5' '#PBS -m abe -N mine' >"$job/stage/s"
     printf 'script=s\\ncpus=4\\ntasks=5\\nnodes=2\\n' >"$job/resources"
     read_resources && check_directives && replaced='' replaced_list='' prepended='' &&
@@ -322,7 +322,7 @@ def test_directives_become_words_without_quotes(shell: Shell) -> None:
 def test_memory_has_the_form_of_each_dialect(
     shell: Shell, dialect: str, per_node: str, per_cpu: str
 ) -> None:
-    lines = f"""dialect={dialect} nickname=n
+    lines = f"""dialect={dialect} lookup_name=n
     for wanted in memory=1073741824 'memory_per_cpu=1073741824\ncpus=2\ntasks_per_node=3'; do
         printf "nodes=2\n$wanted\n" >"$job/resources"
         read_resources && check_directives && replaced='' prepended='' &&
@@ -528,7 +528,7 @@ def test_cause_of_exit_0_comes_from_scheduler(
     echo "$ended exit 0 ask 0" >"$job/finished"; native='slurm 5'
     for f in {facts}; do echo 1 >"$job/$f"; done
     slurm_history() {{ return 1; }}
-    listing_result=answer listing_number=1 nickname='' q_5='1|{answer}'; look_up 5 ''
+    listing_result=answer listing_number=1 lookup_name='' q_5='1|{answer}'; look_up 5 ''
     derive_ended_state; echo "$state ${{cut_off:--}} $note" """
     assert shell(lines) == f"{state}\n"
 

@@ -26,7 +26,7 @@ touch -d "@$((now - 200))" "$job/heartbeat"
     ["Remaining hours:\\n5000\\n7", "7\\nThank you", "\\n7\\n5000", "no number"],
 )
 def test_number_in_a_banner_is_not_an_id(shell: Shell, reply: str) -> None:
-    lines = f"""squeue() {{ printf '7|PENDING|None|x|%s\\n' "$job/$nickname"; }}
+    lines = f"""squeue() {{ printf '7|PENDING|None|x|%s\\n' "$job/$lookup_name"; }}
     sbatch() {{ printf '{reply}\\n'; }}
     runtime_start; cat "$job/native_id" """
     assert shell(lines) == "slurm 7\n"
@@ -62,8 +62,8 @@ def test_grid_engine_accounting_of_reused_id_is_ignored(shell: Shell) -> None:
     entry() {
         printf 'owner %s\\njobname %s\\nfailed %s\\n====\\n' "$(id -un)" "$1" "$2"
     }
-    nickname=tej_abc0123456; scheduler_history 7
-    nickname=tej_new0123456; scheduler_history 7 || echo none
+    lookup_name=tej_abc0123456; scheduler_history 7
+    lookup_name=tej_new0123456; scheduler_history 7 || echo none
     echo name=mine >"$job/resources"; scheduler_history 7"""
     assert shell(lines, "sge").splitlines() == [
         "limit|a limit was exceeded (qacct: failed 37)",
@@ -138,7 +138,7 @@ def test_controller_outranks_an_outdated_list(
     shell: Shell, record: str, state: str
 ) -> None:
     lines = f"""{GONE}
-    started='' nickname=tej_abc0123456; rm -f "$job/heartbeat"
+    started='' lookup_name=tej_abc0123456; rm -f "$job/heartbeat"
     sacct() {{ return 1; }}; scontrol() {{ echo 'JobId=5 {record} '; }}
     touch -d "@$((now - 9999))" "$job/missed"; echo "5 unknown - " >"$job/missed"
     touch -d "@$((now - 9999))" "$job/missed"; listed_state=unknown reason=''
@@ -169,7 +169,7 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
     lines = f"""{GONE}
     echo "$now exit 0 ask 0" >"$job/finished"; listed_at=$((now + 1)); ended=$now
     sacct() {{ printf '%s|%s|%s|5\\n' RUNNING "$(id -un)" "$now"; }}
-    listed_state=unknown reason='' listing_number=1 nickname=''; look_up 5 ''; derive_ended_state; echo "$state"
+    listed_state=unknown reason='' listing_number=1 lookup_name=''; look_up 5 ''; derive_ended_state; echo "$state"
     sacct() {{ printf '%s|%s|%s|5\\n' TIMEOUT "$(id -un)" "$now"; }}
     look_up 5 ''; derive_ended_state; echo "$state $cut_off" """
     assert shell(lines) == "running\nfinished limit\n"
@@ -177,7 +177,7 @@ def test_end_waits_for_accounting_entry(shell: Shell) -> None:
 
 def test_ended_job_runs_while_scheduler_cleans_up(shell: Shell) -> None:
     lines = f"""{GONE}
-    echo "$now exit 3 ask 0" >"$job/finished"; listed_at=$((now + 1)) listing_number=1 nickname=''
+    echo "$now exit 3 ask 0" >"$job/finished"; listed_at=$((now + 1)) listing_number=1 lookup_name=''
     for word in running stopped; do
         q_5="1|$word|x|"; look_up 5 ''; read_end; derive_ended_state
         echo "$state $number: $note"
@@ -287,7 +287,7 @@ def test_memory_limit_in_log_outranks_failed(
     printf '%s\n' 'slurmstepd: error: StepId=5.batch exceeded memory limit (3 > 1)' \
         'slurmstepd: error: *** JOB 5 ON vm CANCELLED AT 2026-11-26T14:47:41 ***' >"$job/tej_x.log"
     {facts}
-    listing_number=1 nickname='' q_5='1|ended|x|FAILED (JobLaunchFailure)'; listed_at=$((now + 9))
+    listing_number=1 lookup_name='' q_5='1|ended|x|FAILED (JobLaunchFailure)'; listed_at=$((now + 9))
     runtime_derive_state; echo "$state $cut_off $note" """
     assert shell(lines) == f"{state}\n"
 
@@ -377,16 +377,16 @@ def test_interrupted_submission_is_lost_after_two_answers(shell: Shell) -> None:
 def test_interrupted_submission_is_searched_on_its_clusters(shell: Shell) -> None:
     lines = """set_name; get_time; me; there='' up='' started='' native='' nid=''
     squeue() { case "$*" in
-        *'-M gpu2'*) [ -z "$there" ] || echo "7|PENDING|None|x|$job/$nickname" ;;
+        *'-M gpu2'*) [ -z "$there" ] || echo "7|PENDING|None|x|$job/$lookup_name" ;;
         *'-M far'*) [ -n "$up" ] ;;
         *'-M '*) echo "squeue $*" >&2 ;; esac; }
     sacctmgr() { printf 'far\ngpu2\n'; }
     echo gpu2 >"$job/clusters"; printf 'option=-M\noption=all,far\n' >"$job/resources"
-    echo "1 $nickname $host $boot $space 1 1" >"$job/submitting"; touch -d '1 hour ago' "$job/submitting"
+    echo "1 $lookup_name $host $boot $space 1 1" >"$job/submitting"; touch -d '1 hour ago' "$job/submitting"
     say() { query_again; derive_submission_state && echo "$native $listed_state" || echo "$state $note"; }
     say; up=1; say; there=1; say; rm "$job/native_id"; native=''
     query_again; find_submitted; echo "$? $native"; rm "$job/native_id"; native='' status=1 why=refused
-    search_submitted; echo "$? $native"; rm "$job/native_id"; native='' there=''; unset "n_$nickname"; search_submitted; echo "$?"
+    search_submitted; echo "$? $native"; rm "$job/native_id"; native='' there=''; unset "n_$lookup_name"; search_submitted; echo "$?"
     find_submitted; echo "$?"; up=''; find_submitted; echo "$?" """
     assert shell(lines).splitlines() == [
         "created slurm does not answer for another cluster of the job; last known: created",
@@ -528,10 +528,10 @@ def test_refused_cancellation_of_ended_job_is_no_failure(shell: Shell) -> None:
 
 def test_waiting_job_is_not_submitted_twice(shell: Shell) -> None:
     """Another client has submitted the job, and its reply may still arrive."""
-    lines = """get_time; me; nickname=tej_abc0123456 index=''
+    lines = """get_time; me; lookup_name=tej_abc0123456 index=''
     query_again() { listing_result=$answer n_tej_abc0123456=$listed; }
     say() {
-        get_time; echo "$now $nickname $2" >"$job/submitting"
+        get_time; echo "$now $lookup_name $2" >"$job/submitting"
         touch -d "@$((now - $1))" "$job/submitting"
         now=''; if find_submitted; then echo submitted; else echo free; fi
     }
@@ -548,7 +548,7 @@ def test_waiting_job_is_not_submitted_twice(shell: Shell) -> None:
 
 
 def test_lost_reply_is_searched_for_only_in_doubt(shell: Shell) -> None:
-    lines = """nickname=tej_abc0123456 index=''; sleep() { :; }
+    lines = """lookup_name=tej_abc0123456 index=''; sleep() { :; }
     query_again() { printf '? '; listing_result=$answer; }
     search() {
         status=$1 why=$2
@@ -580,7 +580,7 @@ def test_listing_serves_only_while_it_is_fresh(shell: Shell) -> None:
 
 @pytest.mark.parametrize(("age", "state"), [(110, "running"), (130, "finished")])
 def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -> None:
-    lines = f"""{GONE} listing_result=silent nickname=x; echo "$now exit 0 ask 0" >"$job/finished"
+    lines = f"""{GONE} listing_result=silent lookup_name=x; echo "$now exit 0 ask 0" >"$job/finished"
     touch -d "@$((now - {age}))" "$job/finished"; ended=$now how=exit
     listed_state=silent; derive_ended_state; echo "$state" """
     assert shell(lines) == f"{state}\n"

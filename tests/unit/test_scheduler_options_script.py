@@ -9,7 +9,7 @@ from server_functions import in_all_shells
 Shell = Callable[..., str]
 
 OPTIONS = r"""
-log=/x/log replaced='' replaced_list='' prepended='' nickname=tej_n
+log=/x/log replaced='' replaced_list='' prepended='' lookup_name=tej_n
 set_begin() { begin=20250102030405; }
 ask() {
     rm -f "$job/resources" "$job/stage/s"; for word; do case $word in '#'*) printf '%s\n' "$word" >>"$job/stage/s" ;; *) echo "$word" >>"$job/resources" ;; esac; done; echo script=s >>"$job/resources"

@@ -161,7 +161,7 @@ def test_list_that_cannot_be_stored_is_silent(shell: Shell) -> None:
 
 def test_submission_names_its_client_and_job(shell: Shell) -> None:
     lines = """sbatch() { cat "$job/submitting" >&3; echo 7; }; exec 3>&1; unset who
-    runtime_start; me; set_name; echo "$nickname $who" """
+    runtime_start; me; set_name; echo "$lookup_name $who" """
     submitting, client = shell(lines).splitlines()
     assert submitting.partition(" ")[2] == client
 

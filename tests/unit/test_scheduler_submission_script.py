@@ -64,7 +64,7 @@ def test_array_skips_a_job_that_was_replaced(shell: Shell) -> None:
 
 def test_reply_to_an_array_decides_its_native_ids(shell: Shell) -> None:
     lines = rf"""{SUBMIT} id=a array=tej_x; for id in a b; do add $id ''; done; tasks=2 table='' default_name=n common_name='' array_refused='' index=''; . "$here/lib/run_script.sh"
-    write_array() {{ [ -z "$full" ]; }}; submit_patiently() {{ echo "submit $1 $array_tasks $default_name $nickname"; nid=$reply; [ -n "$reply" ]; }}; search_submitted() {{ [ -n "$found" ] && native=$lost; }}; full='' reply='' found='' lost=''
+    write_array() {{ [ -z "$full" ]; }}; submit_patiently() {{ echo "submit $1 $array_tasks $default_name $lookup_name"; nid=$reply; [ -n "$reply" ]; }}; search_submitted() {{ [ -n "$found" ] && native=$lost; }}; full='' reply='' found='' lost=''
     say() {{ array_refused=''; submit_array_to_scheduler a ta b tb; echo "$?$array_refused $array_tasks"; cat jobs/[ab]/native_id 2>/dev/null; rm -f jobs/[ab]/native_id; }}
     reply=7; say; reply='8;gpu'; common_name=run; say; reply=''; say; found=1; say; lost='slurm 9'; say; full=1; default_name=''; say; submit_array_to_scheduler; echo "$?"
     write_array() {{ cat "$job/batch"; }}; . "$here/lib/scheduler_array.sh"; log=$queue/scheduler/tej_x.%a.log task_pattern=%a task_variable=INDEX table='    0) set -- a ta ;;

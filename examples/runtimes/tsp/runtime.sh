@@ -46,7 +46,7 @@ scheduler_list() {
 # tsp passes no id to a job, so the job finds its id by its label.
 scheduler_own_id() {
     set_name
-    own_id=$(tsp -l | awk -v name="[$nickname]" 'index($0, name) { print $1 }')
+    own_id=$(tsp -l | awk -v name="[$lookup_name]" 'index($0, name) { print $1 }')
 }
 
 # `tsp -k` sends SIGTERM to the process group of the job.

@@ -106,6 +106,6 @@ names_cluster() {
 log_file() {
     case $job in
         *[!A-Za-zIi0-9_./,+=@-]*) log=/dev/null ;;
-        *) log=$job/$nickname.log ;;
+        *) log=$job/$lookup_name.log ;;
     esac
 }

@@ -104,7 +104,7 @@ submit_array() {
     set +f
     id=$1 job=$jobs/$1 spec=''
     set_name
-    array=${nickname}_a tasks=0 table='' array_jobs=''
+    array=${lookup_name}_a tasks=0 table='' array_jobs=''
     me
     while [ $# -gt 0 ]; do
         id=$1 job=$jobs/$1 spec='' now=''
@@ -134,7 +134,7 @@ submit_array() {
 # native_id of each job. Returns 1 if the scheduler has certainly not accepted the array.
 submit_array_to_scheduler() {
     [ $# != 0 ] || return 1
-    id=$1 job=$jobs/$1 index=$first_task nickname=$array native=''
+    id=$1 job=$jobs/$1 index=$first_task lookup_name=$array native=''
     log_array
     [ -z "$default_name" ] || default_name=${common_name:-$array}
     array_tasks=$first_task-$((first_task + tasks - 1))

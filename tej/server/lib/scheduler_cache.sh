@@ -146,9 +146,9 @@ look_up() {
 
 # is_generated_name NAME: check whether NAME has the form of the names that set_name generates.
 is_generated_name() {
-    nickname_end=${1#tej_???} nickname_end=${nickname_end%_a}
+    name_end=${1#tej_???} name_end=${name_end%_a}
     case $1 in tej_???*) ;; *) return 1 ;; esac
-    case $nickname_end in *[!0-9a-f]* | ????????*) return 1 ;; ???????) ;; *) return 1 ;; esac
+    case $name_end in *[!0-9a-f]* | ????????*) return 1 ;; ???????) ;; *) return 1 ;; esac
 }
 
 # renew_listing: query the scheduler, or wait for the listing of another client that is querying

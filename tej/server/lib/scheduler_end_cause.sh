@@ -98,7 +98,7 @@ derive_ended_state() {
         # The listing is older than the end of the script, so get a newer one.
         ids=$nid max_age=$listing_max_age_short
         is_answered || renew_listing
-        look_up "$nid" "$nickname"
+        look_up "$nid" "$lookup_name"
         is_later finished "$ended" || listed_state=running
     fi
     case $listed_state in running | stopped | queued | silent | '') ;; *) find_cause ;; esac

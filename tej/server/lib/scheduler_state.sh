@@ -12,7 +12,7 @@ runtime_derive_state() {
     nid=''
     [ -z "$native" ] || nid=${native#* }
     if [ -n "$nid" ]; then
-        look_up "$nid" "$nickname"
+        look_up "$nid" "$lookup_name"
     elif ! derive_submission_state; then
         return
     fi
@@ -192,10 +192,10 @@ derive_submission_state() {
     listed_state=unknown
     if [ -n "$native" ] || adopt_by_name; then
         nid=${native#* }
-        look_up "$nid" "$nickname"
+        look_up "$nid" "$lookup_name"
         return 0
     fi
-    is_later submitting "$s_time" && is_confirmed "lists no job with the name $nickname" || return 1
+    is_later submitting "$s_time" && is_confirmed "lists no job with the name $lookup_name" || return 1
     if [ -e "$job/kill" ]; then
         record_killed
     elif in_same_job take_claim || claim_is_stale; then

@@ -19,7 +19,7 @@ runtime_start() {
     me
     now=''
     get_time
-    note_requeue && runtime_defer && write_batch && put submitting "$now $nickname $who" && put queued "$now" || {
+    note_requeue && runtime_defer && write_batch && put submitting "$now $lookup_name $who" && put queued "$now" || {
         why="cannot write to '$job'"
         return 1
     }
@@ -118,7 +118,7 @@ submit_once() {
     reply=$(
         unset_job_identity
         unset_job_variables
-        scheduler_submit "$nickname" </dev/null 2>"$job/.said"
+        scheduler_submit "$lookup_name" </dev/null 2>"$job/.said"
     )
     status=$?
     [ "$status" != 0 ] || ! find_id "$reply" || return 0
@@ -282,10 +282,10 @@ list_clusters() {
     done
 }
 
-# adopt_by_name: if the scheduler lists a job or an array with the name $nickname, write the id
+# adopt_by_name: if the scheduler lists a job or an array with the name $lookup_name, write the id
 # of the job to the file native_id. Otherwise returns 1.
 adopt_by_name() {
-    eval "nid=\${n_$nickname-}"
+    eval "nid=\${n_$lookup_name-}"
     [ -n "$nid" ] || return 1
     [ -z "$index" ] || set_task_id "$nid"
     put_first native_id "$runtime $nid"

@@ -84,7 +84,7 @@ scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     # The status is 124 if qacct, which reads the whole accounting file, is too slow.
     said=$(run_qacct "$1" 2>/dev/null) || return
-    own_name=$nickname
+    own_name=$lookup_name
     read_resources && check_directives && ! has_own_name || own_name=''
     code=$(printf '%s\n' "$said" | LC_ALL=C awk -v me="$(id -un)" -v own="$own_name" '
         $1 == "owner" { owner = $2 }

@@ -179,7 +179,7 @@ slurm_history() {
 # compared.
 slurm_has() {
     said=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
-    said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$nickname" '
+    said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$lookup_name" '
         index($0, "/" name " ") || index($0, "=" name " ") {
             sub(/.* JobState=/, "")
             sub(/ .*/, "")

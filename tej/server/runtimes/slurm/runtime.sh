@@ -58,7 +58,7 @@ scheduler_options() {
     if [ -n "$r_name" ]; then
         prepend -J "$r_name"
     else
-        is_requested -J --job-name || default_name=${r_default_name:-$nickname}
+        is_requested -J --job-name || default_name=${r_default_name:-$lookup_name}
     fi
 }
 
