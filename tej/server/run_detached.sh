@@ -165,13 +165,13 @@ record_end() {
         ! leaves_processes || count_processes
         left=${left:-0}
     fi
-    set_whose
+    set_end_cause
     read_clock
     ended=$now
     # On a full disk, even a rename can fail. The exit status must not be lost, so repeat until
     # `finished` is written.
     copy_facts
-    until put_end "$ended $end $whose $left" "$copy"; do
+    until put_end "$ended $end $end_cause $left" "$copy"; do
         await_directory
         write_heartbeat
         sleep 5

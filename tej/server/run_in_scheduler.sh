@@ -65,7 +65,7 @@ may_run_again() {
     read_facts
     [ "${native%%;*}" = "$runtime ${own_id%%;*}" ] && [ ! -e "$job/kill" ] || exit 0
     if [ -s "$job/finished" ]; then
-        [ -e "$job/requeue" ] && [ "$whose" = ask ] && [ ! -e "$job/reason" ] || exit 0
+        [ -e "$job/requeue" ] && [ "$end_cause" = ask ] && [ ! -e "$job/reason" ] || exit 0
         return 0
     fi
     put_first rerun "$(date +%s) ${who%% *}"
@@ -337,16 +337,16 @@ fi
 # are missing ($unready), record an end instead.
 [ -n "$sigterm_time$unready" ] || ! has_not_started || exit 1
 
-set_whose
-[ "$whose" != own ] || ! was_cut_off || whose=ask
+set_end_cause
+[ "$end_cause" != own ] || ! was_cut_off || end_cause=ask
 # After a SIGTERM, the scheduler soon sends SIGKILL. Therefore the end is recorded first.
 left=''
-[ "$whose" = ask ] || end_leftovers
-until put_end "$(date +%s) $end $whose ${left:-0}"; do
+[ "$end_cause" = ask ] || end_leftovers
+until put_end "$(date +%s) $end $end_cause ${left:-0}"; do
     await_directory
     sleep 5
 done
-[ "$whose" != ask ] || end_leftovers
+[ "$end_cause" != ask ] || end_leftovers
 rm -f "$job/.end" "$job"/.heard.*
 start_next_jobs
 run_own_on_end

@@ -85,7 +85,7 @@ def test_end_is_recorded_until_the_job_is_removed(shell: Shell) -> None:
     rmdir jobs/a/stage; can_list_job || echo 'not listed'; repair() {{ mkdir jobs/a/stage; }}; say
     rm -r jobs/a; say; mkdir -p jobs/a/stage
     echo "6 $host 1 1" >"$job/started"; spec='token=t end'; leaves_processes() {{ [ -n "$leaves" ]; }}
-    set_whose() {{ whose=own; }}; count_processes() {{ left=3; }}; end='exit 4' tries=0
+    set_end_cause() {{ end_cause=own; }}; count_processes() {{ left=3; }}; end='exit 4' tries=0
     put_end() {{ tries=$((tries + 1)); echo "end ${{1#* }}/$2"; [ "$tries" = 2 ]; }}; leaves=''; repair() {{ :; }}
     record_end; leaves=1 tries=1; record_end; rm "$job/started"; tries=1; record_end"""
     assert shell(lines, "default").splitlines() == [

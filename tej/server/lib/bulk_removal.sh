@@ -39,8 +39,8 @@ claim_for_batch() {
 # the client has selected (is_selected).
 has_ended_cleanly() {
     number='' left=''
-    read -r _ how number whose left _ <"$job/finished"
-    case $how,$whose,$left in
+    read -r _ how number end_cause left _ <"$job/finished"
+    case $how,$end_cause,$left in
         exit,own,0 | exit,killed,0 | signal,own,0 | signal,killed,0 | none,killed,0) ;;
         *) return 1 ;;
     esac

@@ -62,16 +62,16 @@ has_not_started() {
     await_on_end
 }
 
-# set_whose: set $whose, the cause of the end. The cause is `killed` if a client has killed the
+# set_end_cause: set $end_cause, the cause of the end. The cause is `killed` if a client has killed the
 # job, or if the job's inputs are missing ($unready). Otherwise the cause is `own`. Must be
 # called before `finished` is written.
-set_whose() {
+set_end_cause() {
     note_changed_input
-    whose=own
+    end_cause=own
     if [ -e "$job/kill" ]; then
-        whose=killed
+        end_cause=killed
     elif [ -n "$unready" ]; then
-        whose=killed
+        end_cause=killed
         note_unstarted "$why"
     fi
 }

@@ -142,22 +142,22 @@ read_fact() {
 # in `finished`, as ended_jobs.sh does.
 read_end() {
     [ -s "$job/finished" ] || return 1
-    read -r ended how number whose left _ <"$job/finished"
-    case $how,$whose in
+    read -r ended how number end_cause left _ <"$job/finished"
+    case $how,$end_cause in
         exit,own | exit,killed | exit,ask | signal,own | signal,killed | signal,ask) ;;
         none,own | none,killed | none,ask) ;;
         *) number='' ;;
     esac
     is_number "$ended" && is_number "$number" || {
-        damage=finished ended='' how='' number='' whose='' left=''
+        damage=finished ended='' how='' number='' end_cause='' left=''
         return 1
     }
-    if [ "$whose" = killed ]; then state=killed; else state=finished; fi
+    if [ "$end_cause" = killed ]; then state=killed; else state=finished; fi
     [ "$left" != 0 ] || left=''
     [ -n "$submitted" ] && [ -n "$started" ] && [ -n "$where" ] && [ -n "$native" ] || read_copy
     if [ -f "$job/reason" ]; then
         read_reason
-    elif [ "$whose" = ask ]; then
+    elif [ "$end_cause" = ask ]; then
         state='?'
     fi
 }
