@@ -182,9 +182,9 @@ x"; cd "$queue"; run ls a d | sed '/^mode=d/{{n;d;}}'; run ls a m/g; run ls a . 
 
 
 def test_paths_of_the_stage_are_resolved(shell: Shell) -> None:
-    lines = f"""{COMMAND} . "$here/lib/stage_path.sh"; enter_stage; mkdir -p d/e; echo 1 >d/f; ln -s ../f d/e/up; ln -s e d/l; ln -s "$stage/d/f" abs; ln -s nothing b; mkdir 'd/x
+    lines = f"""{COMMAND} . "$here/lib/stage_path.sh"; enter_stage; mkdir -p d/e; echo 1 >d/f; ln -s ../f d/e/up; ln -s e d/l; ln -s "$resolved_stage/d/f" abs; ln -s nothing b; mkdir 'd/x
 '
-    say() {{ if real_path "$1"; then echo "${{real#"$stage"}}|"; else echo no; fi; }}; for path in f d/f d d/e/up d/l d/l/up abs b gone/x ./d/../d/f . 'd/x
+    say() {{ if real_path "$1"; then echo "${{real#"$resolved_stage"}}|"; else echo no; fi; }}; for path in f d/f d d/e/up d/l d/l/up abs b gone/x ./d/../d/f . 'd/x
 '; do say "$path"; done
     : >c0; for n in $(seq 42); do ln -s "c$((n - 1))" "c$n"; done; say c40; say c41; (command() {{ return 1; }}; say d/l/up; say c40)
     count() {{ echo "$# $1 ${{400-}}"; }}; in_groups count $(seq 400); in_groups count $(seq 801); in_groups count; fails() {{ echo "$#"; return 3; }}; in_groups fails $(seq 801); echo "$?"

@@ -78,7 +78,7 @@ def test_kill_waits_longer_for_live_wrapper(
     lines = f"""{function("wait_for_wrapper", "commands/kill")}
     wait_for() {{ waits=$((waits + 1)); return 1; }}
     load_again() {{ life={life}; }}
-    waits=0 state=running pids={pids} entry=a known=''
+    waits=0 state=running pids={pids} each_id=a known=''
     wait_for_wrapper; echo "$waits" """
     assert shell(lines, "default") == f"{waits}\n"
 

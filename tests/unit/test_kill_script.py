@@ -17,7 +17,7 @@ KILL = (
         "commands/kill",
     )
     + """
-wrapper_awaited=60 grace_period=7 requester=me job_count=2 turn=1 entry=a native=''; me; get_time
+wrapper_awaited=60 grace_period=7 requester=me job_count=2 turn=1 each_id=a native=''; me; get_time
 quit() { echo "quit $*" | sed "s,$queue/,,"; exit; }
 new() {
     rm -rf jobs/a; mkdir jobs/a; echo 'token=0123456789abcdef end' >jobs/a/spec
@@ -112,7 +112,7 @@ def test_processes_left_by_killed_jobs_are_counted(shell: Shell) -> None:
 
 
 def test_processes_found_later_are_signalled_too(shell: Shell) -> None:
-    lines = f"""{KILL} check_pids() {{ busy=$alive; }}; nap() {{ naps_done=$((naps_done + 1)); }}; search_again() {{ echo "search $*"; busy=$found found=''; }}; signal() {{ echo "signal $entry"; }}
+    lines = f"""{KILL} check_pids() {{ busy=$alive; }}; nap() {{ naps_done=$((naps_done + 1)); }}; search_again() {{ echo "search $*"; busy=$found found=''; }}; signal() {{ echo "signal $each_id"; }}
     say() {{ alive=$1 found=$2 naps_done=0; wait_for_all "$3" signal a b; echo "$naps_done"; }}; say '' '' 3; say '' 1 3; say 1 '' 2; say 1 '' 0"""
     assert shell(lines, "default").splitlines() == [
         *("search a b", "0", "search a b", "signal a", "signal b", "search a b"),
@@ -129,8 +129,8 @@ def test_kill_spares_a_job_submitted_later_with_the_same_id(shell: Shell) -> Non
     unset -f runs_here; runs_here() {{ return 1; }}; load_job() {{ find_job "$1" && read_facts || return 1; [ -e attempts ] || retry; }}
     new; begin_job; echo "$was_1 $spec_1"; ls jobs/a attempts/a/1/job; rm -r attempts
     # The job was retried before the request, and the client has listed the first attempt.
-    unset -f load_job; . "$here/lib/state.sh"; new; retry; split_tokens b a /0123456789abcdef; echo "$job_count$killed_ids"; entry=a turn=2; begin_job; echo "$was_2 $spec_2"; ls jobs/a
-    split_tokens b a /gone; entry=a; begin_job; echo "$was_2 $spec_2"; turn=1; rm -r attempts
+    unset -f load_job; . "$here/lib/state.sh"; new; retry; split_tokens b a /0123456789abcdef; echo "$job_count$killed_ids"; each_id=a turn=2; begin_job; echo "$was_2 $spec_2"; ls jobs/a
+    split_tokens b a /gone; each_id=a; begin_job; echo "$was_2 $spec_2"; turn=1; rm -r attempts
     # The job is deleted, and another client uses its id.
     load_job() {{ find_job "$1" && read_facts || return 1; [ -e attempts ] || {{ retry; rm -r attempts/a/1; }}; }}; new; begin_job; echo "$was_1 $spec_1"; ls jobs/a"""
     assert shell(lines, "default").splitlines() == [

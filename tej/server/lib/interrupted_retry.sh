@@ -47,10 +47,10 @@ await_replacement() {
 await_replacements() {
     replaced_ids=''
     # Not */restarting: in yash, this pattern does not match a link without a target.
-    for entry in "$queue"/attempts/*; do
-        entry=${entry##*/}
-        [ -h "$queue/attempts/$entry/restarting" ] && [ ! -d "$jobs/$entry" ] || continue
-        ! await_replacement "$entry" || [ -d "$jobs/$entry" ] || replaced_ids="$replaced_ids $entry"
+    for each_id in "$queue"/attempts/*; do
+        each_id=${each_id##*/}
+        [ -h "$queue/attempts/$each_id/restarting" ] && [ ! -d "$jobs/$each_id" ] || continue
+        ! await_replacement "$each_id" || [ -d "$jobs/$each_id" ] || replaced_ids="$replaced_ids $each_id"
     done
 }
 

@@ -33,7 +33,7 @@ absent_ids=' ' # ids of jobs that certainly do not exist, each followed by a spa
 # the jobs have no directory. Skips archived attempts.
 find_absent() {
     absent_ids=' ' count=0
-    for entry in "$@"; do [ -d "$jobs/$entry" ] || count=$((count + 1)); done
+    for each_id in "$@"; do [ -d "$jobs/$each_id" ] || count=$((count + 1)); done
     [ "$count" -ge 10 ] && [ -f "$queue/version" ] || return 0
     # The line `//` shows that the list is complete.
     absent_ids=" $(

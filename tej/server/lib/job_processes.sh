@@ -77,9 +77,9 @@ may_have_left_processes() {
     [ -n "$environs" ] || return 1
     check_grep
     [ -n "$grep_reads_nul" ] || return 0
-    mark=${spec#*token=}
+    environ_token=${spec#*token=}
     # shellcheck disable=SC2086 # split into paths
-    grep -qsF "TEJ_JOB_TOKEN=${mark%% *}" $environs </dev/null
+    grep -qsF "TEJ_JOB_TOKEN=${environ_token%% *}" $environs </dev/null
     # grep exits with 2 if a process has ended meanwhile, or is hidden.
     case $? in 1 | 2) return 1 ;; esac
 }

@@ -24,8 +24,8 @@ begin_search() {
 # first process.
 add_to_search() {
     get_host
-    mark=${spec#*token=}
-    mark=${mark%% *}
+    environ_token=${spec#*token=}
+    environ_token=${environ_token%% *}
     if [ "${where:-$host}" = "$host" ]; then
         set -- "$1" "$j_pid" "$j_start"
     else
@@ -48,9 +48,9 @@ add_to_search() {
     }
     # A damaged file of a job must not make unrelated processes part of the job.
     is_number "$2" && is_number "$3" && [ "$2" -gt 1 ] || set -- "$1" - -
-    case $mark in *[!0-9a-f]* | '') mark=- ;; esac
-    [ ${#mark} -ge 32 ] || mark=-
-    wanted="$wanted$1 $mark $2 $3$newline" wanted_count=$((wanted_count + 1))
+    case $environ_token in *[!0-9a-f]* | '') environ_token=- ;; esac
+    [ ${#environ_token} -ge 32 ] || environ_token=-
+    wanted="$wanted$1 $environ_token $2 $3$newline" wanted_count=$((wanted_count + 1))
 }
 
 # run_search: set pids_KEY for each added job. If the processes of this host cannot be listed,

@@ -79,8 +79,8 @@ has_sign_of_life() {
 # loaded job. Also returns 0 if the environments could not be read.
 has_live_token() {
     [ -n "${live_tokens+known}" ] || find_live_tokens
-    mark=${spec#*token=}
-    case $live_tokens in unknown | *"TEJ_JOB_TOKEN=${mark%% *}$newline"*) ;; *) return 1 ;; esac
+    environ_token=${spec#*token=}
+    case $live_tokens in unknown | *"TEJ_JOB_TOKEN=${environ_token%% *}$newline"*) ;; *) return 1 ;; esac
 }
 
 # find_live_tokens: set $live_tokens to the tokens of all processes on this host, one per line.

@@ -62,9 +62,8 @@ has_not_started() {
     await_on_end
 }
 
-# set_end_cause: set $end_cause, the cause of the end. The cause is `killed` if a client has killed the
-# job, or if the job's inputs are missing ($unready). Otherwise the cause is `own`. Must be
-# called before `finished` is written.
+# set_end_cause: set $end_cause to `killed` if a client has killed the job, or if the job's inputs
+# are missing ($unready), and otherwise to `own`. Must be called before `finished` is written.
 set_end_cause() {
     note_changed_input
     end_cause=own

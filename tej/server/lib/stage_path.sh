@@ -41,16 +41,17 @@ real_path() {
 check() {
     real_path "./$1" || quit 22 "'$1' in job '$id' is a broken link"
     case $real in
-        "$stage" | "$stage"/*) ;;
+        "$resolved_stage" | "$resolved_stage"/*) ;;
         *) quit 22 "'$1' points outside the directory of job '$id', to '$real'" ;;
     esac
 }
 
-# enter_stage: change to the stage of the job $id, and set $stage to its resolved path.
+# enter_stage: change to the stage of the job $id, and set $resolved_stage to its
+# path without symbolic links.
 enter_stage() {
     ! is_absent "$job/stage" || quit 22 "Job '$id' has removed its directory, and all files in it"
     cd "$job/stage" 2>/dev/null && enter . || quit 20 "The working directory of job '$id' cannot be entered"
-    stage=$directory
+    resolved_stage=$directory
 }
 
 # in_groups FUNCTION WORD...: call FUNCTION with the words, at most 400 at a time. The kernel
