@@ -124,12 +124,12 @@ select_runtime() {
 # notify_of_scheduler: tell the client which scheduler `auto` has selected.
 notify_of_scheduler() {
     case $runtime in
-        slurm) words=Slurm ;;
-        pbs) words=PBS ;;
-        sge) words='Grid Engine' ;;
-        *) words="the runtime '$runtime'" ;;
+        slurm) shown_runtime=Slurm ;;
+        pbs) shown_runtime=PBS ;;
+        sge) shown_runtime='Grid Engine' ;;
+        *) shown_runtime="the runtime '$runtime'" ;;
     esac
-    printf '%s\0' "notice=using $words; --runtime default runs without it"
+    printf '%s\0' "notice=using $shown_runtime; --runtime default runs without it"
 }
 
 # try_runtime DIGEST [auto]: check whether the server supports $runtime. Otherwise returns

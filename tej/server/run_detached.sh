@@ -77,7 +77,7 @@ run_job() {
     if [ -n "$jobs_reports_signals" ] && can_start_directly; then
         reserve_list
         # shellcheck disable=SC2086 # split into words
-        start_directly $words &
+        start_directly $script_call &
         await_background
         return
     fi

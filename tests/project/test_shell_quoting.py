@@ -50,7 +50,7 @@ PLACES = {
     ("commands/download", "pattern"),  # a user's own pattern, expanded on purpose
     ("lib/process_search.sh", "("),  # paths in /proc
     ("lib/scheduler_submit.sh", "("),  # names of variables
-    ("run_detached.sh", "words"),  # words that can_start_directly has checked
+    ("run_detached.sh", "script_call"),  # words that can_start_directly has checked
     ("run_in_scheduler.sh", "pending"),  # names of signals
     ("run_in_scheduler.sh", "("),  # names of variables
 }

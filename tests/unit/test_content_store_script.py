@@ -72,7 +72,7 @@ def test_job_is_assembled_from_objects(shell: Shell) -> None:
     make_share_time room/share_time; echo shared >room/objects/ab3.r; seal_objects; ls -l room/objects/ab3.r | cut -c1-10
     (cd room; mkdir d; echo in >d/f; tar -cf held/ab4.tar d; rm -r d); chmod a-x room/*/*
     set_up() {{ rm -rf "$job/stage"; mkdir "$job/stage"; printf '%s\\n' "$@" >"$job/assembly"; }}
-    say() {{ words=''; assemble "$job" || echo "$? $words" | sed "s,$queue,Q,g" | cut -c1-60; }}
+    say() {{ assembly_error=''; assemble "$job" || echo "$? $assembly_error" | sed "s,$queue,Q,g" | cut -c1-60; }}
     say; ls "$job"; set_up 'file ab1 ./x' 'program ab2 ./y' 'share ab3.r ./z' 'bundle ab4.tar' 'mode 711 u=rwx,go= y' \\
         'mtime 202001020304.05 x y'; umask 022; uid_is=5; say; cd "$job/stage"; cat x y z d/f; ls -l y z | cut -c1-12; TZ=UTC0 find . -newermt 2020-01-02T03:04:04 ! -newermt 2020-01-02T03:04:06 | sort
     cd ../../..; ls "$job"; uid_is=0; set_up 'file ab2 y' 'mode 711 u=rwx,go= y'; say; ls -l "$job/stage/y" | cut -c1-10

@@ -199,7 +199,7 @@ is_prepared=1 spec='token=t end' tej_signals='' tej_session=''; read_resources
 
 def test_only_usual_commands_are_started_directly(shell: Shell) -> None:
     lines = f"""{DIRECT}
-    say() {{ if can_start_directly; then echo "$words"; else printf .; fi; usual; }}
+    say() {{ if can_start_directly; then echo "$script_call"; else printf .; fi; usual; }}
     usual() {{
         mkdir -p "$job/stage"; printf '#!/bin/sh\\n' >"$job/stage/run"; chmod +x "$job/stage/run"
         echo 'tej_run ./run a.b -x=1' >"$job/command"; is_prepared=1 spec='token=t end' r_module=''

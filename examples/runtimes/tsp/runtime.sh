@@ -30,8 +30,8 @@ scheduler_submit() {
 
 # `tsp -l` prints a line for each job: "ID STATE OUTPUT [LEVEL TIMES] [NAME]COMMAND".
 scheduler_list() {
-    patiently tsp -l >"$fresh.said" || {
-        rm -f "$fresh.said"
+    patiently tsp -l >"$fresh.reply" || {
+        rm -f "$fresh.reply"
         return 1
     }
     awk '
@@ -39,8 +39,8 @@ scheduler_list() {
         $1 ~ /^[0-9]+$/ && match($0, /\[tej_[A-Za-z0-9_]*\]/) {
             name = substr($0, RSTART + 1, RLENGTH - 2)
             print $1 "|" (state[$2] == "" ? "over" : state[$2]) "|" name "|"
-        }' "$fresh.said"
-    rm -f "$fresh.said"
+        }' "$fresh.reply"
+    rm -f "$fresh.reply"
 }
 
 # tsp passes no id to a job, so the job finds its id by its label.

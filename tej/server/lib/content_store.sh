@@ -100,11 +100,11 @@ hold() {
 }
 
 # assemble JOB: create the files in JOB/stage from the objects in JOB/assembly. On failure,
-# returns nonzero and sets $words to the error message.
+# returns nonzero and sets $assembly_error to the message.
 assemble() {
     [ -f "$1/assembly" ] || return 0
     [ ! -f "$room/share_time" ] || cp -p "$room/share_time" "$1/share_time" || return 1
-    words=$(run_assembly "$1")
+    assembly_error=$(run_assembly "$1")
 }
 
 # run_assembly JOB: run the file JOB/assembly, whose commands are the functions below. Prints

@@ -7,8 +7,8 @@
 # executable script and literal arguments. The job must not need a profile, environment modules,
 # or variables that user_environment.sh hides from tej.
 
-# can_start_directly: check whether start_directly can start $job. Sets $words to the script and
-# its arguments. Must be called after read_resources.
+# can_start_directly: check whether start_directly can start $job. Sets $script_call to the
+# script and its arguments. Must be called after read_resources.
 can_start_directly() {
     [ -n "$is_prepared" ] && [ -z "$r_module${tej_kept-}${tej_functions-}${tej_kept_functions-}" ] || return 1
     [ ! -e "$queue/profile" ] || return 1
@@ -18,14 +18,14 @@ can_start_directly() {
         *' end') ;;
         *) return 1 ;;
     esac
-    words='' line=''
-    { IFS= read -r words && ! IFS= read -r line && [ -z "$line" ]; } 2>/dev/null <"$job/command" || return 1
-    case $words in
+    script_call='' line=''
+    { IFS= read -r script_call && ! IFS= read -r line && [ -z "$line" ]; } 2>/dev/null <"$job/command" || return 1
+    case $script_call in
         *[!A-Za-zIi0-9_./,:+=@%\ -]*) return 1 ;;
-        'tej_run ./'*) words=${words#tej_run } ;;
+        'tej_run ./'*) script_call=${script_call#tej_run } ;;
         *) return 1 ;;
     esac
-    item=${words%% *}
+    item=${script_call%% *}
     # Refuse a path with `=`, which `env` would take as a variable.
     case $item in *=*) return 1 ;; esac
     # The kernel cannot execute a script without `#!`, or with a missing interpreter.

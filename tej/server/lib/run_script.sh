@@ -55,9 +55,9 @@ is_removed() {
 has_not_started() {
     [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
-    said=''
-    [ ! -f "$job/stage/_stderr" ] || IFS= read -r said <"$job/stage/_stderr" || :
-    mark_lost "its script could not be started: the shell for the script ended with ${end#exit }: ${said:-can this account start more processes (ulimit -u)?}"
+    shell_error=''
+    [ ! -f "$job/stage/_stderr" ] || IFS= read -r shell_error <"$job/stage/_stderr" || :
+    mark_lost "its script could not be started: the shell for the script ended with ${end#exit }: ${shell_error:-can this account start more processes (ulimit -u)?}"
     run_on_end_once
     await_on_end
 }
@@ -224,8 +224,8 @@ run_in_awk() {
 # indicates a signal (print_exit_status.sh).
 run_in_shell() {
     # shellcheck disable=SC2086 # split into signal names
-    words=$(/bin/sh "$here/print_exit_status.sh" ${signals:-TERM} 2>&1)
-    status=${words##*=}
+    shell_report=$(/bin/sh "$here/print_exit_status.sh" ${signals:-TERM} 2>&1)
+    status=${shell_report##*=}
     if ! is_number "$status"; then
         # The shell was killed, for example by `kill -9 $PPID` in the script.
         end=''
@@ -233,7 +233,7 @@ run_in_shell() {
         end="signal $((status - 384))"
     elif [ "$status" -gt 256 ]; then
         end="signal $((status - 256))"
-    elif [ "$status" -gt 128 ] && [ "${words%"==$status"}" = "$words" ]; then
+    elif [ "$status" -gt 128 ] && [ "${shell_report%"==$status"}" = "$shell_report" ]; then
         end="signal $((status - 128))"
     else
         end="exit $status"

@@ -148,7 +148,7 @@ submit_array_to_scheduler() {
         array_id=refused
     fi
     array_tasks=''
-    rm -f "$job/.said"
+    rm -f "$job/.submit_errors"
     case $array_id in
         refused)
             while [ $# -gt 0 ]; do

@@ -94,14 +94,14 @@ set_key() {
 load_listing() {
     [ -f "$queue/scheduler/listing" ] || return 0
     {
-        read -r time kind extent words
+        read -r time kind extent message
         [ "$time" != "$listed_at" ] || return 0
-        listed_at=$time listing_result=$kind listing_error=$words
+        listed_at=$time listing_result=$kind listing_error=$message
         # look_up ignores lines with the number of an older listing.
         listing_number=$((${listing_number:-0} + 1))
-        while IFS='|' read -r item kind title words; do
+        while IFS='|' read -r item kind title listed_reason; do
             set_key "$item"
-            eval "q_$key=\$listing_number'|'\$kind'|'\$title'|'\$words"
+            eval "q_$key=\$listing_number'|'\$kind'|'\$title'|'\$listed_reason"
             # Some sites replace qsub with a program that prints only the number of the job. So
             # the line is also stored under the number alone.
             case ${dialect-},$key in openpbs,*_*) eval "q_${item%%[!0-9]*}=\$q_$key" ;; esac
@@ -200,26 +200,26 @@ ask_scheduler() {
     # shellcheck disable=SC2086 # split into ids
     set -- $ids
     set +f
-    if scheduler_list "$@" >"$fresh.list" 2>"$fresh.words" </dev/null; then
+    if scheduler_list "$@" >"$fresh.list" 2>"$fresh.stderr" </dev/null; then
         { printf '%s answer %s\n' "$asked_at" "$extent" && cat "$fresh.list"; } >"$fresh" 2>/dev/null
     else
-        IFS= read -r words <"$fresh.words" || :
+        IFS= read -r message <"$fresh.stderr" || :
         [ -z "${in_scheduler_job-}" ] || {
             # A compute node may lack the commands of the scheduler, so do not store this error
             # for other clients.
-            rm -f "$fresh.list" "$fresh.words"
-            set_listing_error "$words"
+            rm -f "$fresh.list" "$fresh.stderr"
+            set_listing_error "$message"
             return
         }
-        printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$words" >"$fresh"
+        printf '%s silent %s %s\n' "$(date +%s)" "$extent" "$message" >"$fresh"
     fi && replace_file "$fresh" "$queue/scheduler/listing" || {
         # Do not store a truncated listing: the jobs that are missing in it would be reported as
         # gone.
-        rm -f "$fresh" "$fresh.list" "$fresh.words"
+        rm -f "$fresh" "$fresh.list" "$fresh.stderr"
         set_listing_error "its answer cannot be written to '$queue/scheduler'"
         return
     }
-    rm -f "$fresh.list" "$fresh.words"
+    rm -f "$fresh.list" "$fresh.stderr"
     listed_at=0 now=''
     load_listing
 }

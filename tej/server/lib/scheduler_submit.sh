@@ -92,7 +92,7 @@ find_submitted() {
 submit_to_scheduler() {
     submit_patiently is_busy
     submitted_ok=$?
-    rm -f "$job/.said"
+    rm -f "$job/.submit_errors"
     if [ "$submitted_ok" = 0 ]; then adopt_reply; else search_submitted; fi
 }
 
@@ -118,13 +118,13 @@ submit_once() {
     reply=$(
         unset_job_identity
         unset_job_variables
-        scheduler_submit "$lookup_name" </dev/null 2>"$job/.said"
+        scheduler_submit "$lookup_name" </dev/null 2>"$job/.submit_errors"
     )
     status=$?
     [ "$status" != 0 ] || ! find_id "$reply" || return 0
     # After a message about an option, the qsub of PBS prints all its options.
-    nid='' said=$(sed '/^usage: /,$d' "$job/.said")
-    why="$runtime: ${said:-${reply:-the reply contains no job id}}"
+    nid='' submit_errors=$(sed '/^usage: /,$d' "$job/.submit_errors")
+    why="$runtime: ${submit_errors:-${reply:-the reply contains no job id}}"
     return 1
 }
 

@@ -4,17 +4,17 @@
 
 # qstat_list [ID...]: print a line for each of these jobs, or for all jobs.
 qstat_list() {
-    printf '' >"$fresh.all1" && printf '' >"$fresh.all2" || return 1
+    printf '' >"$fresh.replies" && printf '' >"$fresh.all_errors" || return 1
     answered=''
     if [ $# = 0 ]; then query_server; else query_servers "$(printf '%s\n' "$@")"; fi || return 1
     [ -n "$answered" ] || {
-        cat "$fresh.all2" >&2
-        rm -f "$fresh.said1" "$fresh.said2" "$fresh.all1" "$fresh.all2"
+        cat "$fresh.all_errors" >&2
+        rm -f "$fresh.reply" "$fresh.errors" "$fresh.replies" "$fresh.all_errors"
         return 1
     }
-    moved=$(list_moved) && query_servers "$moved" && read_qstat "$fresh.all1" >"$fresh.read" &&
+    moved=$(list_moved) && query_servers "$moved" && read_qstat "$fresh.replies" >"$fresh.read" &&
         cat "$fresh.read" && list_absent "$@" &&
-        rm -f "$fresh.said1" "$fresh.said2" "$fresh.all1" "$fresh.all2" "$fresh.read"
+        rm -f "$fresh.reply" "$fresh.errors" "$fresh.replies" "$fresh.all_errors" "$fresh.read"
 }
 
 unknown_server='illegally formed job identifier' # message of qstat
@@ -37,17 +37,18 @@ query_servers() {
     done
 }
 
-# query_server [ID...]: query one server, and add its reply to $fresh.all1 and $fresh.all2. Sets
-# $answered to 1 if the server answers. An unknown server name also counts as an answer, because
-# the listing would otherwise fail for all jobs. Returns 1 if the reply cannot be written.
+# query_server [ID...]: query one server, and add its reply to $fresh.replies and
+# $fresh.all_errors. Sets $answered to 1 if the server answers. An unknown server name also
+# counts as an answer, because the listing would otherwise fail for all jobs. Returns 1 if the
+# reply cannot be written.
 query_server() {
     if query_jobs "$@"; then
         answered=1
-        cat "$fresh.said1" >>"$fresh.all1" || return 1
-    elif grep -q "$unknown_server" "$fresh.said2"; then
+        cat "$fresh.reply" >>"$fresh.replies" || return 1
+    elif grep -q "$unknown_server" "$fresh.errors"; then
         answered=1
     fi
-    cat "$fresh.said2" >>"$fresh.all2"
+    cat "$fresh.errors" >>"$fresh.all_errors"
 }
 
 # query_jobs [ID...]: run qstat for these jobs, or for all jobs. OpenPBS prints ended jobs only
@@ -55,7 +56,7 @@ query_server() {
 # without `-x`. If the server hangs, qstat does not run again.
 query_jobs() {
     if [ "$dialect" = openpbs ] && [ $# != 0 ]; then
-        run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.said2" && return
+        run_qstat -x -f "$@" && ! grep -q 'not configured to maintain job history' "$fresh.errors" && return
         [ "$qstat_status" != 124 ] || return 1
     fi
     run_qstat -f "$@"
@@ -65,19 +66,19 @@ query_jobs() {
 # server does not know the job's result. Without a job history, qstat itself asks the other
 # server.
 list_moved() {
-    [ "$dialect" != openpbs ] || read_qstat "$fresh.all1" 1
+    [ "$dialect" != openpbs ] || read_qstat "$fresh.replies" 1
 }
 
 # run_qstat ARGUMENT...: run qstat, and set $qstat_status to its exit status. Returns 1 if the
 # PBS server did not answer.
 run_qstat() {
-    LC_ALL=C patiently qstat "$@" >"$fresh.said1" 2>"$fresh.said2"
+    LC_ALL=C patiently qstat "$@" >"$fresh.reply" 2>"$fresh.errors"
     qstat_status=$?
     case $qstat_status in
         # The line `end` shows that the disk had room for the whole output.
-        0 | 35 | 153) printf 'end\n' >>"$fresh.said1" ;;
+        0 | 35 | 153) printf 'end\n' >>"$fresh.reply" ;;
         124)
-            printf '%s\n' "no reply within $command_timeout seconds" >"$fresh.said2"
+            printf '%s\n' "no reply within $command_timeout seconds" >"$fresh.errors"
             return 1
             ;;
         *) return 1 ;;
@@ -98,11 +99,11 @@ $(sed 's/|.*//; p; s/[^0-9].*//' "$fresh.read")
         case $printed in *"
 $sought
 "*) continue ;; esac
-        if grep -E 'Unknown Job|has finished' "$fresh.all2" |
+        if grep -E 'Unknown Job|has finished' "$fresh.all_errors" |
             LC_ALL=C grep -Eq "(^|[^0-9])$sought([^0-9A-Za-z_-]|\$)"; then
             printf '%s|unknown||\n' "$one"
         else
-            printf '%s|silent||%s\n' "$one" "$(grep -F "$unknown_server: $one" "$fresh.all2" | sed 1q)"
+            printf '%s|silent||%s\n' "$one" "$(grep -F "$unknown_server: $one" "$fresh.all_errors" | sed 1q)"
         fi
     done
 }

@@ -54,8 +54,8 @@ is_server_up() { patiently qstat -B >/dev/null 2>&1 </dev/null; }
 # find_dialect: set $dialect to the kind of the installed qsub. Returns 1 for the qsub of Grid
 # Engine, which has its own runtime. For an unknown qsub, prints a message and returns 2.
 find_dialect() {
-    words=$(patiently qsub --version </dev/null 2>&1)
-    case $words in
+    qsub_version=$(patiently qsub --version </dev/null 2>&1)
+    case $qsub_version in
         *pbs_version*) dialect=openpbs ;;
         *[Vv]ersion:\ [0-9]*) dialect=torque ;;
         *'Unknown option: version'*) dialect=wrapper ;;

@@ -7,8 +7,8 @@
 # The site or the user may hide jobs (sge_qstat, ~/.sge_qstat). `-s prs -q *` overrides these
 # options.
 scheduler_list() {
-    patiently qstat -xml -s prs -q '*' -u "$(id -un)" >"$fresh.said" && grep -q '</job_info>' "$fresh.said" || {
-        rm -f "$fresh.said"
+    patiently qstat -xml -s prs -q '*' -u "$(id -un)" >"$fresh.reply" && grep -q '</job_info>' "$fresh.reply" || {
+        rm -f "$fresh.reply"
         return 1
     }
     list_errors >"$fresh.errors"
@@ -48,7 +48,7 @@ scheduler_list() {
             if (letters ~ /[qw]/) state = "queued"
             if (tasks != "" && name ~ /^tej_.*_a$/) print_tasks(tasks)
             else print id "|" state "|" name "|" words
-        }' "$fresh.said" && rm -f "$fresh.said" "$fresh.errors"
+        }' "$fresh.reply" && rm -f "$fresh.reply" "$fresh.errors"
 }
 
 # list_errors: print ID|REASON for each job that Grid Engine does not start because of an error
@@ -56,7 +56,7 @@ scheduler_list() {
 list_errors() {
     failed=$(LC_ALL=C awk '
         /<JB_job_number>/ { gsub(/[^0-9]/, ""); id = $0 }
-        /<state>.*E.*<\/state>/ { print id }' "$fresh.said" | paste -sd , -)
+        /<state>.*E.*<\/state>/ { print id }' "$fresh.reply" | paste -sd , -)
     [ -z "$failed" ] || patiently qstat -j "$failed" 2>/dev/null | LC_ALL=C awk '
         $1 == "job_number:" { id = $2 }
         /^error reason/ {
@@ -83,10 +83,10 @@ run_qacct() {
 scheduler_history() {
     command -v qacct >/dev/null 2>&1 || return 1
     # The status is 124 if qacct, which reads the whole accounting file, is too slow.
-    said=$(run_qacct "$1" 2>/dev/null) || return
+    qacct_output=$(run_qacct "$1" 2>/dev/null) || return
     own_name=$lookup_name
     read_resources && check_directives && ! has_own_name || own_name=''
-    code=$(printf '%s\n' "$said" | LC_ALL=C awk -v me="$(id -un)" -v own="$own_name" '
+    code=$(printf '%s\n' "$qacct_output" | LC_ALL=C awk -v me="$(id -un)" -v own="$own_name" '
         $1 == "owner" { owner = $2 }
         $1 == "jobname" { name = $2 }
         $1 == "failed" && (owner == "" || owner == me) && (own == "" || name == own) { code = $2 }

@@ -24,9 +24,9 @@ slurm_list() {
                 ;;
         esac
     done
-    print_queues >"$fresh.said"
-    slurm_read "$fresh.said" "$elsewhere_ids" && rm -f "$fresh.said" && return 0
-    rm -f "$fresh.said"
+    print_queues >"$fresh.reply"
+    slurm_read "$fresh.reply" "$elsewhere_ids" && rm -f "$fresh.reply" && return 0
+    rm -f "$fresh.reply"
     return 1
 }
 
@@ -153,12 +153,12 @@ slurm_history() {
     [ ! -f "$job/submitting" ] || read -r s_time _ <"$job/submitting"
     set_cluster "$1" || return
     set -- ${cluster:+-M "$cluster"} -n -X -D -P -o state,user,submit,jobid -j "${1%%;*}"
-    said=$(SLURM_TIME_FORMAT=%s patiently sacct "$@") || return
+    sacct_output=$(SLURM_TIME_FORMAT=%s patiently sacct "$@") || return
     # Clocks may differ by up to an hour. A requeue changes the time of the submission, so a job
     # that may be requeued has no latest time.
     latest=$((s_time + 3600 + busy_awaited))
     [ ! -e "$job/requeue" ] && [ "$s_time" != 0 ] || latest=''
-    printf '%s\n' "$said" | LC_ALL=C awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
+    printf '%s\n' "$sacct_output" | LC_ALL=C awk -F'|' -v me="$(id -un)" -v since="$((s_time - 3600))" -v latest="$latest" "$slurm_words"'
         $2 != me || $3 !~ /^[0-9]+$/ || $3 < since || (latest != "" && $3 > latest) { next }
         { last = $1 }
         END {
@@ -178,13 +178,13 @@ slurm_history() {
 # $reason to the state of the job. Another job may have the same number, so the name is
 # compared.
 slurm_has() {
-    said=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
-    said=$(printf '%s\n' "$said" | LC_ALL=C awk -v name="$lookup_name" '
+    job_facts=$(on_cluster "$1" scontrol -a -o show job 2>/dev/null </dev/null) || return 1
+    job_state=$(printf '%s\n' "$job_facts" | LC_ALL=C awk -v name="$lookup_name" '
         index($0, "/" name " ") || index($0, "=" name " ") {
             sub(/.* JobState=/, "")
             sub(/ .*/, "")
             if (!/^(COMPLETED|FAILED|TIMEOUT|DEADLINE|OUT_OF_MEMORY|CANCELLED|NODE_FAIL|PREEMPTED|BOOT_FAIL|REVOKED)/) last = $0
         }
         END { print last }')
-    [ -n "$said" ] && reason=$said
+    [ -n "$job_state" ] && reason=$job_state
 }
