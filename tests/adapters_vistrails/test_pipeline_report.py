@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tej_vistrails import Pipeline, Plan
-from tej_vistrails.pipeline.report import Results, result_rows
+from tej_vistrails.pipeline.html_report import Results, result_rows
 from tests.adapters_vistrails.modules import Relax, Total
 
 

@@ -9,7 +9,7 @@ import pytest
 import tej
 from tej_vistrails import Pipeline, Plan
 from tej_vistrails.pipeline.jobs_to_submit import jobs_in_use, jobs_to_submit
-from tej_vistrails.pipeline.options import exit_status
+from tej_vistrails.pipeline.output import exit_status
 from tej_vistrails.pipeline.step_state import Step, StepState, state_of
 from tests.adapters_vistrails.modules import Mesh, Relax, Total
 

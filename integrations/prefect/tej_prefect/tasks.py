@@ -1,7 +1,7 @@
 """Prefect tasks that run one job, many jobs, a job template, or one step of a job.
 
 Prefect's cache is disabled for these tasks, because tej itself finds a job that exists
-and does not start the job again.
+and does not start the job again.  `batch.py` decides which jobs are restarted.
 """
 
 from __future__ import annotations

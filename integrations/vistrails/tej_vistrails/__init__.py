@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .pipeline.execution import Execution as Execution
     from .pipeline.graph import Exploration as Exploration
     from .pipeline.graph import Pipeline as Pipeline
+    from .pipeline.html_report import write_report as write_report
     from .pipeline.job import Job as Job
     from .pipeline.job import PythonScript as PythonScript
     from .pipeline.library import Constant as Constant
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from .pipeline.library import Gather as Gather
     from .pipeline.plan import Plan as Plan
     from .pipeline.port_types import Output as Output
-    from .pipeline.report import write_report as write_report
 
 name = "tej"
 identifier = "org.vistrails.extra.tej"
@@ -54,7 +54,7 @@ _HOMES = {
     "PythonScript": "job",
     "draw": "drawing",
     "load": "document",
-    "write_report": "report",
+    "write_report": "html_report",
 }
 
 __all__ = sorted(_HOMES)

@@ -11,7 +11,7 @@ import click
 import tej
 from tej_vistrails.installation import install as install_package
 from tej_vistrails.pipeline.commands import COMMANDS
-from tej_vistrails.pipeline.options import FAILURE, RUNNING, say
+from tej_vistrails.pipeline.output import FAILURE, RUNNING, say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

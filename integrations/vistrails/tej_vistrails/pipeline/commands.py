@@ -10,16 +10,15 @@ import click
 import tej
 from tej_vistrails.pipeline.drawing import count_states, draw
 from tej_vistrails.pipeline.execution import Execution
-from tej_vistrails.pipeline.options import (
-    Loaded,
+from tej_vistrails.pipeline.html_report import write_report
+from tej_vistrails.pipeline.options import Loaded, pipeline_options
+from tej_vistrails.pipeline.output import (
     exit_status,
-    pipeline_options,
     print_failures,
     print_steps,
     say,
 )
 from tej_vistrails.pipeline.plan import Plan, PlannedJob, format_values
-from tej_vistrails.pipeline.report import write_report
 from tej_vistrails.pipeline.ro_crate import write_crate
 from tej_vistrails.pipeline.step_state import state_of
 

@@ -18,7 +18,7 @@ import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.graph import Exploration, Pipeline
 from tej_vistrails.pipeline.job import Job
-from tej_vistrails.pipeline.job_parameters import as_parameters
+from tej_vistrails.pipeline.listed_parameters import as_parameters
 from tej_vistrails.pipeline.module import Module
 from tej_vistrails.pipeline.stage import make_spec
 

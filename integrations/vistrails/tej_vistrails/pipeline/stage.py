@@ -20,7 +20,7 @@ from pathlib import Path, PurePath, PurePosixPath
 import tej
 from tej_vistrails.pipeline.errors import PipelineError
 from tej_vistrails.pipeline.job import Job
-from tej_vistrails.pipeline.job_parameters import as_parameters
+from tej_vistrails.pipeline.listed_parameters import as_parameters
 from tej_vistrails.pipeline.module import (
     InputPort,
     JobOutput,
