@@ -36,9 +36,9 @@ def connection_error(
 
     If `is_shown` is true, the user has seen stderr, so the error does not quote it.
     """
-    said = ssh_words(stderr)
-    words = said or f"ssh ended with status {status}"
-    quoted = "" if said and is_shown else f" ssh: {words}"
+    message = ssh_words(stderr)
+    words = message or f"ssh ended with status {status}"
+    quoted = "" if message and is_shown else f" ssh: {words}"
     text = stderr.decode("utf-8", "replace").replace("\r", "")
     error = _error(config, timeout, status, text, quoted)
     error.__cause__ = OSError(words)

@@ -58,8 +58,8 @@ class LoginProcess:
         except subprocess.TimeoutExpired:
             status = -1
         finally:
-            said = self._end()
-        return status, said
+            stderr = self._end()
+        return status, stderr
 
     def cancel(self) -> None:
         """End ssh if it has not gone to the background yet."""
@@ -75,10 +75,10 @@ class LoginProcess:
         process = self._process
         if process.poll() is None:
             _kill(process, group=not self.is_shown)
-        said = self._relay.finish()
+        stderr = self._relay.finish()
         assert process.stderr is not None
         process.stderr.close()
-        return said
+        return stderr
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float | None) -> int:

@@ -219,7 +219,7 @@ class Master:
         assert login is not None
         where = self.config.where
         with self._lock:
-            status, said = login.wait()
+            status, stderr = login.wait()
             if status == 0 and is_alive(self.path):
                 logger.debug("%s: logged in; master at %s", where, self.path)
                 return
@@ -228,7 +228,7 @@ class Master:
         from tej.transport.openssh_failures import connection_error
 
         raise connection_error(
-            self.config, self.timeout, status, said, is_shown=login.is_shown
+            self.config, self.timeout, status, stderr, is_shown=login.is_shown
         )
 
     def _command(self, *, terminal: bool) -> list[str]:

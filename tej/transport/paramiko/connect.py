@@ -194,10 +194,10 @@ class _Connector:
                     raise TimeoutError
         except ConnectionFailed as error:
             commands = self._connection.commands
-            said = commands[-1].stderr_tail() if config.proxy_command else ""
-            if said:
+            stderr = commands[-1].stderr_tail() if config.proxy_command else ""
+            if stderr:
                 raise ConnectionFailed(
-                    f"{str(error).rstrip('.')}. Its ProxyCommand said: {said}"
+                    f"{str(error).rstrip('.')}. Its ProxyCommand said: {stderr}"
                 ) from error.__cause__
             raise
 
