@@ -246,6 +246,10 @@ class Master:
             options["StrictHostKeyChecking"] = "accept-new"
         if not terminal:
             options["BatchMode"] = "yes"
+        elif config.first("loglevel") in ("SILENT", "FATAL"):
+            # `ssh -G` prints QUIET as SILENT.  Without the messages of ssh, a refused
+            # password looks like a lost connection, and tej would log in again.
+            options["LogLevel"] = "ERROR"
         ssh, *rest = config.command
         words = [ssh, "-M", "-N", "-f", "-S", str(self.path)]
         # With -v, ssh prints debug output, in which tej finds the tried keys for its

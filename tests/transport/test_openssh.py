@@ -26,7 +26,7 @@ from tej.errors import AuthenticationFailed, ConnectionFailed, HostKeyRejected
 from tej.transport import Transport, open_transport
 from tej.transport.io_timeout import IdleTimer
 from tej.transport.openssh_config import read_config
-from tej.transport.openssh_master import is_alive, socket_path, stop_master
+from tej.transport.openssh_master import Master, is_alive, socket_path, stop_master
 from tej.transport.openssh_mux import MuxClient
 from tej.transport.runtime_directory import runtime_directory
 from tej.transport.settings import Settings
@@ -572,3 +572,22 @@ def test_transport_without_prompts_uses_no_terminal() -> None:
     transport.disable_prompts()
     settings = transport._settings  # type: ignore[attr-defined]
     assert (settings.terminal, settings.ask) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("level", "used"),
+    [("QUIET", ["LogLevel=ERROR"]), ("FATAL", ["LogLevel=ERROR"]), ("INFO", [])],
+)
+def test_quiet_ssh_reports_a_refused_login(
+    tmp_path: Path, level: str, used: list[str]
+) -> None:
+    """Without the message of ssh, tej would log in again, and prompt several times."""
+    path = tmp_path / "config"
+    path.write_text(f"LogLevel {level}\n")
+    settings = Settings(config_file=path)
+    master = Master(read_config(Destination.parse("nowhere"), settings), settings)
+    words = master._command(terminal=True)
+    assert [word for word in words if word.startswith("LogLevel")] == used
+    # Without a terminal, the option -v has the same effect.
+    words = master._command(terminal=False)
+    assert [word for word in words if word.startswith(("LogLevel", "-v"))] == ["-v"]
