@@ -187,11 +187,11 @@ check_mounted() {
     done </etc/fstab
 }
 
-# read_version: read $queue/version. Sets $protocol, $runtime, $scripts and $scripts_version.
-# Returns 1 if the queue is not set up yet. Quits if the directory is not a queue, or if other
-# users can write to it.
+# read_version: read $queue/version. Sets $protocol, $runtime, $scripts, $scripts_version, and
+# $entry_count, the number of entries in the directory of the scripts. Returns 1 if the queue is
+# not set up yet. Quits if the directory is not a queue, or if other users can write to it.
 read_version() {
-    protocol='' runtime='' scripts='' scripts_version=''
+    protocol='' runtime='' scripts='' scripts_version='' entry_count=''
     [ -f "$queue/version" ] || check_absent "$queue/version"
     [ -f "$queue/version" ] || ! check_unused || return 1
     tej_tag=''
@@ -199,6 +199,7 @@ read_version() {
         read -r tej_tag protocol
         read -r _ runtime
         read -r _ scripts scripts_version
+        read -r _ entry_count
     } <"$queue/version"
     case $tej_tag in
         tej) ;;
@@ -211,6 +212,7 @@ read_version() {
     case $runtime/$scripts in
         *[!A-Za-zIi0-9_./-]* | */*/* | .* | */.*) quit 12 "'$queue/version' is damaged" ;;
     esac
+    case $entry_count in *[!0-9]*) quit 12 "'$queue/version' is damaged" ;; esac
     check_queue_trust
 }
 
@@ -230,15 +232,24 @@ check_unused() {
     done
 }
 
+# count_entries DIRECTORY: set $count to the number of entries in a directory of scripts.
+count_entries() {
+    set -- "$1"/*.sh "$1"/commands/* "$1"/lib/* "$1"/runtimes/* "$1"/runtimes/*/*
+    count=$#
+}
+
 # load_queue DIGEST: source the scripts of the queue. DIGEST is the digest of the client's
-# scripts, or `any`. Returns 1 if the queue has other scripts, or if the scripts or the command
-# $verb are missing.
+# scripts, or `any`. Returns 1 if the queue has other scripts, or if a script or the command
+# $verb is missing.
 load_queue() {
     here=$queue/scripts/$scripts
     [ ! -d "$queue/scripts" ] || [ -x "$queue/scripts" ] ||
         quit 20 "The queue '$queue' is private to another user: choose another --queue"
     [ -f "$here/lib/load.sh" ] && [ -d "$here/commands" ] || return 1
     [ -z "${verb-}" ] || [ -f "$here/commands/$verb" ] || return 1
+    # Many sites delete files in scratch directories that were not changed for some weeks.
+    count_entries "$here"
+    [ "$count" -ge "${entry_count:-0}" ] || return 1
     case $1 in
         any | "$scripts" | "${scripts%%.*}") ;;
         *) return 1 ;;

@@ -97,6 +97,11 @@ tej_run() {
     exec /bin/sh "$@"
 }
 
+# A job may wait for weeks, and a cleanup of old files may have deleted the script meanwhile.
+[ -r "$tej_here/lib/job_environment.sh" ] || {
+    printf "tej: the script '%s' of the queue is missing or cannot be read\n" "$tej_here/lib/job_environment.sh" >&2
+    exit 125
+}
 . "$tej_here/lib/job_environment.sh"
 # shellcheck source=/dev/null
 . ../command

@@ -67,7 +67,7 @@ make_directories() {
 }
 
 # install_scripts DIGEST: write the scripts to scripts/DIGEST. If scripts/DIGEST exists, `mv`
-# moves the new scripts into it, and they are removed again.
+# moves the new scripts into it, and they are removed again. Sets $entry_count.
 install_scripts() {
     # A pid would not be unique: several containers may share the home directory. So use $marker.
     fresh=$queue/incoming/scripts.$marker
@@ -75,10 +75,15 @@ install_scripts() {
         rm -rf "$fresh"
         quit 20 "The queue '$queue' cannot be set up: its scripts cannot be written: the disk may be full, or the umask ($(umask)) or the limit of file sizes (ulimit -f: $(ulimit -f)) may be too strict"
     }
-    # The installed scripts with this DIGEST could not be loaded, so they are damaged: move them
-    # away.
-    [ ! -d "$queue/scripts/$1" ] || [ "$scripts" != "$1" ] ||
-        mv "$queue/scripts/$1" "$queue/incoming/old.$marker"
+    count_entries "$fresh"
+    entry_count=$count
+    # Move damaged scripts with this DIGEST away: those that could not be loaded, and those with
+    # missing files, if the file `version` is missing, too.
+    if [ -d "$queue/scripts/$1" ]; then
+        count_entries "$queue/scripts/$1"
+        [ "$scripts" != "$1" ] && [ "$count" -ge "$entry_count" ] ||
+            mv "$queue/scripts/$1" "$queue/incoming/old.$marker"
+    fi
     mv "$fresh" "$queue/scripts/$1" 2>/dev/null
     rm -rf "$queue/scripts/$1/${fresh##*/}" "$fresh" "$queue/incoming/old.$marker"
     [ -d "$queue/scripts/$1" ] || quit 20 "Cannot write to '$queue/scripts'"
@@ -151,7 +156,7 @@ warn() {
 # directory a queue.
 write_version() {
     fresh=$queue/.version.$marker
-    printf 'tej 1\nruntime %s\nscripts %s %s\n' "$runtime" "$2" "$3" >"$fresh" ||
+    printf 'tej 1\nruntime %s\nscripts %s %s\nentries %s\n' "$runtime" "$2" "$3" "$entry_count" >"$fresh" ||
         quit 20 "Cannot write to '$queue'"
     # If several clients create the queue, `ln` succeeds only for the first, whose runtime is
     # used. Without hard links, the last client decides.

@@ -173,7 +173,7 @@ def test_one_of_many_first_clients_starts_job(
     wait_until(lambda: not list(queue_path.glob("incoming/*")), "nothing is left over")
 
 
-@pytest.mark.parametrize("part", ["lib/load.sh", "commands", "scripts"])
+@pytest.mark.parametrize("part", ["lib/load.sh", "exec_job.sh", "commands", "scripts"])
 def test_missing_scripts_are_reinstalled(
     queue: tej.RemoteQueue, queue_path: Path, ended: str, job: Make, part: str
 ) -> None:
@@ -199,13 +199,26 @@ def test_missing_scripts_are_reinstalled(
     assert queue.status(ended).succeeded
 
 
+def test_scripts_without_a_version_file_are_completed(
+    queue: tej.RemoteQueue, queue_path: Path, job: Make
+) -> None:
+    """A cleanup of old files may delete any files of a queue."""
+    queue.setup()
+    (scripts_of(queue_path) / "runtimes/hooks.sh").unlink()
+    (queue_path / "version").unlink()
+    again = tej.RemoteQueue(queue.destination, str(queue_path))
+    job_id = again.submit(None, job("true"))
+    wait_until_ended(again, job_id)
+    assert again.status(job_id).succeeded
+    assert listing(scripts_of(queue_path)) == whole()
+
+
 def set_version(queue_path: Path, digest: str, version: str) -> None:
     """Change the queue's scripts to those of another version of tej."""
     old = scripts_of(queue_path)
     old.rename(old.with_name(digest))
     lines = (queue_path / "version").read_text().splitlines()
-    lines = [line for line in lines if not line.startswith("scripts ")]
-    lines.append(f"scripts {digest} {version}")
+    lines[2] = f"scripts {digest} {version}"
     (queue_path / "version").write_text("\n".join(lines) + "\n")
 
 

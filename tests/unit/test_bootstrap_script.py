@@ -94,7 +94,7 @@ def test_links_lead_to_the_queue(tmp_path: Path) -> None:
 def test_version_decides_whether_a_directory_is_a_queue(tmp_path: Path) -> None:
     lines = """queue=$PWD; check_queue_trust() { echo trust; }; say() { printf "$1" >version; (read_version; echo "$? $protocol $runtime $scripts $scripts_version"); rm version; }
     say 'tej 1\\nruntime slurm\\nscripts d1 3\\n'; say 'tej 2\\nruntime slurm\\nscripts d1 3\\n'; say '0.6\\n'; say 'x\\n'; say ''; for item in 'a b' ../x .x x/.y x/y/z; do say "tej 1\\nruntime $item\\nscripts d 1\\n"; done
-    say 'tej 1\\nruntime r\\nscripts x/y 1\\n'; try read_version; for item in jobs incoming scripts attempts dependents waiting running scheduler objects closing .version.x; do mkdir $item; done; try read_version
+    say 'tej 1\\nruntime r\\nscripts x 1\\nentries x\\n'; say 'tej 1\\nruntime r\\nscripts x/y 1\\n'; try read_version; for item in jobs incoming scripts attempts dependents waiting running scheduler objects closing .version.x; do mkdir $item; done; try read_version
     ln -s gone link; try read_version; rm link; mkdir .other; try read_version; : >version; (check_unused; echo $?); rm -r .other; ls() { return 2; }; try check_unused; rm version"""
     assert lines_of(tmp_path, lines) == [
         *("trust", "0 1 slurm d1 3"),
@@ -104,7 +104,8 @@ def test_version_decides_whether_a_directory_is_a_queue(tmp_path: Path) -> None:
         "quit 12 'Q' contains a file 'version' that is not from tej",
         *("quit 12 'Q/version' is damaged", "quit 12 'Q/version' is damaged"),
         *("quit 12 'Q/version' is damaged", "quit 12 'Q/version' is damaged"),
-        *("quit 12 'Q/version' is damaged", "quit 12 'Q/version' is damaged", "no"),
+        *("quit 12 'Q/version' is damaged", "quit 12 'Q/version' is damaged"),
+        *("quit 12 'Q/version' is damaged", "no"),
         *("no", "quit 12 'Q' is not a queue of tej: it contains 'link'", "no"),
         *("quit 12 'Q' is not a queue of tej: it contains '.other'", "no", "1"),
         *("quit 20 The queue 'Q' cannot be read", "no"),
@@ -113,13 +114,14 @@ def test_version_decides_whether_a_directory_is_a_queue(tmp_path: Path) -> None:
 
 def test_scripts_of_the_requested_digest_are_loaded(tmp_path: Path) -> None:
     lines = """queue=$PWD scripts=d1.x; set_up() { rm -rf scripts; mkdir -p scripts/d1.x/lib scripts/d1.x/commands; echo 'echo loaded' >scripts/d1.x/lib/load.sh; }
-    set_up; for digest in any d1.x d1 d2 d1.y ''; do try load_queue "$digest"; done; rmdir scripts/d1.x/commands; try load_queue any; set_up; rm scripts/d1.x/lib/load.sh; try load_queue any; rm -r scripts; try load_queue any
+    set_up; for digest in any d1.x d1 d2 d1.y ''; do try load_queue "$digest"; done; rmdir scripts/d1.x/commands; try load_queue any; set_up; rm scripts/d1.x/lib/load.sh; try load_queue any; set_up; count_entries scripts/d1.x; echo "$count"; entry_count=$count; try load_queue any; echo >scripts/d1.x/lib/x; try load_queue any; entry_count=7; try load_queue any; entry_count=''; rm -r scripts; try load_queue any
     check_queue_trust() { :; }; check_mounted() { echo mounted; }; set_up; printf 'tej 1\\nruntime r\\nscripts d1.x 3\\n' >version; try open_queue . any; try open_queue . d2; try open_queue none any
     say() { (printf 'queue=$PWD scripts=d1.x; echo installed\\n' | { open_or_install "$@"; echo "status $?"; }) | tr '\\0' '\\n'; }; say . any; say . d2; mkdir jobs; say . d2; say none d2; rm version; say . d2
     (open_or_install . d2 </dev/null) | tr '\\0' '\\n'; rm -r scripts; say . d2; runtime=pbs; try need; try need slurm pbs; try need slurm default"""
     assert lines_of(tmp_path, lines) == [
         *("loaded", "yes", "loaded", "yes", "loaded", "yes", "no", "no", "no"),
-        *("no", "no", "no", "loaded", "yes", "d1.x 3", "quit 14", "no", "mounted"),
+        *("no", "no", "5", "loaded", "yes", "loaded", "yes", "no", "no"),
+        *("loaded", "yes", "d1.x 3", "quit 14", "no", "mounted"),
         *("quit 10 There is no queue at 'Q/none'", "no", "loaded", "status 0"),
         *("have=d1.x 3", "ask=install", "installed", "loaded", "status 0"),
         *("has_jobs=1", "have=d1.x 3", "ask=install", "installed", "loaded"),

@@ -100,19 +100,22 @@ def test_link_that_others_can_replace_is_refused(tmp_path: Path) -> None:
 
 
 def test_installation_replaces_only_scripts(tmp_path: Path) -> None:
-    lines = r"""check_queue_trust() { echo trust; }; find_replaceable() { replaceable=$risk; }; unpack() { mkdir -p "$1/runtimes/default" "$1/lib"; echo 'runtime_here() { :; }' >"$1/runtimes/default/runtime.sh"; echo new >"$1/lib/load.sh"; }; risk=''
+    lines = r"""check_queue_trust() { echo trust; }; find_replaceable() { replaceable=$risk; }; unpack() { mkdir -p "$1/runtimes/default" "$1/lib"; echo 'runtime_here() { :; }' >"$1/runtimes/default/runtime.sh"; echo new >"$1/lib/load.sh"; : >"$1/lib/x"; }; risk=''
     install auto d1 3; cat queue/version; ls -A queue queue/incoming queue/scripts; ls -ld queue queue/jobs | cut -c1-10
     echo old >queue/scripts/d1/lib/load.sh; runtime=default; (install auto d1 3); cat queue/scripts/d1/lib/load.sh; scripts=''; echo mine >queue/scripts/d1/lib/load.sh; (umask 002; install auto d1 3; umask | sed "s/^0*/0/"); cat queue/scripts/d1/lib/load.sh; ls queue/incoming
+    rm queue/scripts/d1/lib/x; (install auto d1 3); cat queue/scripts/d1/lib/load.sh; ls queue/incoming
     scripts=d1; mkdir queue/scripts/d1/runtimes/own; echo own >queue/scripts/d1/runtimes/own/runtime.sh; runtime=own; risk=/; (install auto d2 4); cat queue/version; ls queue/scripts/d2/runtimes; runtime=other; (install auto d2 4); runtime=''
     (mkdir() { case $1 in -p) ;; *) echo 'mkdir: x: Read-only file system' >&2; return 1 ;; esac; }; queue=$PWD/none; install auto d1 3) | sed 's/.*(//'
     unpack() { return 1; }; (install auto d3 5 | cut -c1-60); ls queue/scripts queue/incoming; shared=1; mkdir() { return 0; }; (install auto d3 5) | cut -c1-60; shared=''; queue=$PWD/$(printf '%04000d' 0); (check_path_length) | cut -c 1-4"""
     assert lines_of(lines, tmp_path) == [
-        *("trust", "tej 1", "runtime default", "scripts d1 3", "queue:"),
+        *("trust", "tej 1", "runtime default", "scripts d1 3", "entries 6", "queue:"),
         *("attempts", "incoming", "jobs", "objects", "scripts", "version", ""),
         *("queue/incoming:", "", "queue/scripts:", "d1", "drwx------"),
         *("drwx------", "trust", "new", "trust", "trust", "02", "mine", "trust"),
+        *("trust", "new", "trust"),
         "warning=every user can replace the queue: '/' is writable by all and has no sticky bit",
-        *("tej 1", "runtime own", "scripts d2 4", "default", "own", "trust"),
+        *("tej 1", "runtime own", "scripts d2 4", "entries 6", "default", "own"),
+        "trust",
         "warning=every user can replace the queue: '/' is writable by all and has no sticky bit",
         "quit 12 The queue 'Q' needs the runtime 'other', which this tej does not have",
         "Read-only file system): choose another directory with --queue",
@@ -125,7 +128,7 @@ def test_installation_replaces_only_scripts(tmp_path: Path) -> None:
 def test_runtime_follows_the_server(tmp_path: Path) -> None:
     lines = r"""for name in default pbs sge slurm own; do mkdir -p "queue/scripts/d/runtimes/$name"; eval "here_$name=1"; echo 'runtime_here() { echo "$1"; eval "return \$here_$runtime"; }' | sed 's/echo "$1"/echo "$say"/' >"queue/scripts/d/runtimes/$name/runtime.sh"; done; mkdir queue/scripts/d/lib; : >queue/scripts/d/lib/facts.sh
     say=''; choose() { (select_runtime "$1" d; echo "= $runtime"); }; choose auto; here_slurm=0; choose auto; here_sge=0; choose auto; here_pbs=0; choose auto; here_own=0; choose auto; choose default; choose gone; choose slurm; here_slurm=1; choose slurm; say='it is silent'; choose slurm; here_own=1 here_pbs=1 here_sge=1; choose auto
-    printf 'tej 1\nruntime r\nscripts d 1\n' >queue/version; check_queue_trust() { :; }; runtime=pbs; write_version pbs d 1; echo "$runtime"; ls -A queue; scripts=d0 runtime=pbs; write_version pbs d2 2; cat queue/version; rm queue/version; scripts=''; ln() { return 1; }; write_version pbs d3 2; cat queue/version"""
+    printf 'tej 1\nruntime r\nscripts d 1\n' >queue/version; check_queue_trust() { :; }; runtime=pbs; write_version pbs d 1; echo "$runtime"; ls -A queue; scripts=d0 runtime=pbs entry_count=7; write_version pbs d2 2; cat queue/version; rm queue/version; scripts=''; ln() { return 1; }; write_version pbs d3 2; cat queue/version"""
     assert lines_of(lines, tmp_path) == [
         *("= default", "notice=using Slurm; --runtime default runs without it"),
         *("= slurm", "notice=using Grid Engine; --runtime default runs without it"),
@@ -138,7 +141,8 @@ def test_runtime_follows_the_server(tmp_path: Path) -> None:
         *("warning=it is silent", "= slurm"),
         "warning=it is silent; it is silent; it is silent; it is silent: the jobs of this queue will run without a scheduler (runtime 'default'); to use the scheduler later, create another queue (--queue PATH)",
         *("= default", "r", "scripts", "version", "tej 1", "runtime pbs"),
-        *("scripts d2 2", "tej 1", "runtime pbs", "scripts d3 2"),
+        *("scripts d2 2", "entries 7", "tej 1", "runtime pbs", "scripts d3 2"),
+        "entries 7",
     ]
 
 
