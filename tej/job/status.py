@@ -185,7 +185,8 @@ class JobStatus:
         if self.state is JobState.RUNNING:
             words = f"Job is still running{self._duration()}"
             if self.seen is not None:
-                words += f" on {self.host}, last seen {self.seen} s ago"
+                words += f" on {self.host}" if self.host else ""
+                words += f", last seen {self.seen} s ago"
         elif self.state is JobState.FINISHED:
             words = f"Job is finished{self._duration()}{self._how()}"
         elif self.state is JobState.KILLED:

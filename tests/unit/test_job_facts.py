@@ -37,7 +37,10 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
     fact finished '9 exit 3'; say 'cut end'
     fact finished '9 exit 3 own 0'; fact submitted ''; say ended
     fact queued 5; mkdir jobs/a/after; : >jobs/a/after/b; say queued
-    fact queued 5; say queued"""
+    fact queued 5; say queued
+    get_time; rm -r jobs/a/*; fact heartbeat "$now"; say 'old files deleted'
+    rm -r jobs/a/*; fact heartbeat "$now"; fact finished '9 exit 0 own 0'; say 'old files deleted'
+    rm -r jobs/a/*; fact heartbeat "$now"; fact finished '9 exit'; say 'cut end'"""
 
     def damaged(fact: str) -> str:
         return f"damaged: its file '{fact}' is missing or cannot be read"
@@ -57,6 +60,9 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
         f"unknown end: lost  {damaged('finished')}",
         f"cut end: lost  {damaged('finished')}",
         *("ended: finished exit3", "queued: queued  waits for b", "queued: queued"),
+        f"old files deleted: running  {damaged('spec')}",
+        "old files deleted: finished exit0",
+        f"cut end: lost  {damaged('finished')}",
     ]
 
 

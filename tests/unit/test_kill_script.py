@@ -37,6 +37,7 @@ def test_kill_requests_the_end_of_each_job(shell: Shell) -> None:
     new; runs "$who"; echo pid >jobs/a/native_id; has_processes() {{ :; }}; say damaged; unset -f has_processes; . "$here/lib/job_processes.sh"
     new; runs "other b s 1 1"; say elsewhere; echo '5 gone' >jobs/a/lost; touch -d '9 seconds' jobs/a/heartbeat; say alive
     new; runs "$who"; echo '9 exit 0 own 0' >jobs/a/finished; say ended
+    new; rm jobs/a/*; echo "$now" >jobs/a/heartbeat; say 'old files deleted'
     new; put_reserved() {{ return 1; }}; say full; echo "$write_error_1" | sed "s,$queue/,,"; job_count=1; say full"""
     spec = "token=0123456789abcdef end"
     assert shell(lines, "default").splitlines() == [
@@ -47,6 +48,8 @@ def test_kill_requests_the_end_of_each_job(shell: Shell) -> None:
         *("elsewhere:", "tell", f"running {spec}", "kill"),
         *("alive:", "tell", f"running {spec}", "kill"),
         *("ended:", "search 1", f"finished {spec}", "exit 0 own 0"),
+        # A running job must not be recorded as killed before its start.
+        *("old files deleted:", "running ", "kill"),
         *("full:", f"created {spec}", "cannot write to 'jobs/a'"),
         *("full:", "quit 20 Cannot write to 'jobs/a'"),
     ]

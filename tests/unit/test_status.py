@@ -78,6 +78,7 @@ def test_only_an_uncut_exit_code_0_is_a_success() -> None:
             "Job is still running (1:01) on n1, last seen 0 s ago",
         ),
         ("running", {"duration": 5.0, "host": "n1"}, "Job is still running (0:05)"),
+        ("running", {"seen": 4}, "Job is still running, last seen 4 s ago"),
         ("finished", {"duration": 5.0, "exit_code": 0}, "Job is finished (0:05)"),
         (
             "finished",

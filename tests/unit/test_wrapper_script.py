@@ -74,6 +74,17 @@ def test_job_without_its_token_does_not_start(shell: Shell) -> None:
     assert shell(lines, "default").splitlines() == [runs, damaged, damaged]
 
 
+def test_deleted_records_are_no_failed_start(shell: Shell) -> None:
+    """A server that deletes old files deletes those of a job that runs for weeks."""
+    lines = f"""{WRAPPER} mark_lost() {{ echo "lost: $1"; }}; run_on_end_once() {{ :; }}; await_on_end() {{ :; }}; end='exit 2'
+    say() {{ if has_not_started; then echo 'not started'; else echo started; fi; }}
+    rm -f "$job/spec"; echo "$own_native" >"$job/native_id"; say; rm "$job/native_id"; say"""
+    reason = "its script could not be started: the shell for the script ended with 2: can this account start more processes (ulimit -u)?"
+    assert shell(lines, "default").splitlines() == [
+        *(f"lost: {reason}", "not started", "started"),
+    ]
+
+
 def test_end_is_recorded_until_the_job_is_removed(shell: Shell) -> None:
     lines = f"""{WRAPPER} sleep() {{ echo "sleep $1"; repair; }}; write_heartbeat() {{ echo beat; }}
     repair() {{ :; }}; say() {{ (await_directory; echo waited); }}

@@ -8,8 +8,8 @@ derive_damaged_state() {
         set_unknown
         return
     }
-    # A directory without the file `spec` was not created by tej.
-    [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || damage=''
+    # A directory with neither a `spec` nor a heartbeat was not created by tej.
+    [ "$damage" != spec ] || [ -n "$spec" ] || [ -f "$job/spec" ] || [ -f "$job/heartbeat" ] || damage=''
     if [ -z "$damage" ] && [ -z "$spec" ]; then
         evidence="not a job of tej: it has no file 'spec'"
     else
@@ -20,7 +20,7 @@ derive_damaged_state() {
     # the runtime.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
-    elif runs_unrecorded "$evidence"; then
+    elif runs_unrecorded "$evidence" || beats_unrecorded "$evidence"; then
         evidence=''
     fi
 }
@@ -60,5 +60,15 @@ runs_unrecorded() {
     elif [ -z "$submitted" ] || same_host "$s_host" "$s_boot" "$s_space" || ! is_beating; then
         return 1
     fi
+    note=$1 state=running
+}
+
+# beats_unrecorded NOTE: check whether a job may be alive whose processes are unknown, because
+# files are missing: it has a heartbeat, and no end is recorded. If so, sets $state to `running`
+# and $note to NOTE. Servers that delete old files delete the records of a job that runs for
+# weeks, but not its heartbeat.
+beats_unrecorded() {
+    [ -z "$spec" ] || [ ! -s "$job/started" ] || return 1
+    [ ! -e "$job/finished" ] && is_beating || return 1
     note=$1 state=running
 }

@@ -51,9 +51,10 @@ is_removed() {
 }
 
 # has_not_started: if the shell for the script ended before the script started, and no client
-# has killed the job, mark the job as lost. Otherwise returns 1.
+# has killed the job, mark the job as lost. Otherwise returns 1. If `native_id` is missing, too,
+# the server has deleted old files while the script ran.
 has_not_started() {
-    [ ! -s "$job/started" ] && [ ! -e "$job/kill" ] || return 1
+    [ ! -s "$job/started" ] && [ -s "$job/native_id" ] && [ ! -e "$job/kill" ] || return 1
     read_facts
     shell_error=''
     [ ! -f "$job/stage/_stderr" ] || IFS= read -r shell_error <"$job/stage/_stderr" || :
