@@ -190,8 +190,8 @@ set_listing_error() {
 }
 
 # ask_scheduler: query the scheduler and store the listing. The caller must hold the lock. The
-# listing gets the time before the query, so a file that a job writes during the query counts as
-# newer (is_later).
+# time of the listing is the time before the query. Therefore a file that a job writes during
+# the query counts as newer (is_later).
 ask_scheduler() {
     fresh=$queue/scheduler/.listing.$unique asked_at=$(date +%s)
     extent=whole

@@ -109,8 +109,8 @@ set_alive() {
     [ -z "$started" ] || state=running
 }
 
-# mark_silent HOST: mark a job as lost: its heartbeat has stopped, and its processes on HOST
-# cannot be checked.
+# mark_silent HOST: mark a job as lost, because its heartbeat has stopped, and its processes on
+# HOST cannot be checked.
 mark_silent() {
     mark_lost "no sign of life from $1 for ${seen:-$heartbeat_timeout} seconds"
 }
@@ -139,8 +139,8 @@ is_silent() {
 }
 
 # runtime_stop GRACE: stop all processes of $job, and set $pids to those that remain. Returns 1
-# if only the job's wrapper can stop the processes: at each heartbeat, it looks for the file
-# `kill`.
+# if only the job's wrapper can stop the processes: at each heartbeat, the wrapper looks for the
+# file `kill`.
 runtime_stop() {
     set -f
     # shellcheck disable=SC2086 # split into fields

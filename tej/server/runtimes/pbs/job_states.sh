@@ -167,7 +167,7 @@ read_qstat() {
             # node, and copies no output files.
             else if (value["exec_host"] != "" && (status == "" || status == 265 && value["substate"] == 91 && value["stageout_status"] == "")) { state = "cancelled"; words = "deleted by force" }
             else if (status == "" && value["substate"] == 92) {
-                # PBS does not record the reason, so name the possible ones.
+                # PBS does not record the reason, so name the possible reasons.
                 state = "cancelled"
                 words = "deleted by PBS before it ran: "
                 words = words (value["depend"] == "" ? "rejected by all destinations of its queue, or by a hook" : "depend = " value["depend"])
