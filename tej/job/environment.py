@@ -1,4 +1,8 @@
-"""Environment variables of a job: which names and values are allowed."""
+"""Environment variables of a job: which names and values are allowed.
+
+A job also gets the variables of `server/lib/job_environment.sh`, and the user's own
+variables on the server (`server/lib/user_environment.sh`).
+"""
 
 from __future__ import annotations
 
