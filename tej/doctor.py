@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -21,14 +21,19 @@ from tej.errors import AuthenticationFailed, ConnectionFailed, Error, HostKeyRej
 from tej.queue.remote import RemoteQueue
 from tej.server.scripts import sent_script
 from tej.transport import Transport
-from tej.transport.settings import Settings
+from tej.transport.settings import TIMEOUT, Settings
 from tej.transport.ssh_config import HostConfig, look_up
 from tej.version import __version__
 
 SLOW_LOGIN = 3.0
 SLOW_CLOCK = 60
 MEGABYTE = 1 << 20
-SAMPLE = 4
+SAMPLES = (1 << 16, 1 << 18, 1 << 20, 1 << 22)
+"""Numbers of bytes that are sent and received to measure the throughput."""
+LONG_SAMPLE = 2.0
+"""Seconds after which a sample is long enough to measure the throughput."""
+SLOW_NETWORK = 100_000
+"""Bytes per second below which `Compression` is recommended."""
 
 
 class State(Enum):
@@ -151,8 +156,8 @@ def _network(config: HostConfig) -> Iterator[Step]:
     yield Step("name", State.OK, f"{config.host} is {addresses}")
     begun = time.monotonic()
     try:
-        with socket.create_connection((config.host, config.port), 10) as sock:
-            sock.settimeout(10)
+        with socket.create_connection((config.host, config.port), TIMEOUT) as sock:
+            sock.settimeout(TIMEOUT)
             banner = sock.recv(255).decode("ascii", "replace").strip()
     except OSError as error:
         yield Step(
@@ -219,13 +224,40 @@ def _round_trips(transport: Transport, noise: bytes) -> Iterator[Step]:
             State.WARNING,
             f"they print {len(noise)} bytes on stderr, which tej ignores",
         )
-    begun = time.monotonic()
-    transport.run("cat >/dev/null", [bytes(MEGABYTE)] * SAMPLE)
-    up = SAMPLE / (time.monotonic() - begun)
-    begun = time.monotonic()
-    transport.run(f"head -c {SAMPLE * MEGABYTE} /dev/zero", stdout=len)
-    down = SAMPLE / (time.monotonic() - begun)
-    yield Step("throughput", State.OK, f"{up:.0f} MB/s up, {down:.0f} MB/s down")
+    up = _throughput(lambda size: transport.run("cat >/dev/null", [os.urandom(size)]))
+    down = _throughput(
+        lambda size: transport.run(f"head -c {size} /dev/urandom", stdout=len)
+    )
+    slow = min(up, down) < SLOW_NETWORK
+    yield Step(
+        "throughput",
+        State.OK,
+        f"{_rate(up)} up, {_rate(down)} down",
+        "write `Compression yes` for this host in ~/.ssh/config" if slow else "",
+    )
+
+
+def _throughput(transfer: Callable[[int], object]) -> float:
+    """Return the throughput in bytes per second.
+
+    `transfer(size)` transfers a number of bytes.  On a slow connection, only the first
+    sample is transferred, because a large sample would take hours.
+    """
+    throughput = 0.0
+    for size in SAMPLES:
+        begun = time.monotonic()
+        transfer(size)
+        took = time.monotonic() - begun
+        throughput = size / took
+        if took > LONG_SAMPLE:
+            break
+    return throughput
+
+
+def _rate(throughput: float) -> str:
+    if throughput < MEGABYTE:
+        return f"{throughput / 1000:.0f} kB/s"
+    return f"{throughput / MEGABYTE:.0f} MB/s"
 
 
 def _parse(line: str) -> Step:

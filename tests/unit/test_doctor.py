@@ -39,7 +39,7 @@ class OpensshTransport:
             if isinstance(self.first, Exception):
                 raise self.first
             return Completed(*self.first)
-        assert sum(map(len, stdin)) in (0, 4 << 20)
+        assert sum(map(len, stdin)) in (0, *doctor.SAMPLES)
         return Completed(0, b"", b"")
 
 
@@ -77,16 +77,28 @@ def test_times_of_the_server_are_measured(
     seconds: float, slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A single slow program may be an accident, so the fastest of three counts.
-    server = OpensshTransport(waits=[1.5, 9, seconds, 9, 2, 0.5])
+    samples = [0.1, 0.1, 0.1, 2, 0.1, 0.1, 0.1, 0.5]
+    server = OpensshTransport(waits=[1.5, 9, seconds, 9, *samples])
     login, round_trip, throughput, home = server_steps(monkeypatch, server)
     assert login.text == "logged in after 1.5 s"
     assert round_trip.text == f"{seconds * 1000:.0f} ms to run a program"
     assert round_trip.state is (State.WARNING if slow else State.OK)
     assert bool(round_trip.way_out) is slow
-    assert throughput.text == "2 MB/s up, 8 MB/s down"
+    assert throughput == Step("throughput", State.OK, "2 MB/s up, 8 MB/s down")
     assert home == Step("home", State.OK, "/home/me")
-    assert server.programs == [
-        *("exit 7", ":", ":", ":", "cat >/dev/null", "head -c 4194304 /dev/zero")
+    assert server.programs[4:8] == ["cat >/dev/null"] * 4
+    assert server.programs[-1] == "head -c 4194304 /dev/urandom"
+
+
+def test_slow_network_is_measured_with_little_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = OpensshTransport(waits=[1, 1, 1, 1, 8, 0.5, 8])
+    _, _, throughput, _ = server_steps(monkeypatch, server)
+    assert throughput.text == "8 kB/s up, 33 kB/s down"
+    assert "Compression yes" in throughput.way_out
+    assert server.programs[4:] == [
+        *("cat >/dev/null", "head -c 65536 /dev/urandom", "head -c 262144 /dev/urandom")
     ]
 
 
