@@ -19,7 +19,7 @@ install() {
     [ -z "$replaceable" ] ||
         warn "every user can replace the queue: '$replaceable' is writable by all and has no sticky bit"
     # A umask of 000 or 002 would let other users write to the new files (trust.sh). Jobs
-    # inherit the user's umask, so it is restored at the end.
+    # inherit the user's umask, so the user's umask is restored at the end.
     mask=$(umask)
     [ -n "${shared-}" ] || umask go-w
     make_directories

@@ -47,7 +47,7 @@ clear_failed() {
 }
 
 # archive_attempt: move the job to `attempts`. Returns 1 if another client is archiving or
-# deleting it. Returns 2, and prints an error as the reply, if a file cannot be written.
+# deleting the job. Returns 2, and prints an error as the reply, if a file cannot be written.
 archive_attempt() {
     claim_removal || return 1
     # Attempts are numbered from 1. The number of a deleted attempt is not used again.

@@ -63,10 +63,10 @@ runs_unrecorded() {
     note=$1 state=running
 }
 
-# beats_unrecorded NOTE: check whether a job may be alive whose processes are unknown, because
-# files are missing: it has a heartbeat, and no end is recorded. If so, sets $state to `running`
-# and $note to NOTE. Servers that delete old files delete the records of a job that runs for
-# weeks, but not its heartbeat.
+# beats_unrecorded NOTE: for a job whose processes are unknown because files are missing, check
+# whether the job may be alive: it has a heartbeat, and no end is recorded. If so, sets $state
+# to `running` and $note to NOTE. A server that deletes old files deletes the other files of a
+# job that runs for weeks, but not its heartbeat, which is always new.
 beats_unrecorded() {
     [ -z "$spec" ] || [ ! -s "$job/started" ] || return 1
     [ ! -e "$job/finished" ] && is_beating || return 1

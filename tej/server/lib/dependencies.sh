@@ -126,8 +126,9 @@ note_waits() {
     [ -z "$dep_unlisted" ] || [ ! -f "$job/dependencies" ] || in_same_job restore_entries || :
 }
 
-# restore_entries: list $job in `dependents/OTHER` again. Another process may have started the job
-# meanwhile, and its wrapper may already have left these directories (take_inputs).
+# restore_entries: list $job in `dependents/OTHER` again. Another process may have started the
+# job meanwhile, and the job's wrapper may already have removed the job from these directories
+# (take_inputs).
 restore_entries() {
     add_to_dependents || :
     [ ! -e "$job/.inputs" ] && [ ! -s "$job/finished" ] || leave_dependents

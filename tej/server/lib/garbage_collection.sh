@@ -49,7 +49,7 @@ unremoved='' # the last directory that `remove` could not remove
 # remain, sets $unremoved to DIRECTORY and returns 1.
 remove() {
     # The pattern does not match `.owner`, so `rm` removes this file last. After an interrupted
-    # removal, the next client needs it.
+    # removal, the next client needs this file.
     if [ -f "$1/.owner" ] && [ ! -h "$1" ]; then
         rm -rf "${1:?}"/* "$1" 2>/dev/null && return 0
     else

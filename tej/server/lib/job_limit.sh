@@ -167,8 +167,8 @@ has_ended() {
     is_final || { [ -s "$job/finished" ] && [ ! -e "$job/requeue" ]; }
 }
 
-# read_limit: set $max to the job limit, or to 0 if there is none. Returns 1 if it cannot be
-# read.
+# read_limit: set $max to the job limit, or to 0 if there is none. Returns 1 if the limit cannot
+# be read.
 read_limit() {
     max=0
     [ -f "$queue/max_running" ] || {

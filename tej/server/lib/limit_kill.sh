@@ -47,8 +47,8 @@ add_memory_kills() {
 }
 
 # note_cpu_kill: if the script was killed, and its processes have used as much CPU time as one
-# process may use, write the job's file `reason`. The processes of a parallel job together use more
-# than the limit, so another cause is possible, and nothing is written.
+# process may use, write the job's file `reason`. The processes of a parallel job together may
+# use more than the limit. In this case, another cause is possible, and nothing is written.
 note_cpu_kill() {
     case $end in 'signal 9' | 'signal 24' | 'exit 137' | 'exit 152') ;; *) return 0 ;; esac
     [ -z "$sigterm_time" ] && [ ! -e "$job/kill" ] && [ ! -e "$job/reason" ] || return 0

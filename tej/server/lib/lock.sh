@@ -29,9 +29,9 @@ is_locked() {
     [ -z "$age" ] || [ "$age" -le "$patient" ]
 }
 
-# remove_impostor: remove the file or empty directory at the path $lock. Returns 1 on failure, or
-# if another process has put its lock there since the check. Then `mv` has moved this lock, which
-# must be moved back.
+# remove_impostor: remove the file or empty directory at the path $lock. Returns 1 on failure,
+# or if another process has created its lock at this path since the check. In the second case,
+# `mv` has moved the new lock, which must be moved back.
 remove_impostor() {
     mv "$lock" "$lock.$self.$unique" 2>/dev/null || return 1
     [ -h "$lock.$self.$unique" ] || ! { rm -f "$lock.$self.$unique" || rmdir "$lock.$self.$unique"; } 2>/dev/null || return 0

@@ -2,9 +2,9 @@
 # commands/submit (`publish`) decides which of several submissions with one id becomes the job.
 # shellcheck shell=sh
 
-# take_claim: create the file `claim` of $job. Returns 1 if it exists. With `set -C`, shells
-# open a new file with O_EXCL, which is atomic. In jobs of older versions of tej, `claim` is a
-# directory.
+# take_claim: create the file `claim` of $job. Returns 1 if the file exists. With `set -C`,
+# shells open a new file with O_EXCL, which is atomic. In jobs of older versions of tej, `claim`
+# is a directory.
 take_claim() {
     set -C
     { printf '' >"$job/claim"; } 2>/dev/null

@@ -115,8 +115,8 @@ derive_unended_state() {
 }
 
 # read_spec: set $spec from the job's file `spec`, which has another name while the job is being
-# removed (claim_removal). Returns 1 if its last line is incomplete. Ignores a symbolic link, like
-# read_fact.
+# removed (claim_removal). Returns 1 if the last line of the file is incomplete. Ignores a
+# symbolic link, like read_fact.
 read_spec() {
     spec=''
     if [ -f "$job/spec" ] && [ ! -h "$job/spec" ]; then
