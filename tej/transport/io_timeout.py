@@ -22,6 +22,12 @@ _last_warnings: dict[str, float] = {}
 """Time of the last warning about each server."""
 
 
+class Silence(ConnectionFailed):
+    """A program has sent and received no data for `io_timeout` seconds."""
+
+    cut = True
+
+
 def cut_off(reason: str) -> ConnectionFailed:
     """Return the error for a connection that was lost while a program ran."""
     error = ConnectionFailed(f"{reason}; {IN_DOUBT}")
@@ -90,7 +96,9 @@ class IdleTimer:
             error.permanent = True
             raise error
         if self.idle >= self.io_timeout:
-            raise cut_off(f"{self.where} was silent for {self.io_timeout:g} s")
+            raise Silence(
+                f"{self.where} was silent for {self.io_timeout:g} s; {IN_DOUBT}"
+            )
 
     def _warn(self, waited: float) -> None:
         """Log a warning, unless one about the same server was logged a short time ago.

@@ -29,6 +29,8 @@ logger = logging.getLogger("tej")
 
 DYING = 0.3
 """Seconds within which a ControlMaster exits after its connection was lost."""
+EXITED = 0.1
+"""Seconds to wait for an exit status that should have arrived already."""
 
 
 class OpensshTransport(PooledTransport):
@@ -287,6 +289,12 @@ class MasterSession(PipeProcess):
                 raise self._lost()
             self.finished()
             return status
+
+    def has_ended(self) -> bool:
+        try:
+            return self._mux.exit_status(EXITED) is not None
+        except OSError:
+            return False
 
     def abort(self, error: BaseException) -> None:
         logger.debug(

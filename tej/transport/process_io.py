@@ -12,8 +12,10 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from tej.errors import ConnectionFailed
 from tej.transport.base import Completed, Sink
 from tej.transport.head_and_tail import HeadAndTail
+from tej.transport.io_timeout import Silence
 from tej.transport.local_shortage import start_thread
 from tej.transport.program_start import NO_PROGRAM, Start
 
@@ -56,6 +58,10 @@ class Process(ABC):
         When `abort` has returned, calls to `send` and `receive` in other threads end
         soon.
         """
+
+    def has_ended(self) -> bool:
+        """Return whether the program has certainly ended; does not wait for its end."""
+        return False
 
     def close(self) -> None:  # noqa: B027 (not every process holds descriptors)
         """Close the descriptors; `serve` calls this once, as the last method."""
@@ -176,7 +182,10 @@ def serve(
             if status == NO_PROGRAM:
                 start.require(where)
         except BaseException as error:
+            held_open = isinstance(error, Silence) and process.has_ended()
             process.abort(error)
+            if held_open:
+                raise _held_open(where) from error
             raise
         finally:
             # `output.end` runs before `sender.join`.  In the other order, `sender.join`
@@ -189,6 +198,20 @@ def serve(
     if sender.error is not None:
         raise sender.error
     return Completed(status, output.kept, collector.kept)
+
+
+def _held_open(where: str) -> ConnectionFailed:
+    """Return the error for a program that has ended, but whose output has not."""
+    error = ConnectionFailed(
+        f"The program on {where} has ended, but its output stays open, so it is "
+        "unknown whether the request succeeded. A start-up file there seems to start "
+        "another program in the background, which inherits the output: in start-up "
+        "files, redirect the output of such a program (`PROGRAM >/dev/null 2>&1 &`)"
+    )
+    error.cut = True
+    # Each further attempt would take as long as this one.
+    error.permanent = True
+    return error
 
 
 def _chain(start: Start, stdin: Iterable[bytes]) -> Iterable[bytes]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +129,20 @@ def test_start_up_file_that_hides_the_reply_is_reported(
         with pytest.raises(tej.RemoteCommandFailure, match=cause) as caught:
             queue.jobs()
         assert "is unknown whether" in str(caught.value)
+
+
+def test_background_program_of_a_start_up_file_is_reported(
+    start_sshd: Callable[..., Sshd],
+    connect: Callable[..., Transport],
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".bashrc").write_text("sleep 60 & echo $! >~/pid\n")
+    server = start_sshd(home=home)
+    config = server.config(tmp_path)
+    transport = connect(server.destination, config_file=config, io_timeout=5)
+    with pytest.raises(ConnectionFailed, match="program in the background") as caught:
+        transport.run("true")
+    assert caught.value.permanent
+    os.kill(int((home / "pid").read_text()), signal.SIGTERM)

@@ -121,6 +121,9 @@ class Execution(Process):
         self._close()
         return status
 
+    def has_ended(self) -> bool:
+        return self._channel.status_event.is_set() and self._channel.exit_status != -1
+
     def abort(self, error: BaseException) -> None:
         logger.debug(
             "%s: stopped waiting for a program: %r", self._connection.where, error
