@@ -416,6 +416,38 @@ def test_submission_to_unreachable_server_can_be_cancelled(
         submit(pending)
 
 
+def test_login_is_repeated_after_an_earlier_login(
+    in_worker: InWorker, local: TejDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is restarting, and its home directories are not mounted yet."""
+    monkeypatch.setattr(worker_job, "RETRY", 0)
+    monkeypatch.setattr(TejWorker, "work_pool", None)
+    monkeypatch.setattr(worker_job, "end_earlier_jobs", lambda *_: False)
+    pending = flow_run(Pending())
+    error = tej.AuthenticationFailed("refused")
+    error.sent_secret = False
+
+    def fail_once(*_: object, **__: object) -> str:
+        monkeypatch.setattr(worker_job, "submit", lambda *_, **__: "job")
+        raise error
+
+    def submit(*, reached: bool) -> Any:
+        monkeypatch.setattr(worker_job, "submit", fail_once)
+        local.get_client().connection.reached = reached
+        configuration = TejWorkerConfiguration(destination="x")
+        return in_worker(
+            Client(pending, pending),
+            lambda made: worker_job.start_or_find(made, pending, configuration, local),
+        )
+
+    assert submit(reached=True) == "job"
+    with pytest.raises(tej.AuthenticationFailed):
+        submit(reached=False)
+    error.sent_secret = True
+    with pytest.raises(tej.AuthenticationFailed):
+        submit(reached=True)
+
+
 @pytest.mark.parametrize("state", [Running(), Cancelling(), Crashed(), Scheduled()])
 def test_only_pending_flow_run_starts_job(
     in_worker: InWorker,

@@ -52,9 +52,12 @@ async def start_or_find(
 ) -> str:
     """Start or find the job of a flow run, and return the job's id.
 
-    While the server cannot be reached, try again for `SUBMIT_TIMEOUT` seconds.
+    While the server cannot be reached, try again for `SUBMIT_TIMEOUT` seconds.  A
+    refused login is repeated only if an earlier login of this process has succeeded:
+    after a reboot, a server may refuse all logins for a while.
     """
     until = time.monotonic() + SUBMIT_TIMEOUT
+    pause = RETRY
     while True:
         # `flow_run` may be outdated.  If the flow run was cancelled, or if another
         # worker has submitted the job and reported its end, this worker must not
@@ -64,18 +67,24 @@ async def start_or_find(
             return await _start_or_find_once(
                 worker, current, configuration, destination
             )
-        except (tej.AuthenticationFailed, tej.HostKeyRejected):
+        except tej.HostKeyRejected:
             raise
         except tej.ConnectionFailed as error:
+            if isinstance(error, tej.AuthenticationFailed):
+                was_reached = destination.get_client().was_reached
+                if error.sent_secret or not was_reached or time.monotonic() > until:
+                    raise
+                # A server may block an address after many refused logins.
+                pause *= 2
             # The job may have started although the reply was lost.  Therefore the
             # search for the job of a cancelled flow run has no time limit.
             is_pending = current.state_type is StateType.PENDING
             if is_pending and time.monotonic() > until:
                 raise
             worker.get_flow_run_logger(flow_run).warning(
-                "%s; trying again in %d s", error, RETRY
+                "%s; trying again in %d s", error, pause
             )
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(pause)
 
 
 async def _start_or_find_once(
