@@ -130,8 +130,8 @@ def test_job_in_accounting_is_not_lost_early(
     [
         ("Command=/q/tej_abc0123456 X=1 JobState=PENDING Reason=x", "queued"),
         ("JobName=tej_abc0123456 JobState=COMPLETING Reason=x", "queued"),
-        ("Command=/q/tej_abc0123456 JobState=CANCELLED Reason=x", "lost"),
-        ("Command=/q/tej_abc9999999 JobState=RUNNING Reason=x", "lost"),
+        ("Command=/q/tej_abc0123456 JobState=CANCELLED Reason=x", "killed"),
+        ("Command=/q/tej_abc9999999 JobState=RUNNING Reason=x", "killed"),
     ],
 )
 def test_controller_outranks_an_outdated_list(

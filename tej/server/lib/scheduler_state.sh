@@ -109,10 +109,16 @@ is_confirmed() {
     fi
     keep_last_state
     outcome=lost
-    [ -e "$job/claim" ] || outcome='not started'
+    has_begun || outcome='not started'
     [ ! -e "$job/kill" ] || outcome=killed
     note="$runtime $1; checking again before the job counts as $outcome"
     return 1
+}
+
+# has_begun: check whether the wrapper of the job may have begun to run. Also returns 0 if the
+# scheduler's id of the job is unknown.
+has_begun() {
+    [ -z "$native" ] || [ -n "$started$last_heartbeat" ] || [ -e "$job/claim" ]
 }
 
 # is_end_assumed STATE WORDS: check whether the scheduler has reported this end without an answer
@@ -272,7 +278,7 @@ derive_gone_state() {
 # the job ended. If this client can create the file `claim`, the script has not started and can
 # no longer start. Otherwise the job is lost.
 mark_gone() {
-    if in_same_job take_claim; then
+    if ! has_begun && in_same_job take_claim; then
         record_cut_off "unstarted $runtime ${reason:+says }${reason:-no longer lists the job}"
     elif [ -f "$job/rerun" ]; then
         mark_lost "$runtime started the job a second time, tej did not run it again, and the first run recorded no end"
