@@ -47,8 +47,9 @@ close_descriptors() {
     exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     for path in /dev/fd/[1-9][0-9]* /proc/self/fd/[1-9][0-9]*; do
         [ -e "$path" ] || continue
-        # List the descriptors of `ls`. The shell also has internal descriptors, which `ls` does
-        # not inherit. bash 3.2 and the ksh of OpenBSD cannot read `case` in `$(...)`.
+        # List the descriptors that `ls` inherits. The shell also has internal descriptors,
+        # which `ls` does not inherit. bash 3.2 and the ksh of OpenBSD cannot read `case` in
+        # `$(...)`.
         # shellcheck disable=SC2012 # the names are numbers
         unclosed=$(ls "${path%/*}" 2>/dev/null | while read -r item; do
             [ "${item#[1-9][0-9]}" = "$item" ] || printf '%s,' "$item"
@@ -94,7 +95,7 @@ expand() {
     esac
 }
 
-# need_base: quit if $base is empty, because the home directory cannot be entered.
+# need_base: quit if $base is empty. The home directory then cannot be entered.
 need_base() {
     [ -n "$base" ] || quit 20 "The home directory '${HOME-}' cannot be entered on the server: is it mounted?"
 }
