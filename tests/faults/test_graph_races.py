@@ -61,6 +61,32 @@ def test_dependency_ends_while_its_dependent_is_published(
     assert starts(tmp_path) == ["a", "b", "c"]
 
 
+def test_failed_submission_keeps_job_that_another_process_started(
+    queue: tej.RemoteQueue,
+    queue_path: Path,
+    counted: Make,
+    gate: Gate,
+    doubles: Doubles,
+    tmp_path: Path,
+) -> None:
+    queue.submit("a", counted())
+    full = tmp_path / "full"
+    doubles.add("mkdir", f'[ ! -e \'{full}\' ] || exit 1; exec "$real" "$@"')
+    hold = doubles.hold("mv", after="*incoming*jobs/b")
+    with doing(lambda: queue.submit("b", counted(gate.wait), after=["a"])) as result:
+        hold.wait()
+        # The job is published: this request starts it. The submission fails afterwards.
+        queue.jobs()
+        wait_until(lambda: "b" in starts(tmp_path), "the job has started")
+        full.touch()
+        hold.release()
+    full.unlink()
+    gate.open()
+    assert result.result() == "b"
+    assert queue.wait(["b"])["b"].succeeded
+    assert starts(tmp_path) == ["a", "b"]
+
+
 def test_dependencies_that_end_together_start_it_once(
     queue: tej.RemoteQueue, counted: Make, gate: Gate, tmp_path: Path
 ) -> None:

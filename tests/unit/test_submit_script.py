@@ -132,6 +132,7 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
     new jobs/b; echo '5 it recorded no end' >jobs/b/lost; print_new
     new jobs/b; : >version; is_closed() {{ return 1; }}; try start_published; ls jobs
     new jobs/b; rm version; try start_published; ls jobs; started_together=' b'; try start_published
+    started_together=''; new jobs/b; : >version; : >jobs/b/claim; try start_published; ls jobs; rm jobs/b/claim version; why=''
     new jobs/b other; undo_submit; ls jobs; rm jobs/b/spec; mkdir jobs/b/spec; undo_submit; rmdir jobs/b/spec
     new jobs/b other; start_job() {{ :; }}; : >version; started_together=''
     try start_published; is_closed() {{ :; }}; try start_published
@@ -156,6 +157,7 @@ def test_job_that_does_not_start_is_removed(shell: Shell) -> None:
         f"{removed} it recorded no end: can this account start more processes (ulimit -u)?",
         *(f"{removed} full", "b: no", "a"),
         *(f"{removed} the queue is being removed", "b: no", "a", "b: yes"),
+        *("b: yes", "a", "b"),  # another process has started the job
         *(f"{removed} its wrapper process did not start on here", "a", "b"),
         f"{kept} its wrapper process did not start on here",
         "b: yes",
