@@ -171,9 +171,13 @@ def error_of(status: int, words: str, verb: str) -> errors.Error:
     kind = ERRORS.get(status)
     if kind is not None:
         return kind(words or None)
-    return errors.RemoteCommandFailure(
-        words or f"'{verb}' failed on the server with status {status}", verb, status
-    )
+    # In requests of tej, a status above 128 means that a process was killed.  The
+    # shell's message is then only a word such as "Killed".
+    is_signal = status > 128 and verb != "shell"
+    if not words or is_signal:
+        words = f": {words}" if words else ""
+        words = f"'{verb}' failed on the server with status {status}{words}"
+    return errors.RemoteCommandFailure(words, verb, status)
 
 
 class Record(dict[str, str]):

@@ -33,11 +33,14 @@ def test_waiting_jobs_are_started_in_a_subshell(shell: Shell) -> None:
     start_below_limit() { printf 'limit '; }; await_on_end() { echo await; }
     runtime_tend() { printf 'tend '; }
     start_jobs_after b; mkdir waiting; start_jobs_after b; rmdir waiting
-    mkdir dependents; tend_queue; echo "$id" """
+    mkdir dependents; tend_queue; echo "$id"
+    # The request that has started the subshell succeeds, even if the subshell is killed.
+    await_on_end() { /bin/sh -c 'kill -s KILL $PPID'; exit 1; }; start_waiting_jobs 2>/dev/null; echo "$?" """
     assert shell(lines, "default").splitlines() == [
         "resolve 'b' limit await",
         "tend resolve '' limit await",
         "a",
+        "resolve '' limit 0",
     ]
 
 

@@ -99,6 +99,14 @@ def test_exit_status_selects_the_class_of_error(
     assert type(raised.value) is kind
 
 
+def test_error_after_a_signal_names_request_and_status() -> None:
+    with pytest.raises(tej.RemoteCommandFailure) as raised:
+        check(137, err=MARKER + b"Killed\n")
+    assert str(raised.value) == "'status' failed on the server with status 137: Killed"
+    with pytest.raises(tej.RemoteCommandFailure, match=r"'status' .* status 20$"):
+        check(20)
+
+
 def test_output_without_a_marker_is_in_the_error() -> None:
     with pytest.raises(tej.RemoteCommandFailure, match="This account is disabled"):
         check(1, out=b"This account is disabled\n")

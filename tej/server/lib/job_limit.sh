@@ -33,14 +33,15 @@ start_waiting_jobs() {
 }
 
 # start_jobs_after ID: start the waiting jobs that can start because the job ID has ended. Runs
-# in a subshell, and changes no variables.
+# in a subshell, and changes no variables. Returns 0 even if the subshell fails or is killed: the
+# request itself has succeeded, and the next client starts the jobs.
 start_jobs_after() {
     [ -d "$queue/waiting" ] || [ -d "$queue/dependents" ] || return 0
     (
         resolve_dependents "$1"
         start_below_limit
         await_on_end
-    )
+    ) || :
 }
 
 # tend_queue: start waiting jobs, and do the periodic work of the runtime (such as slurm).
