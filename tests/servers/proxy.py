@@ -32,6 +32,10 @@ class Proxy:
     def __init__(self, address: str, port: int, *, latency: float = 0.0) -> None:
         self.latency = latency
         """Delay of each byte in seconds, in each direction."""
+        self.segment: int | None = None
+        """Maximum number of bytes in a packet from the server; None for no limit.
+
+        With small packets, as in a real network, the server buffers less data."""
         self.connections = 0
         """Number of connections so far."""
         self.bytes = {UP: 0, DOWN: 0}
@@ -126,7 +130,7 @@ class Proxy:
                 return
             self.connections += 1
             try:
-                server = socket.create_connection(self._to)
+                server = self._connect()
             except OSError:
                 client.close()
                 continue
@@ -138,6 +142,18 @@ class Proxy:
                 line: queue.Queue[tuple[float, bytes]] = queue.Queue(IN_FLIGHT)
                 self._run(self._read, source, line, link)
                 self._run(self._write, way, line, sink, link)
+
+    def _connect(self) -> socket.socket:
+        if self.segment is None:
+            return socket.create_connection(self._to)
+        server = socket.socket()
+        try:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, self.segment)
+            server.connect(self._to)
+        except BaseException:
+            server.close()
+            raise
+        return server
 
     def _read(
         self,

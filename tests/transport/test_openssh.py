@@ -254,10 +254,12 @@ def test_slow_connection_is_not_replaced(
             assert both[1].run("printf 1").stdout == b"1"
             proxy.stall()
             second = pool.submit(both[1].run, "printf 2")
-            assert warned.wait(90)
-            proxy.resume()
-            assert second.result().stdout == b"2"
-            end.set()
+            try:
+                assert warned.wait(90)
+                proxy.resume()
+                assert second.result().stdout == b"2"
+            finally:
+                end.set()
             assert first.result().stdout == b"ended"
         assert proxy.connections == logins
         stop_master(master_of(destination, config))

@@ -80,12 +80,13 @@ def test_cut_output_of_an_ended_program_is_no_success(
     through: Through, proxy: Proxy, tmp_path: Path
 ) -> None:
     """sshd reads all output, and sends the exit status before the last of it."""
+    proxy.segment = 1448
     transport = through()
     size, go, ended = 1_900_000, tmp_path / "go", tmp_path / "ended"
 
     def cut_before_the_last_output() -> None:
         wait_until(ended.exists, "the program has ended")
-        proxy.cut_after(down=size - 100_000)
+        proxy.cut_after(down=size - 400_000)
         proxy.resume()
 
     cutter = threading.Thread(target=cut_before_the_last_output)
