@@ -188,8 +188,14 @@ class Record(dict[str, str]):
     """Request of the reply, for the error message."""
 
     def __missing__(self, key: str) -> str:
-        job = f" of job '{self['id']}'" if "id" in self else ""
-        raise malformed_reply(self.verb, f"'{key}'{job} is missing")
+        if "id" in self:
+            why = f"'{key}' of job '{self['id']}' is missing"
+        else:
+            why = (
+                f"'{key}' is missing. Perhaps the request failed, and the SSH server "
+                "or a forced command reports the exit status 0 for every program"
+            )
+        raise malformed_reply(self.verb, why)
 
 
 def is_missing(record: Mapping[str, str]) -> bool:

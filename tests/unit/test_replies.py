@@ -141,8 +141,13 @@ def test_error_of_a_missing_value_names_the_request() -> None:
     for record, key in ((answer.head, "runtime"), (answer.jobs[0], "state")):
         with pytest.raises(tej.RemoteCommandFailure, match=f"'wait'.*'{key}'"):
             record[key]
-    with pytest.raises(tej.RemoteCommandFailure, match="'status'"):
+    with pytest.raises(
+        tej.RemoteCommandFailure, match="'status'.*of job 'a' is missing$"
+    ):
         parse_reply(b"id=a\0").jobs[0]["state"]
+    # A server that hides exit statuses sends an empty reply if a request fails.
+    with pytest.raises(tej.RemoteCommandFailure, match="exit status 0 for every"):
+        parse_reply(b"", "queue").head["queue"]
 
 
 def test_warning_of_concurrent_requests_is_logged_once(
