@@ -71,8 +71,10 @@ may_run_again() {
     put_first rerun "$(date +%s) ${who%% *}"
     read_heartbeat
     [ -e "$job/requeue" ] && [ "$last_heartbeat" = "${first_heartbeat-$last_heartbeat}" ] || exit 0
-    first_heartbeat=$last_heartbeat now=''
-    is_silent "$heartbeat_overdue"
+    # The scheduler has not reported the end of the first run.
+    # shellcheck disable=SC2034 # used by has_fallen_silent
+    first_heartbeat=$last_heartbeat now='' nid=$own_id listed_state='' reason=''
+    has_fallen_silent
 }
 
 # note_native_id: write the file `native_id`, the job's id at the scheduler. An existing file

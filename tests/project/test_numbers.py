@@ -40,6 +40,7 @@ def prefect(name: str, file: str) -> int:
 
 HEARTBEAT = server("heartbeat_interval", "lib/heartbeat.sh")
 LOST = server("heartbeat_timeout", "lib/heartbeat.sh")
+OVERDUE = server("heartbeat_overdue", "lib/heartbeat.sh")
 ON_END = server("on_end_limit", "run_on_end.sh")
 CANCEL_GRACE = prefect("CANCEL_GRACE", "worker_job.py")
 SUBMIT = prefect("SUBMIT_TIMEOUT", "worker_job.py") // 60
@@ -57,6 +58,8 @@ PROMISES = {
         f"grace time between SIGTERM and SIGKILL | {DEFAULT_GRACE} s |",
         f"interval of heartbeats | {HEARTBEAT} s |",
         f"other hosts report a job as lost | {LOST} s |",
+        f"no longer lists has ended | {OVERDUE} s |",
+        f"has requeued it, {OVERDUE} seconds must pass",
         f"has written no heartbeat for {LOST // 60} minutes",
         f"after at least {4 * HEARTBEAT} seconds",
         f"heartbeat, within {HEARTBEAT} s. After {LOST} s without",
@@ -70,6 +73,12 @@ PROMISES = {
         f"until tej fails | {IO_TIMEOUT:g} s, without a retry |",
         f"{NO_DATA}{WORDS[RETRIES.limit - 1]} times) | {IO_TIMEOUT:g} s |",
         f"on which no data is sent | {KEEP_ALIVE * KEEP_ALIVE_COUNT:g} s |",
+    ],
+    "runtimes.md": [
+        f"at least {4 * HEARTBEAT} seconds after the first",
+        f"requeued it or started it again | {OVERDUE} seconds |",
+        f"by force | {LOST // 60} minutes |",
+        f"no heartbeat for {OVERDUE} seconds ({LOST // 60} minutes if",
     ],
     "server.md": [
         f"program of more than {_WORTHWHILE:,} bytes",

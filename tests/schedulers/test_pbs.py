@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clocks import set_age
+from clocks import expire_heartbeat, pass_time, set_age
 from facts import scheduler_id_of, script_of, who_ended, words_of
 from faults.faulty_servers import unprivileged
 from jobs import Gate, wait_until
@@ -39,7 +39,8 @@ def pbs(request: pytest.FixtureRequest, played: Play) -> Path:
     """Return the directory of the double of one PBS, whose commands are on the PATH."""
     dialect, _, history = request.param.partition(" with ")
     folder = played(
-        "pbs.py", dialect, "qsub", "qstat", "qdel", "qsig", "qrerun", "qmove"
+        *("pbs.py", dialect, "qsub", "qstat", "qdel", "qsig", "qrerun", "qmove"),
+        "pbsnodes",
     )
     if history:
         (folder / "history").touch()
@@ -259,7 +260,10 @@ def test_requeued_job_does_not_run_twice(
     run("qrerun", "-W", "force", native)
     wait_until((queue_path / "jobs/again/rerun").exists, "the job was started again")
     missed = queue_path / "jobs/again/missed"
+    facts = missed.parent
+    expire_heartbeat(facts)
     until(queue, "again", lambda _: missed.exists())
+    pass_time(facts)
     set_age(60, missed)
     status = until(queue, "again", lambda status: status.state.final)
     assert status.state is JobState.LOST

@@ -15,8 +15,9 @@ Shell = Callable[..., str]
 GONE = """get_time; native='slurm 5' nid=5 started=1 submitted=1 listed_at=$now listing_result=answer
 echo "$now" >"$job/heartbeat"
 touch -d "@$((now - 200))" "$job/heartbeat"
+up=5000; get_uptime() { uptime=$up; }; scheduler_node_down() { return 1; }
 """
-"""A job that was started and whose heartbeat has stopped."""
+"""A job that was started and whose heartbeat has stopped; its node responds."""
 
 # Ids
 
@@ -98,7 +99,7 @@ def test_end_recorded_during_the_query_is_not_lost(shell: Shell) -> None:
     echo "$((now - 99)) unknown $now" >"$job/missed"; touch -d "@$((now - 99))" "$job/missed" "$job/submitted"
     runtime_ask() {{ listed_at=$((now + 9)); }}; look_up() {{ listed_state=unknown reason=''; }}; scheduler_has() {{ return 1; }}
     ask_history() {{ listed=''; [ ! -e "$job/finished" ] || listed='limit|TIMEOUT'; echo "$now signal 15 ask 0" >"$job/finished"; }}
-    load_job a; echo "$state/$cut_off/$note/$evidence"; cat "$job/lost" 2>/dev/null || :"""
+    : >"$job/claim"; is_silent 90; up=5080; load_job a; echo "$state/$cut_off/$note/$evidence"; cat "$job/lost" 2>/dev/null || :"""
     assert shell(lines) == "finished/limit/slurm: TIMEOUT/\n"
 
 
@@ -119,7 +120,7 @@ def test_job_in_accounting_is_not_lost_early(
     lines = f"""{GONE}
     sacct() {{ printf '%s|%s|%s|5\\n' {accounting} "$(id -un)" "$now"; }}
     listed_state={listed.partition("|")[0]} reason=''; derive_gone_state
-    touch -d "@$((now - 99))" "$job/missed"; derive_gone_state; echo "$state: $note"
+    touch -d "@$((now - 99))" "$job/missed"; up=5080; derive_gone_state; echo "$state: $note"
     touch -d "@$((now - 901))" "$job/missed"; listed_state={listed.partition("|")[0]} reason=''
     derive_gone_state; echo "$state" """
     assert shell(lines).splitlines() == [note, "lost"]
@@ -153,7 +154,7 @@ def test_revoked_job_has_moved(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("beat", "state"),
-    [(200, "killed: not by tej: slurm: CANCELLED by 0"), (2, "running:")],
+    [(901, "killed: not by tej: slurm: CANCELLED by 0"), (890, "running:")],
 )
 def test_accounting_and_missing_heartbeat_end_job(
     shell: Shell, beat: int, state: str
@@ -321,6 +322,7 @@ def test_repeated_kill_remembers_that_job_was_requeued(shell: Shell) -> None:
     q_5='1|queued||'; scheduler_term() { return 1; }; terminate_or_cancel
     # The scheduler accepts a signal for the cancelled job.
     q_5='1|cancelled||'; scheduler_term() { :; }
+    scheduler_node_down() { return 1; }
     for kill in terminate_or_cancel cancel_job; do
         "$kill"; cut -d ' ' -f 2- "$job/ending"
         is_end_certain || echo 'may still run'
@@ -391,7 +393,7 @@ def test_interrupted_submission_is_searched_on_its_clusters(shell: Shell) -> Non
     assert shell(lines).splitlines() == [
         "created slurm does not answer for another cluster of the job; last known: created",
         "created slurm lists no job with the name tej_ajo0123456;"
-        " checking again before the job counts as lost",
+        " checking again before the job counts as not started",
         *("slurm 7;gpu2 queued", "0 slurm 7;gpu2", "0 slurm 7;gpu2", "1"),
         *("1", "0"),
     ]
@@ -418,6 +420,7 @@ def test_listing_older_than_the_event_proves_nothing(shell: Shell) -> None:
         ("slurm", "squeue() { echo n1; }; sinfo() { return 1; }; ", "running"),
         ("slurm", "squeue() { return 1; }; ", "running"),
         ("pbs", "", "killed"),
+        ("pbs", "where=n1.site; ", "running"),
         ("pbs", "reason='deleted by force'; ", "running"),
     ],
 )
@@ -425,13 +428,15 @@ def test_kill_is_complete_only_if_the_node_agrees(
     shell: Shell, runtime: str, answer: str, state: str
 ) -> None:
     """A cancelled job may run on, on a node that the scheduler cannot reach."""
-    lines = f"""{GONE} echo 1 >"$job/submitted"; echo '1 5 me' >"$job/kill"
-    listed_at=$((now + 9)) kill_time=1 dialect=openpbs listed_state=cancelled
+    gone = GONE.replace("scheduler_node_down", "node_responds")
+    lines = f"""{gone} echo 1 >"$job/submitted"; echo '1 5 me' >"$job/kill"
+    pbsnodes() {{ [ "$1" != n1 ] || printf 'n1\\n     state = state-unknown,down\\n'; }}
+    listed_at=$((now + 9)) kill_time=1 dialect=openpbs listed_state=cancelled where=''
     reason=CANCELLED; {answer} derive_gone_state; echo "$state $ended $note" """
     said = shell(lines, runtime).split(maxsplit=2)
     assert said[0] == state
     if state == "running":
-        assert said[-1].endswith("checking again before the job counts as killed\n")
+        assert said[-1].endswith(" seconds without a heartbeat\n")
 
 
 @pytest.mark.parametrize(
@@ -445,7 +450,7 @@ def test_end_without_answer_of_the_node_needs_a_long_silence(
     shell: Shell, listed: str, reason: str, state: str
 ) -> None:
     """The job runs on at a node that the scheduler cannot reach, and a heartbeat is late."""
-    lines = f"""{GONE} echo 1 >"$job/submitted"; : >"$job/claim"; listed_at=$((now + 9)); get_uptime() {{ uptime=$up; }}
+    lines = f"""{GONE} echo 1 >"$job/submitted"; : >"$job/claim"; listed_at=$((now + 9))
     silent() {{ touch -d "@$((now - $1))" "$job/heartbeat"; }}; kill_time=1 evidence=''
     say() {{ listed_state=$1 reason=$2; derive_gone_state; echo "$state"; }}
     for kill in '' kill; do
@@ -455,22 +460,91 @@ def test_end_without_answer_of_the_node_needs_a_long_silence(
         say {listed} '{reason}'; [ -n "$kill" ] || say unknown ''
         silent 901; say {listed} '{reason}'; up=1081; say {listed} '{reason}'
     done
-    sleep() {{ :; }}; wait_for() {{ return 1; }}; query_again() {{ :; }}; look_up() {{ listed_state={listed} reason='{reason}'; }}
-    rm -f "$job/finished"; wait_for_end 5 || echo 'may still run'"""
+    wait_for() {{ up=$((up + $2)); return 1; }}; query_again() {{ :; }}; look_up() {{ listed_state={listed} reason='{reason}'; }}
+    rm -f "$job/finished" "$job"/.look*; wait_for_end 5 || echo "may still run after $((up - 1081)) s"
+    rm "$job"/.look*; silent 901; is_silent 900; up=$((up + 80)); wait_for_end 5 && echo "$state" """
     assert shell(lines).splitlines() == [
         *("running", "running", "running", "running", state),
-        *("running", "running", "running", "killed", "may still run"),
+        *("running", "running", "running", "killed", "may still run after 31 s"),
+        "killed",
     ]
+
+
+# What the scheduler says, its node, and the answer after a time without a heartbeat.
+SILENCE = [
+    # The scheduler has reported the end, and the node responds.
+    ("over||", 1, "30 lost"),
+    ("cancelled|CANCELLED by 0|", 1, "30 killed"),
+    # The node does not respond.
+    ("over||", 0, "980 lost"),
+    ("cancelled|CANCELLED by 0|", 0, "980 killed"),
+    ("unknown||", 0, "980 lost"),
+    ("queued||", 0, "980 lost"),
+    ("unknown||accounting", 1, "900 lost"),
+    # Nobody knows whether the node responds, or the answer is not about this run.
+    ("over||", 2, "170 lost"),
+    ("unknown||", 1, "170 lost"),
+    ("unknown||", 2, "170 lost"),
+    ("queued||", 1, "170 lost"),
+    ("over||rerun", 1, "170 lost"),
+    # After `tej kill`.
+    ("cancelled||kill", 1, "0 killed"),
+    ("cancelled||kill", 0, "980 killed"),
+    ("unknown||kill", 1, "170 killed"),
+    ("cancelled||kill requeued", 1, "170 killed"),
+]
+
+
+@pytest.mark.parametrize(("answer", "node", "end"), SILENCE)
+def test_silence_before_the_end_depends_on_the_node(
+    shell: Shell, answer: str, node: int, end: str
+) -> None:
+    """The clocks of this host and of the file system move by 10 seconds per request."""
+    listed, reason, facts = answer.split("|")
+    lines = f"""{GONE} begun=$now passed=0; echo "1 h b s 1 1" >"$job/submitted"; echo 'slurm 5' >"$job/native_id"
+    echo '1 h 1 1' >"$job/started"; : >"$job/claim"; touch -d "@$now" "$job/heartbeat" "$job/claim" "$job/started"
+    touch -d "@$((now - 9))" "$job/submitted"; for fact in {facts}; do : >"$job/$fact"; done
+    [ ! -e "$job/kill" ] || {{ echo "1 5 me" >"$job/kill"; echo "1 cancel {facts.partition(" ")[2]}" >"$job/ending"; touch -d "@$((now - 9))" "$job/kill"; }}
+    get_disk_time() {{ disk_time=$((begun + passed)); }}; scheduler_node_down() {{ return {node}; }}; scheduler_has() {{ return 1; }}
+    date() {{ echo $((begun + passed)); }}; runtime_ask() {{ listed_at=$((begun + passed)); }}; look_up() {{ listed_state={listed} reason='{reason}'; }}
+    cancel_job() {{ :; }}; ask_history() {{ listed=''; [ ! -e "$job/accounting" ] || listed='cut|NODE_FAIL (node failure)'; }}
+    while :; do
+        now=$((begun + passed)); up=$((5000 + passed)); load_job a
+        [ ! -f "$job/missed" ] || [ -n "$seen_gone" ] || {{ touch -d "@$now" "$job/missed"; seen_gone=1; }}
+        ! is_final || break
+        passed=$((passed + 10)); [ "$passed" != 200 ] || passed=880
+    done; echo "$passed $state" """
+    assert shell(lines) == f"{end}\n"
 
 
 @in_all_shells
 def test_output_of_a_failed_program_decides(shell: Shell) -> None:
     lines = """proc=''; ps() { :; }; kill() { echo 'Permission denied'; return 1; }
     may_be_hidden 5 && echo hidden
-    squeue() { echo n1; }; sinfo() { return 1; }; slurm_node_down 5 && echo down
+    squeue() { echo n1; }; sinfo() { return 1; }; slurm_node_down 5 ''; echo $?
     scontrol() { echo 'Slurmctld(primary) at a is UP'; return 1; }
     is_controller_up && echo up"""
-    assert shell(lines).split() == ["hidden", "down", "up"]
+    assert shell(lines).split() == ["hidden", "2", "up"]
+
+
+@in_all_shells
+@pytest.mark.parametrize(
+    ("runtime", "statuses"),
+    [("slurm", "1 0 2 2 "), ("pbs", "1 0 1 1 "), ("sge", "1 0 1 1 ")],
+)
+def test_scheduler_is_asked_about_the_node_of_the_job(
+    shell: Shell, runtime: str, statuses: str
+) -> None:
+    """The scheduler does not list the job, but the wrapper has recorded the host."""
+    lines = """squeue() { echo 'slurm_load_jobs error: Invalid job id specified' >&2; return 1; }
+    sinfo() { case $* in *'-n down.site,down -o %T') echo 'down*' ;; *'-n host,'*) echo mixed ;; esac; }
+    pbsnodes() { case $1 in down) printf 'down\\n     state = down\\n' ;; host) printf 'host\\n     state = free\\n     comment = node down: x\\n' ;; *) return 1 ;; esac; }
+    qhost() {
+        printf '%s\\n' 'HOSTNAME ARCH NCPU NSOC NCOR NTHR  LOAD  MEMTOT' -------- 'global - - - - - - -'
+        case $2 in down.site) echo 'down lx-amd64 2 1 1 2 - 3.7G' ;; host) echo 'host lx-amd64 2 - - 2 0.02 3.7G' ;; esac
+    }
+    dialect=torque; for host in host down.site other ''; do scheduler_node_down 5 "$host"; printf '%s ' "$?"; done"""
+    assert shell(lines, runtime) == statuses
 
 
 def test_unrecorded_end_has_the_time_of_the_last_heartbeat(shell: Shell) -> None:
@@ -488,7 +562,7 @@ def test_requeued_job_is_lost_unless_it_may_run_again(shell: Shell) -> None:
     at() {{ touch -d "@$((now - $1))" "$job/$2"; }}
     say() {{ derive_queued_state; echo "$state ${{note-}}$evidence"; note=''; }}
     : >"$job/claim"; : >"$job/started"; : >"$job/requeue"; at 60 started; say
-    rm "$job/requeue"; at 40 started; say; at 60 started; say; at 99 missed; say
+    rm "$job/requeue"; at 40 started; say; at 60 started; say; at 99 missed; up=5080; say
     rm "$job/missed" "$job/lost"; : >"$job/rerun"; listed_state=unknown; derive_gone_state
     at 99 missed; evidence=''; derive_gone_state; echo "$state $evidence" """
     said = shell(lines).splitlines()
@@ -589,7 +663,7 @@ def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -
 def test_second_run_needs_permission_and_silence(shell: Shell) -> None:
     """A heartbeat of the first run may be late, so the second run waits for it."""
     lines = f"""{functions("begin_second_run may_run_again", "run_in_scheduler.sh")} {GONE} me; own_id=5; echo 'slurm 5' >"$job/native_id"
-    begun=$now slept=0 late='' heard=''; get_uptime() {{ uptime=$((1000 + slept)); }}; get_disk_time() {{ disk_time=$((begun + slept)); }}
+    begun=$now slept=0 late='' heard='' where=h; get_uptime() {{ uptime=$((1000 + slept)); }}; scheduler_node_down() {{ [ "$1 $2" != ' h' ] || return "$node"; }}; node=1; get_disk_time() {{ disk_time=$((begun + slept)); }}
     beat() {{ echo "$1" >"$job/heartbeat"; touch -d "@$begun" "$job/heartbeat"; }}
     sleep() {{ slept=$((slept + $1)); [ "$slept" != 60 ] || $late; }}
     say() {{
@@ -601,7 +675,8 @@ def test_second_run_needs_permission_and_silence(shell: Shell) -> None:
     ends() {{ echo '9 exit 0 own 0' >"$job/finished"; }}; late=ends; say ends; say ended; rm "$job/finished"
     asks() {{ echo '9 exit 0 ask 0' >"$job/finished"; }}; late=asks; say asks; asks; echo '9 cut x' >"$job/reason"; say recorded; rm "$job/reason"; say orderly
     killed() {{ : >"$job/kill"; }}; late=killed; say kill; rm "$job/kill"; cancelled() {{ heard=' TERM'; }}; late=cancelled; say cancelled
-    own_id=6 late=''; say other; own_id=5; rm "$job/heartbeat"; say 'never began'; touch -d "@$begun" "$job/claim"; say claimed"""
+    own_id=6 late=''; say other; own_id=5; rm "$job/heartbeat"; say 'never began'; touch -d "@$begun" "$job/claim"; say claimed
+    node=0; beat 5; say 'node down'"""
     assert [line.strip() for line in shell(lines).splitlines()] == [
         *("refused:", "status 0", "started rerun", "silent for 200 s:"),
         *("runs again1 after 80 s", "status 0", "", "beating:"),
@@ -613,5 +688,6 @@ def test_second_run_needs_permission_and_silence(shell: Shell) -> None:
         *("kill:", "status 0", "started rerun", "cancelled:", "status 1"),
         *("started rerun", "other:", "status 0", "started", "never began:"),
         *("runs again1 after 0 s", "status 0", "", "claimed:"),
-        *("runs again1 after 180 s", "status 0", ""),
+        *("runs again1 after 180 s", "status 0", "", "node down:"),
+        *("runs again1 after 980 s", "status 0", ""),
     ]

@@ -27,7 +27,7 @@ def test_word_of_the_scheduler_decides(shell: Shell) -> None:
         *(f"gone {word}: running" for word in gone.split()),
         "other: queued slurm does not answer (why); last known: queued",
         *("running: running", "running: running"),
-        "running: running slurm has started the job again; the second run waits until the first run has written no heartbeat for 90 seconds",
+        "running: running slurm has started the job again; the second run waits until it is certain that the first run has ended",
         *("retry running: running", "gone over: killed"),
         "ended running: ?",
     ]
@@ -64,38 +64,39 @@ def test_end_is_certain_only_if_nothing_can_run(shell: Shell) -> None:
     say cut PREEMPTED; echo '5 cancel' >"$job/ending"; say over; echo '5 cancel requeued' >"$job/ending"; say over
     # The next job of the request was not requeued.
     rm "$job/ending"; say over; say cancelled 'deleted by force'
-    nid=5; scheduler_node_down() { [ "$1" = 5 ]; }; say over"""
+    nid=5; scheduler_node_down() { [ "$1" = 5 ]; }; say over; : >"$job/rerun"; say over"""
     assert shell(f"scheduler_node_down() {{ return 1; }}; {lines}").splitlines() == [
         *("certain", "doubt", "doubt", "certain", "doubt", "certain", "certain"),
-        *("doubt", "certain", "doubt", "doubt"),
+        *("doubt", "certain", "doubt", "doubt", "doubt"),
     ]
 
 
 def test_killed_job_ends_when_nothing_runs(shell: Shell) -> None:
-    lines = """native='slurm 5' started=1 submitted=1 nid=5 host=here; get_time; listed_at=$((now + 1)) reason=''
+    lines = """native='slurm 5' started=1 submitted=1 nid=5 host=here boot=b; get_time; listed_at=$((now + 1)) reason=''
     scheduler_node_down() { return 1; }
-    wait_for_processes() { echo "wait $*"; [ -z "$left_here" ]; }; left_here=1; echo 5 >"$job/heartbeat"
+    wait_for_processes() { echo "wait $*"; [ -z "$left_here" ]; }; left_here=1; echo 5 >"$job/heartbeat"; touch -d "@$((now - 90))" "$job/heartbeat"; get_uptime() { uptime=$up; }; up=5
     echo "$now 5 me" >"$job/kill"; say() { listed_state=$1; derive_gone_state; echo "$state $note"; note=''; }
-    say over; left_here=''; say unknown; touch -d "@$((now - 31))" "$job/missed"; say unknown
+    say over; left_here=''; say unknown; touch -d "@$((now - 31))" "$job/missed"; up=85; say unknown
     cut -d' ' -f2- "$job/finished"; ls "$job/claim" >/dev/null"""
     note = "slurm has ended the job, but some of its processes run on here"
     assert shell(lines).splitlines() == [
         *("wait 5 KILL", f"running {note}"),
-        "running slurm no longer lists the job as active; checking again before the job counts as killed",
+        "running slurm no longer lists the job as active; checking again before the job counts as killed, after 90 seconds without a heartbeat",
         *("wait 5 KILL", "killed ", "none 0 killed 0"),
     ]
 
 
 def test_job_that_ended_before_its_start_is_cut_off(shell: Shell) -> None:
-    lines = """native='slurm 5' started='' submitted=1 nid=5; get_time; listed_at=$((now + 1))
+    lines = """native='slurm 5' started='' submitted=1 nid=5; get_time; listed_at=$((now + 1)); scheduler_node_down() { return 1; }
     say() { rm -f "$job"/[cfhmrk]*; echo "$1:"; $2; listed_state=$1 reason=why; derive_gone_state; echo "$state $note"; }
     claimed() { : >"$job/claim"; }; say cancelled; say limit; say limit claimed; say cut
     # The scheduler has forgotten the job, and its accounting knows the cause.
     scheduler_history() { echo 'cancelled|by root'; }; beat() { claimed; echo 5 >"$job/heartbeat"; touch -d "@$((now - $age))" "$job/heartbeat"; }
-    age=20; say unknown beat; age=40; say unknown beat; say unknown claimed; say over beat
+    age=890; say unknown beat; age=901; say unknown beat; say unknown claimed; say over beat
     scheduler_history() { echo 'cut|node failure'; }; say unknown beat"""
     again = "queued slurm no longer lists the job as active (why); checking again before the job counts as"
     lost, unstarted = f"{again} lost", f"{again} not started"
+    unlisted = f"{lost}, after 90 seconds without a heartbeat"
     assert shell(lines).splitlines() == [
         *(
             "cancelled:",
@@ -103,9 +104,9 @@ def test_job_that_ended_before_its_start_is_cut_off(shell: Shell) -> None:
             "limit:",
             "finished slurm: why",
         ),
-        *("limit:", lost, "cut:", unstarted, "unknown:", lost),
+        *("limit:", lost, "cut:", unstarted, "unknown:", unlisted),
         *("unknown:", "killed not by tej: slurm: by root"),
-        *("unknown:", lost, "over:", lost, "unknown:", lost),
+        *("unknown:", unlisted, "over:", lost, "unknown:", unlisted),
     ]
 
 
@@ -114,7 +115,8 @@ def test_vanished_job_without_claim_was_not_started(shell: Shell) -> None:
     lines = """native='pbs 5' started='' submitted=1 nid=5; get_time; listed_at=$((now + 1)); begin() { take_claim && echo runs; }
     say() { rm -f "$job"/[cfmlr]*; state='?' note='' evidence=''; echo "1 unknown -" >"$job/missed"; touch -d "@$((now - 999))" "$job/missed"
         $3; listed_state=$1 reason=$2; derive_gone_state; echo "$state $note$evidence"; begin; }
-    say unknown '' true; say over 'exit status -1: the job could not be started' true; say unknown '' take_claim
+    claimed() { take_claim; touch -d "@$((now - 90))" "$job/claim"; up=5; is_silent 90; up=85; }; get_uptime() { uptime=$up; }
+    say unknown '' true; say over 'exit status -1: the job could not be started' true; say unknown '' claimed
     rm -f "$job"/[cfmlr]*; is_confirmed it || echo "$note" """
     assert shell(lines, "pbs").splitlines() == [
         "killed not started: pbs no longer lists the job",

@@ -122,23 +122,18 @@ def test_end_of_a_killed_job_is_awaited(shell: Shell) -> None:
     lines = rf"""{SUBMIT} date() {{ echo 50; }}; runtime_tell() {{ nid=${{native#* }}; echo tell; sigterm_sent=$sent; return 1; }}; wait_for() {{ echo "wait $1 $2"; [ "$2" = "$ends" ]; }}; cancel_job() {{ echo cancel; [ -z "$fails" ]; }}; wait_for_end() {{ echo "end $1"; [ -z "$goes_on" ]; }}
     fails='' goes_on='' ends='' native='slurm 5' state=running; say() {{ runtime_stop 30; echo "$? $refused"; }}; sent=45; say; ends=30; say; ends='' fails=1; say; fails='' sent=0; say; sent=not; say; sent=0 goes_on=1; say; state=lost; say; adopt_by_name() {{ echo adopt; }}; native=''; nid=''; say
     runtime_tell() {{ return 0; }}; say; echo 1 >"$job/finished"; say; rm "$job/finished"
-    . "$here/lib/scheduler_kill.sh"; read_heartbeat() {{ last_heartbeat=$beat; [ -z "$moves" ] || beat=$((beat + 1)); }}; beat=1 moves='' state=running; look_up() {{ listed_state=$l; }}; query_again() {{ :; }}; is_end_certain() {{ [ -n "$certain" ]; }}; record_killed() {{ echo record; [ -z "$left" ]; }}; certain=''
-    say() {{ wait_for_end 5 >log; echo "$? $(tr -d a-z <log | tr '\n' ' ')"; grep -c record log; }}; for l in running over ended limit cut cancelled unknown; do say; done; certain=1; say; left=1; say; certain='' left='' moves=1; say; ends=3; say"""
+    . "$here/lib/scheduler_kill.sh"; has_fallen_silent() {{ [ -n "$certain" ]; }}; certain='' silence=90 state=running; look_up() {{ listed_state=$l; }}; query_again() {{ :; }}; record_killed() {{ echo record; [ -z "$left" ]; }}
+    say() {{ wait_for_end 5 >log; echo "$? $(tr -d a-z <log | tr '\n' ' ')"; grep -c record log; }}; l=over; say; certain=1; for l in running over ended limit cut cancelled unknown; do say; done; left=1; say; certain='' left='' silence=900; say; l=running; say; ends=3; say"""
+    steps = [1, 2, 3, *[5] * 17]
+    never = "1 " + "".join(f"  {n} " for n in steps)
     assert shell(lines).splitlines() == [
         *("tell", "wait finished 30", "cancel", "end 5", "0 ", "tell"),
         *("wait finished 30", "0 ", "tell", "wait finished 30", "cancel", "1 1"),
         *("tell", "end 5", "0 ", "tell", "1 1", "tell", "end 5", "1 1", "tell"),
         *("0 ", "query", "adopt", "tell", "1 ", "query", "adopt", "0 ", "0 "),
-        *("1   1   2   3   5   5   5   5   5   5   5   5   5   5   5 ", "0"),
-        *("0   1   2   3   5   5   5   5   5  ", "1"),
-        *("0   1   2   3   5   5   5   5   5  ", "1"),
-        *("0   1   2   3   5   5   5   5   5  ", "1"),
-        *("0   1   2   3   5   5   5   5   5  ", "1"),
-        *("0   1   2   3   5   5   5   5   5  ", "1"),
-        *("0   1   2   3   5   5   5   5   5  ", "1", "0   1  ", "1"),
-        "1   1    2    3    5    5    5    5    5    5    5    5    5    5    5  ",
-        *("14", "1   1   2   3   5   5   5   5   5   5   5   5   5   5   5 ", "0"),
-        *("0   1   2   3 ", "0"),
+        *(never, "0", never, "0", *["0   1  ", "1"] * 6),
+        *("1 " + "".join(f"  {n}  " for n in steps), "20"),
+        *("1   1   2   3   5   5   5   5   5 ", "0", never, "0", "0   1   2   3 ", "0"),
     ]
 
 

@@ -22,8 +22,11 @@
 #                             also be alive, if the accounting has no end of the job
 #   scheduler_has ID          return 0 if the scheduler has the job, although its list does not
 #                             contain the job; set $reason to the state of the job
-#   scheduler_node_down ID    return 0 if a node of the ended job may be down, so that the job may
-#                             still have processes
+#   scheduler_node_down ID HOST   return 0 if a node of the job does not respond, so that the job
+#                             may still have processes; 1 if the nodes respond, or if the scheduler
+#                             reports an end only after the nodes have confirmed it; 2 if unknown.
+#                             HOST: the node of the job's script. ID is empty if the nodes that
+#                             the scheduler names are not those of this run
 #   scheduler_report ID       print the scheduler's reports about the job with print_report
 #                             (commands/scheduler_log)
 #   scheduler_own_id          set $own_id to the id of the job that this code runs in

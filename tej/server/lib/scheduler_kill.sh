@@ -97,32 +97,28 @@ runtime_stop() {
     }
 }
 
-# wait_for_end ID: wait until the job has recorded its end, or the scheduler reports the end. If
-# the report is no proof (is_end_certain), also waits until the job's heartbeat has stopped. If the
-# node has not confirmed the end (is_end_assumed), this wait is too short, and later requests
-# record the end.
+# wait_for_end ID: wait until the job has recorded its end, or the scheduler reports the end and
+# the job's heartbeat is old enough (has_fallen_silent). The two checks of an old heartbeat take 80
+# seconds. If the heartbeat must be older, later requests record the end.
 wait_for_end() {
-    looks=0 still=0
-    read_heartbeat
-    earlier_heartbeat=$last_heartbeat
-    while [ "$looks" -lt 14 ]; do
+    looks=0
+    while [ "$looks" -lt 20 ]; do
         # A suspended job is killed without SIGTERM and never records an end. So the first waits
-        # are short. They do not count as time without a heartbeat.
+        # are short.
         ! wait_for finished $((looks < 3 ? looks + 1 : 5)) || return 0
-        [ "$looks" -lt 3 ] || still=$((still + 1))
         looks=$((looks + 1))
-        read_heartbeat
-        [ "$last_heartbeat" = "$earlier_heartbeat" ] || still=0
-        earlier_heartbeat=$last_heartbeat
         query_again "$1"
         look_up "$1" ''
         case $listed_state in
             over | ended | limit | cut | cancelled | unknown) ;;
             *) continue ;;
         esac
-        is_end_certain || { [ "$still" -ge 5 ] && ! is_end_assumed "$listed_state" "$reason"; } || continue
-        now=''
-        ! record_killed || return 0
+        if has_fallen_silent; then
+            now=''
+            ! record_killed || return 0
+        elif [ "$silence" = "$heartbeat_timeout" ] && [ "$looks" -ge 8 ]; then
+            return 1
+        fi
     done
     return 1
 }

@@ -1,7 +1,8 @@
 # Derives the state of a job under a scheduler from the job's own files, and then from the
 # scheduler's list of jobs. A job counts as gone only if two queries, some time apart, show that
-# it is gone, and its heartbeat does not change between them. The heartbeat is a file that the
-# job's wrapper (the process that runs the script) rewrites regularly.
+# it is gone, and its heartbeat does not change between them. If the job's node has not confirmed
+# the end, the heartbeat must also be old (set_silence). The heartbeat is a file that the job's
+# wrapper (the process that runs the script) rewrites regularly.
 # shellcheck shell=sh
 
 confirmation_delay=30 # minimum seconds between two queries that show that a job is gone
@@ -34,7 +35,7 @@ runtime_derive_state() {
             }
             [ "$listed_state" = running ] || note="suspended by $runtime"
             [ ! -e "$job/requeue" ] || [ ! -e "$job/rerun" ] ||
-                note="$runtime has started the job again; the second run waits until the first run has written no heartbeat for $heartbeat_overdue seconds"
+                note="$runtime has started the job again; the second run waits until it is certain that the first run has ended"
             ;;
         over | ended | limit | cut | cancelled | moved | unknown) derive_gone_state ;;
         *)
@@ -86,16 +87,16 @@ read_heartbeat() {
     [ ! -f "$job/heartbeat" ] || read -r last_heartbeat _ <"$job/heartbeat"
 }
 
-# is_confirmed WORDS: check whether an earlier query, at least $confirmation_delay seconds ago,
-# also found the job gone (file `missed`), and the heartbeat has not changed since then. If not,
-# sets $state to the last known state and returns 1. The first query that finds the job gone
-# writes `missed`. WORDS are the scheduler's answer, for $note.
+# is_confirmed WORDS: check whether an earlier query also found the job gone (file `missed`), at
+# least $confirmation_delay seconds ago and with the same heartbeat, and whether the job has been
+# silent for long enough. If not, sets $state to the last known state and returns 1. The first
+# query that finds the job gone writes `missed`. WORDS are the scheduler's answer, for $note.
 is_confirmed() {
     read_heartbeat
-    earlier_heartbeat='' missed_state='' missed_words=''
+    # Begins the two checks of an old heartbeat, even if no earlier query found the job gone.
+    fallen_silent=''
+    ! has_fallen_silent || fallen_silent=1
     if [ -f "$job/missed" ]; then
-        read -r missed missed_state earlier_heartbeat missed_words <"$job/missed"
-        [ "$earlier_heartbeat" != - ] || earlier_heartbeat=''
         if [ "$last_heartbeat" != "$earlier_heartbeat" ]; then
             note_missed
             keep_last_state
@@ -103,7 +104,7 @@ is_confirmed() {
             return 1
         fi
         find_age missed "$missed"
-        [ $((age - (now - listed_at))) -ge "$confirmation_delay" ] && has_fallen_silent && return 0
+        [ -n "$fallen_silent" ] && [ $((age - (now - listed_at))) -ge "$confirmation_delay" ] && return 0
     else
         note_missed
     fi
@@ -112,6 +113,7 @@ is_confirmed() {
     has_begun || outcome='not started'
     [ ! -e "$job/kill" ] || outcome=killed
     note="$runtime $1; checking again before the job counts as $outcome"
+    [ "$silence" = 0 ] || note="$note, after $silence seconds without a heartbeat"
     return 1
 }
 
@@ -127,14 +129,44 @@ is_end_assumed() {
     case $1,$2 in cut,*'node failure'* | cancelled,*'by force'*) ;; *) return 1 ;; esac
 }
 
-# has_fallen_silent: check whether the heartbeat is old enough to confirm the scheduler's report
-# that the job is over. If the node has not confirmed the end, the job may still run, and its
-# next heartbeat may only be late. In this case, returns 0 only after $heartbeat_timeout seconds
-# without a heartbeat.
+# has_fallen_silent: check whether the last heartbeat is old enough for the scheduler's report that
+# the job is over. Sets $silence (set_silence), and the variables of read_missed.
 has_fallen_silent() {
-    is_end_assumed "$listed_state" "$reason" ||
-        { [ "$listed_state" = unknown ] && is_end_assumed "$missed_state" "$missed_words"; } || return 0
-    ! is_beating
+    silence=0
+    read_missed
+    # Without these files, the wrapper has never started.
+    [ -f "$job/heartbeat" ] || [ -f "$job/claim" ] || return 0
+    set_silence
+    [ "$silence" = 0 ] || is_silent "$silence"
+}
+
+# set_silence: set $silence to the seconds without a heartbeat that the end of the job needs.
+#   0                    the scheduler has reported the end, and the job's nodes respond
+#   $heartbeat_overdue   the scheduler has not reported the end of this run of the job, and nothing
+#                        is known of its node
+#   $heartbeat_timeout   a node does not respond, so the job may run there, and a heartbeat may be
+#                        late
+set_silence() {
+    silence=$heartbeat_timeout
+    ! is_end_assumed "$listed_state" "$reason" || return 0
+    [ "$listed_state" != unknown ] || ! is_end_assumed "$missed_state" "$missed_words" || return 0
+    # After a second start, the scheduler names the nodes of the second run.
+    node_id=$nid
+    [ ! -e "$job/rerun" ] || case $nid in *\;*) node_id=";${nid#*;}" ;; *) node_id='' ;; esac
+    scheduler_node_down "$node_id" "$where"
+    node_status=$?
+    [ "$node_status" != 0 ] || return 0
+    silence=$heartbeat_overdue
+    [ "$node_status" = 1 ] || return 0
+    is_unlisted || [ "$listed_state" = queued ] || [ -e "$job/rerun" ] || was_requeued || silence=0
+}
+
+# read_missed: set $missed (time), $missed_state, $earlier_heartbeat and $missed_words from the
+# file `missed`, or to ''.
+read_missed() {
+    missed='' missed_state='' earlier_heartbeat='' missed_words=''
+    [ ! -f "$job/missed" ] || read -r missed missed_state earlier_heartbeat missed_words <"$job/missed"
+    [ "$earlier_heartbeat" != - ] || earlier_heartbeat=''
 }
 
 # is_silent SECONDS: check whether the job has written no heartbeat for SECONDS. If the job has
@@ -267,6 +299,11 @@ derive_gone_state() {
     }
     recall_missed
     find_cause
+    ! is_end_assumed "$listed_state" "$reason" || is_silent "$heartbeat_timeout" || {
+        keep_last_state
+        note="$runtime says $reason; checking again before the job counts as lost, after $heartbeat_timeout seconds without a heartbeat"
+        return 0
+    }
     case $listed_state in
         cancelled | limit) record_cut_off ;;
         alive | moved) derive_contradicted_state ;;
@@ -290,24 +327,20 @@ mark_gone() {
 }
 
 # record_early_end: record the end without a second query if the accounting reports who ended
-# the job, and the heartbeat has stopped. The accounting alone is not enough: the job's
+# the job, and the heartbeat stopped long ago. The accounting alone is not enough: the job's
 # processes may run on a node that the scheduler cannot reach.
 record_early_end() {
     is_unlisted && [ -n "$last_heartbeat" ] || return 0
     find_age heartbeat "$last_heartbeat"
-    [ "$age" -ge "$confirmation_delay" ] || return 0
+    [ "$age" -ge "$heartbeat_timeout" ] || return 0
     find_cause
     case $listed_state in cancelled | limit) record_cut_off ;; esac
 }
 
 # is_end_certain: check whether the scheduler's report that the killed job is over proves that
-# no process of the job can run. The report proves nothing if the job's node has not confirmed
-# the end, if the scheduler requeued the job before the cancellation, or if the scheduler does
-# not know the job. A job without a heartbeat has never run.
+# no process of the job can run.
 is_end_certain() {
-    [ -e "$job/heartbeat" ] || return 0
-    ! is_unlisted || return 1
-    ! is_end_assumed "$listed_state" "$reason" && ! was_requeued && ! scheduler_node_down "$nid"
+    has_fallen_silent && [ "$silence" = 0 ]
 }
 
 # was_requeued: check whether the scheduler had requeued the started job before tej cancelled
@@ -331,6 +364,7 @@ is_unlisted() {
 derive_contradicted_state() {
     why_unlisted="$runtime no longer lists the job"
     [ "$listed_state" = alive ] || why_unlisted="the job has moved to another cluster"
+    find_age missed "$missed"
     if [ "$age" -ge "$heartbeat_timeout" ]; then
         mark_lost "$why_unlisted, and the job recorded no exit status${reason:+ ($reason)}"
     else

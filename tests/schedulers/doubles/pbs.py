@@ -1,4 +1,4 @@
-"""Doubles of qsub, qstat, qdel, qsig, qrls, qrerun and qmove of OpenPBS and Torque.
+"""Doubles of commands of OpenPBS and Torque.
 
 The doubles print the recorded replies of the real programs, and run jobs as processes:
 `python pbs.py COMMAND ARGUMENT...`, with PBS_DOUBLE=DIALECT:FOLDER.  Optional files in
@@ -401,6 +401,12 @@ def qrls(arguments: list[str]) -> int:
     return 0
 
 
+def pbsnodes(arguments: list[str]) -> int:
+    (name,) = arguments
+    print(f"{name}\n     state = free")
+    return 0
+
+
 def qmove(arguments: list[str]) -> int:
     destination, word = arguments
     with state() as jobs:
@@ -490,6 +496,7 @@ def main() -> int:
         "qrerun": qrerun,
         "qrls": qrls,
         "qmove": qmove,
+        "pbsnodes": pbsnodes,
     }
     return programs[command](arguments)
 

@@ -283,7 +283,21 @@ scheduler_cancel() {
     if [ "$dialect" = wrapper ]; then slurm_cancel "$1"; else patiently qdel "$1"; fi
 }
 
-scheduler_node_down() { [ "$dialect" = wrapper ] && slurm_node_down "$1"; }
+# scheduler_node_down ID HOST: see lib/scheduler.sh. PBS reports the end of a job only after its
+# node has confirmed it, except in the cases of is_end_assumed.
+scheduler_node_down() {
+    if [ "$dialect" = wrapper ]; then
+        slurm_node_down "$@"
+        return
+    fi
+    # The name of a node may contain the domain, or not.
+    [ -n "$2" ] && { is_node_down "$2" || { [ "$2" != "${2%%.*}" ] && is_node_down "${2%%.*}"; }; }
+}
+
+# is_node_down NODE: check whether PBS reports the node as down or does not know its state.
+is_node_down() {
+    patiently pbsnodes "$1" 2>/dev/null </dev/null | LC_ALL=C grep -Eq '^[[:space:]]*state = .*(down|unknown)'
+}
 
 scheduler_report() {
     case $dialect in

@@ -151,6 +151,15 @@ scheduler_cancel() {
     patiently qdel "$1"
 }
 
+# scheduler_node_down ID HOST: see lib/scheduler.sh. qhost prints `-` as the load of a host that
+# has not reported for some minutes.
+scheduler_node_down() {
+    [ -n "$2" ] && patiently qhost -h "$2" 2>/dev/null </dev/null | LC_ALL=C awk '
+        $1 == "HOSTNAME" { for (i = 1; i <= NF; i++) if ($i ~ /^N?LOAD$/) column = i; next }
+        column && $1 != "global" && $column == "-" { is_down = 1 }
+        END { exit !is_down }'
+}
+
 scheduler_report() {
     print_report 'qstat -j' patiently qstat -j "${1%%.*}" || print_report 'qacct -j' run_qacct "$1"
 }

@@ -133,15 +133,20 @@ slurm_read() {
         }' "$1"
 }
 
-# slurm_node_down ID: return 0 if a node of the job is down or does not respond (`*`), or if its
-# nodes are unknown. Slurm reports a job as CANCELLED even if its node goes down and its
-# processes run on.
+# slurm_node_down ID HOST: return 0 if a node of the job is down or does not respond (`*`), 1 if
+# all respond, and 2 if this is unknown. If Slurm names no nodes for the job, checks the node
+# HOST. Slurm reports a job as CANCELLED even if its node goes down and its processes run on.
 slurm_node_down() {
-    job_nodes=$(on_cluster "$1" squeue -a -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,)
-    case $job_nodes in *[!,]*) ;; *) return 0 ;; esac
-    set_cluster "$1" || return 0
+    job_nodes=''
+    case $1 in [0-9]*) job_nodes=$(on_cluster "$1" squeue -a -h -t all -o %N -j 2>/dev/null </dev/null | tr '\n' ,) ;; esac
+    case $job_nodes in *[!,]*) ;; *) job_nodes=${2:+$2,${2%%.*}} ;; esac
+    [ -n "$job_nodes" ] && set_cluster "$1" || return 2
     set -- -a -h -n "${job_nodes%,}" -o %T ${cluster:+-M "$cluster"}
-    case $(patiently sinfo "$@" 2>/dev/null </dev/null) in '' | *down* | *\** | *unk*) : ;; *) return 1 ;; esac
+    case $(patiently sinfo "$@" 2>/dev/null </dev/null) in
+        '') return 2 ;;
+        *down* | *\** | *unk*) : ;;
+        *) return 1 ;;
+    esac
 }
 
 # slurm_history ID: print STATE|WORDS of the job from Slurm's accounting. A cluster that was

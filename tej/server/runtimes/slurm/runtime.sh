@@ -15,7 +15,7 @@ scheduler_term() { slurm_term "$1"; }
 scheduler_cancel() { slurm_cancel "$1"; }
 scheduler_history() { slurm_history "$1"; }
 scheduler_has() { slurm_has "$1"; }
-scheduler_node_down() { slurm_node_down "$1"; }
+scheduler_node_down() { slurm_node_down "$@"; }
 scheduler_report() { slurm_report "$1"; }
 scheduler_own_id() { slurm_own_id; }
 
