@@ -393,7 +393,7 @@ def test_interrupted_submission_is_searched_on_its_clusters(shell: Shell) -> Non
     assert shell(lines).splitlines() == [
         "created slurm does not answer for another cluster of the job; last known: created",
         "created slurm lists no job with the name tej_ajo0123456;"
-        " checking again before the job counts as not started",
+        " checking again before the job counts as lost",
         *("slurm 7;gpu2 queued", "0 slurm 7;gpu2", "0 slurm 7;gpu2", "1"),
         *("1", "0"),
     ]
