@@ -14,7 +14,7 @@
 print_started_jobs() {
     others='' usual=''
     # If `printf` is a program (mksh), the kernel limits the size of its arguments. In this
-    # case, read_started_jobs prints no records.
+    # case, the shell prints all records.
     case $(command -v printf) in
         /*)
             others=$*
