@@ -1,4 +1,4 @@
-"""Completion of jobs and other words of a command in a shell.
+"""Shell completion (Tab key) of job ids, files and other arguments of a command.
 
 A completion must be quick and must not prompt for a password, so errors and slow
 servers give no completions.

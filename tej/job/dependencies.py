@@ -54,7 +54,7 @@ class Dependencies:
         return "".join(lines)
 
     def signature_fields(self) -> Iterator[str]:
-        """Yield the fields of the dependencies in the job's signature."""
+        """Yield the fields by which the dependencies enter the job's signature."""
         for job_id in self.after:
             yield from ("after", job_id)
         for one in self.inputs:

@@ -170,7 +170,7 @@ class PreparedJob:
 
     @cached_property
     def plan(self) -> Plan:
-        """The objects of the content store for the job, and how to assemble the job."""
+        """The files for the content store, and how to assemble the job from them."""
         return plan(self.entries, self.command.script)
 
     def pack(self, *, from_objects: bool = False, by_id: bool = False) -> PackedJob:

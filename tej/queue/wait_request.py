@@ -70,7 +70,7 @@ class Watcher:
     One background thread sends the `wait` request as long as a thread waits for a job.
     A forked child process does not have the background thread, and may have inherited a
     lock that no thread releases.  The child process therefore creates a new lock and
-    starts without waiting threads (`_reset`).
+    an empty list of waiting threads (`_reset`).
     """
 
     def __init__(self, connection: QueueConnection) -> None:

@@ -177,8 +177,8 @@ class Start:
 
 
 class ProgramConsumed(ConnectionFailed):
-    """A start-up file has read the program from stdin, so the program has not run.
+    """A start-up file of the login shell has read tej's program from standard input.
 
-    At the next attempt, the transport sends the program only after all start-up files
-    have ended.
+    The program has therefore not run.  At the next attempt, the transport sends the
+    program only after all start-up files have ended.
     """
