@@ -197,9 +197,12 @@ class Pool:
 @pytest.fixture
 def pool(
     workers: Workers, destination: TejDestination, queue: tej.RemoteQueue, unique: str
-) -> Pool:
+) -> Iterator[Pool]:
     destination.save(unique)
-    return Pool(workers, destination, unique, queue)
+    earlier = len(workers.text())
+    yield Pool(workers, destination, unique, queue)
+    # pytest shows this output only if the test has failed.
+    print(workers.text()[earlier:])
 
 
 def lease_expiry(flow_run_id: UUID) -> str:
