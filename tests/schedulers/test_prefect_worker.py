@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from jobs import Gate, wait_until
+from jobs import Gate
 from schedulers.conftest import run
 
 import tej
@@ -11,7 +11,7 @@ import tej
 pytest.importorskip("prefect")
 
 from tests.adapters_prefect.conftest import prefect_server, unique  # noqa: F401
-from tests.adapters_prefect.flow_processes import message_of, read, states
+from tests.adapters_prefect.flow_processes import message_of, read, states, wait_until
 from tests.adapters_prefect.test_worker import Pool, Workers, workers  # noqa: F401
 
 pytestmark = [
@@ -19,6 +19,8 @@ pytestmark = [
     # Slurm is started before the worker, because the worker uses the commands of this
     # Slurm.
     pytest.mark.usefixtures("slurm"),
+    # Prefect's server and each process with Prefect start slowly on a busy machine.
+    pytest.mark.timeout(1800),
 ]
 
 
