@@ -22,7 +22,7 @@ MISSING = (
 
 
 class Context(NamedTuple):
-    """The conditions that decide whether the first word is the destination."""
+    """The conditions that decide whether a command's first word is the destination."""
 
     has_default: bool
     """Whether a profile or TEJ_DESTINATION sets the destination."""

@@ -42,8 +42,9 @@ def _fill(template: str, job_id: str, job: JobStatus) -> str:
         if found is None:
             known = ", ".join(values)
             raise click.UsageError(
-                f"--into: job '{job_id}' has no value for {field[0]}, but only for "
-                f"{known}; --param {field[1]} selects only the jobs with this parameter"
+                f"--into: job '{job_id}' has no value for {field[0]}; it has values "
+                f"for {known}. To download only jobs with this parameter, add "
+                f"--param {field[1]}"
             )
         # The value comes from the server, and must not name a path outside the local
         # directory.

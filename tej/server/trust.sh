@@ -87,7 +87,7 @@ check_link_trust() {
 }
 
 # check_directory_trust PATH USE: quit if other users can replace files in the directory PATH.
-# USE describes the file for the error message.
+# USE says in the error message what PATH is used for.
 check_directory_trust() {
     [ "$trusted" = 0 ] || return 0
     get_account

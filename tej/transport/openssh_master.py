@@ -46,7 +46,7 @@ def master_pid(path: Path) -> int | None:
     """Return the process id of the ControlMaster at `path`.
 
     Returns None if no ControlMaster replies within ALIVE_TIMEOUT seconds.  Raises
-    OSError if a limit of this process is reached.
+    OSError if a limit of this process or machine is reached, for example of open files.
     """
     try:
         with MuxClient(str(path), ALIVE_TIMEOUT) as mux:
@@ -67,7 +67,7 @@ def stop_master(path: Path, *, replaced: int | None = None) -> bool:
 
     If `replaced` is a process id, another ControlMaster is not stopped: another process
     has started it meanwhile.  Returns False if no ControlMaster was stopped.  Raises
-    OSError if a limit of this process is reached.
+    OSError if a limit of this process or machine is reached, for example of open files.
     """
     try:
         with MuxClient(str(path), ALIVE_TIMEOUT) as mux:

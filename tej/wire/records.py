@@ -97,8 +97,8 @@ def _time_on_the_jobs_host(record: Record, now: int | None) -> int | None:
     """Return the current time by the clock of the job's host.
 
     `now` is the time by the clock of the host that replied.  If the job runs on another
-    host, its record contains the last heartbeat by the clock of that host (`beat`), and
-    the age of this heartbeat (`seen`).
+    host, its record contains two numbers: `beat`, the time of the last heartbeat by the
+    clock of that host, and `seen`, the age of this heartbeat in seconds.
     """
     beat, age = parse_integer(record.get("beat")), parse_integer(record.get("seen"))
     if beat is not None and age is not None:

@@ -19,10 +19,11 @@ from tej.server.scripts import Scripts, sent_script
 
 @dataclass(frozen=True)
 class Program:
-    """A request: one line for the server's shell, and the marker before the reply."""
+    """A program for the server's shell, which carries out one request."""
 
     line: str = field(repr=False)
     marker: bytes
+    """Random text that the program prints before its reply."""
     verb: str
 
 

@@ -117,10 +117,10 @@ class JobFollower:
     ) -> bool:
         """Kill the processes that the ended job left, unless the flow run has ended.
 
-        If only Prefect's runner in the job was killed, the flow still runs.  Without
-        this method, the flow run would be set to Crashed while its flow runs, and a
-        retry would run the same flow in two processes.  Return whether the job had left
-        processes at the first call.
+        Prefect's runner in the job may have been killed alone, and the flow may still
+        run.  The flow run must not be set to Crashed then, because a retry would run
+        the same flow in two processes.  Return whether processes were left.  Only the
+        first call can return true.
         """
         if status is None or not status.processes_left or self._has_ended_processes:
             return False

@@ -293,8 +293,8 @@ class TejJob(JobBlock[JobResult]):
         Raises tej.Error if the directory is invalid, the server cannot be reached or
         the job cannot be started.
         """
-        # `Run()` disables artifacts here, because the method that waits for the job
-        # creates artifacts.
+        # A `Run` without arguments creates no artifacts.  The method that waits for the
+        # job creates them.
         return self.start(Run())
 
     def start(self, run: Run | None = None) -> TejJobRun:

@@ -11,9 +11,9 @@ refuse_living() {
 }
 
 # clear_failed: remove the old job with this id from `jobs`, so that the uploaded job can
-# replace it. A failed job becomes an attempt. A job of this request that was lost before its
-# start is moved to $room, which is removed later. Returns 0 if this or another client has
-# removed the old job. Returns 1 on failure.
+# replace it. A failed job is moved to `attempts`. A job with the token of this request
+# was lost before its script started: it is moved to $room, which is removed later. Returns 0 if
+# this or another client has removed the old job. Returns 1 on failure.
 clear_failed() {
     eval "failed=\${failed_$token-}"
     turns=0

@@ -163,8 +163,8 @@ resolve_dependents() {
     done
 }
 
-# has_unresolved DIRECTORY: check whether the directory `dependents/OTHER` contains a job that
-# can be started or ended if OTHER has ended.
+# has_unresolved DIRECTORY: check whether DIRECTORY, which is `dependents/OTHER`, lists a job that
+# must be started or ended once OTHER has ended.
 has_unresolved() {
     for dep_item in "$1"/*; do
         dep_job=${dep_item##*/} dep_job=$jobs/${dep_job#*.}

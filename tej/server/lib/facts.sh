@@ -36,8 +36,8 @@ get_time() {
     [ -n "${now-}" ] || read_date
 }
 
-# read_date: set $now to the seconds since 1970, or to '' if `date` fails twice. A single failure
-# can be a chance: the kernel kills processes when the memory is full.
+# read_date: set $now to the seconds since 1970, or to '' if `date` fails twice. One call
+# may fail by accident, for example if the kernel kills `date` because the memory is full.
 read_date() {
     now=$(date +%s) || now=$(date +%s) || now=''
 }

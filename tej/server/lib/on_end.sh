@@ -26,7 +26,8 @@ run_on_end_once() {
 # before. $state, $how and $number must describe the end of the job.
 start_on_end() {
     # Other members of a group that shares the queue must not run the owner's command. If the
-    # queue was moved, $here contains no scripts, and the next client starts the command.
+    # queue was moved while this shell ran, run_on_end.sh is not found at $here. The next
+    # request of a client then starts the command.
     # shellcheck disable=SC3067 # all shells that tej supports have -O
     [ -f "$job/on_end" ] && [ -O "$job/on_end" ] && [ -f "$here/run_on_end.sh" ] && mkdir "$job/on_end_started" 2>/dev/null || return 0
     case $how in

@@ -190,7 +190,8 @@ adopt_reply() {
     fi
     ! was_killed_unstarted || scheduler_cancel "$nid" >/dev/null 2>&1 </dev/null
     put_first native_id "$runtime $nid"
-    # The job itself may have written native_id first, without its cluster. So write it again.
+    # The job may have started already and written `native_id` without the name of the
+    # cluster. So write the file again.
     case $nid in *\;*) put native_id "$runtime $nid" ;; esac
     native="$runtime $nid"
 }

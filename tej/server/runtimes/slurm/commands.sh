@@ -29,8 +29,8 @@ is_controller_up() {
 }
 
 # slurm_term ID: send SIGTERM to all processes of the job. While a job is suspended, scancel
-# repeats the request. So the time limit is short, but longer than the default time limit of one
-# request to the controller (MessageTimeout).
+# repeats the request for a long time, so it gets only 20 seconds. One request to the controller
+# may take 10 seconds (the default of MessageTimeout).
 slurm_term() (
     command_timeout=20
     on_cluster "$1" scancel --full -s TERM
