@@ -46,7 +46,7 @@ class MuxClient:
         self._deadline = time.monotonic() + timeout
         self._unread = b""
         self.master_pid: int | None = None
-        """Process id of the ControlMaster, once `wait_for_session` has received it."""
+        """Process id of the ControlMaster, set by `request_session`."""
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._connect(path)
@@ -111,7 +111,9 @@ class MuxClient:
         `environment` are variables as NAME=VALUE, and `streams` are the descriptors for
         stdin, stdout and stderr of the command.
         """
-        self._send(ALIVE_CHECK, _integer(0))
+        # Receive the reply before the request: if ssh cannot send a reply because the
+        # client has closed the socket, and the session is just being opened, ssh exits.
+        self.master_pid = self.pid()
         no_terminal_x11_agent_subsystem = _integer(0) * 4
         body = _integer(0) + _string("") + no_terminal_x11_agent_subsystem
         body += _integer(NO_ESCAPE) + _string("") + _string(command)
@@ -126,8 +128,6 @@ class MuxClient:
         server or the ControlMaster does not permit the session.
         """
         self._deadline = time.monotonic() + timeout
-        if self.master_pid is None:
-            self.master_pid = _read_integers(self._receive(ALIVE), 2)[1]
         self._receive(SESSION_OPENED)
 
     def exit_status(self, timeout: float) -> int | None:
