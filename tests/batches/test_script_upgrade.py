@@ -33,11 +33,13 @@ def used_by(
         local_queue.submit("a", job("echo hello"))
         local_queue.wait(["a"])
         path = queue_path / "version"
-        protocol, runtime, scripts = path.read_text().splitlines()
+        protocol, runtime, scripts, entries = path.read_text().splitlines()
         digest = scripts.split()[1]
         other = "0" * len(digest)
         (queue_path / "scripts" / digest).rename(queue_path / "scripts" / other)
-        path.write_text(f"{protocol}\n{runtime}\nscripts {other} {version}\n")
+        path.write_text(
+            f"{protocol}\n{runtime}\nscripts {other} {version}\n{entries}\n"
+        )
         return [other, version]
 
     return change
@@ -56,5 +58,5 @@ def test_only_older_scripts_are_replaced_first(
 ) -> None:
     before = used_by(version)
     assert VERBS[verb](local_queue, tmp_path / "out") == ANSWERS[verb]
-    after = (queue_path / "version").read_text().split()[-2:]
+    after = (queue_path / "version").read_text().splitlines()[2].split()[1:]
     assert (after == before) == is_kept

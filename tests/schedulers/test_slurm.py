@@ -446,7 +446,9 @@ def test_outdated_squeue_loses_no_queued_job(
     assert "PENDING" in str(status.note)
     run("scancel", native_id(queue_path, "held"))
     forget_listing(queue_path)
-    assert queue.status("held").state is JobState.LOST
+    status = queue.status("held")
+    assert status.state is JobState.KILLED
+    assert status.note == "not started: slurm no longer lists the job"
 
 
 def test_silent_controller_ends_no_job(
