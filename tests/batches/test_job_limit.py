@@ -285,6 +285,7 @@ def test_command_sets_the_limit(
     own = {"TEJ_DESTINATION": "local:", "TEJ_QUEUE": str(queue_path)}
     assert command("setup", "-r", "default", "--max-running", 1, **own).status == 0
     submit(local_queue, job(gate.wait), "a", "b")
+    wait_until(lambda: states(local_queue)["a"] == "running", "the first job runs")
     assert command("list", "--state", "queued", **own).stdout == "b queued\n"
     done = command("limit", "0", "--json", **own)
     assert done.json == {"queue": str(queue_path), "max_running": 0}

@@ -422,10 +422,10 @@ def test_missing_job_counts_as_ended_after_30_seconds(shell: Shell) -> None:
 def test_first_answer_is_kept_until_the_second(
     shell: Shell, answer: str, state: str
 ) -> None:
-    """Slurm forgets the job between the two queries, and has no accounting."""
+    """Slurm forgets the silent job between the two queries, and has no accounting."""
     lines = f"""echo 1 >"$job/claim"; native='slurm 5' started=1 submitted=1 nid=5
     get_time; listed_at=$now; echo "1 {answer}" >"$job/missed"
-    touch -d "@$((now - 99))" "$job/missed"; sacct() {{ return 1; }}
+    touch -d "@$((now - 99))" "$job/missed"; sacct() {{ return 1; }}; is_silent() {{ :; }}
     listed_state=unknown reason=''; derive_gone_state; echo "$state: $note$evidence" """
     assert shell(lines).startswith(state)
 
