@@ -40,7 +40,10 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
     fact queued 5; say queued
     get_time; rm -r jobs/a/*; fact heartbeat "$now"; say 'old files deleted'
     rm -r jobs/a/*; fact heartbeat "$now"; fact finished '9 exit 0 own 0'; say 'old files deleted'
-    rm -r jobs/a/*; fact heartbeat "$now"; fact finished '9 exit'; say 'cut end'"""
+    rm -r jobs/a/*; fact heartbeat "$now"; fact finished '9 exit'; say 'cut end'
+    fact heartbeat "$now"; touch -d '1 hour ago' jobs/a/submitted; say 'no start'
+    fact heartbeat "$now"; touch -d '1 hour ago' jobs/a/submitted; fact started '5 h 1 1'; say elsewhere
+    fact heartbeat "$now"; rm jobs/a/submitted; fact started '5 h 1 1'; say elsewhere"""
 
     def damaged(fact: str) -> str:
         return f"damaged: its file '{fact}' is missing or cannot be read"
@@ -63,6 +66,11 @@ def test_damaged_facts_are_named(shell: Shell) -> None:
         f"old files deleted: running  {damaged('spec')}",
         "old files deleted: finished exit0",
         f"cut end: lost  {damaged('finished')}",
+        *(
+            f"{how}: running  its file 'native_id' is missing"
+            for how in ("no start", "elsewhere")
+        ),
+        f"elsewhere: running  {damaged('submitted')}",
     ]
 
 

@@ -20,7 +20,7 @@ derive_damaged_state() {
     # the runtime.
     if [ -n "$native" ]; then
         note=$evidence evidence='' state='?'
-    elif runs_unrecorded "$evidence" || beats_unrecorded "$evidence"; then
+    elif is_unrecorded "$evidence"; then
         evidence=''
     fi
 }
@@ -48,6 +48,12 @@ set_unknown() {
     [ -z "$started" ] || state=running
 }
 
+# is_unrecorded NOTE: check whether a job without a native id may be alive. If so, sets $state to
+# `running` and $note to NOTE.
+is_unrecorded() {
+    runs_unrecorded "$1" || beats_unrecorded "$1"
+}
+
 # runs_unrecorded NOTE: check whether a job without a native id is alive: it has processes on
 # this host, or a heartbeat from another host. If so, sets $state to `running` and $note to
 # NOTE.
@@ -68,7 +74,7 @@ runs_unrecorded() {
 # to `running` and $note to NOTE. A server that deletes old files deletes the other files of a
 # job that runs for weeks, but not its heartbeat, which is always new.
 beats_unrecorded() {
-    [ -z "$spec" ] || [ ! -s "$job/started" ] || return 1
+    [ -z "$spec" ] || [ ! -s "$job/started" ] || [ "$where" != "$host" ] || return 1
     [ ! -e "$job/finished" ] && is_beating || return 1
     note=$1 state=running
 }

@@ -203,10 +203,11 @@ derive_unstarted_state() {
             IFS= read -r native <"$job/native_id"
             return 0
         }
-        ! runs_unrecorded "its file 'native_id' is missing" || return 0
     else
         get_age "$job/submitted" && [ "$age" -ge "$heartbeat_timeout" ] || return 0
     fi
+    # The server may have deleted the old files of a running job.
+    ! is_unrecorded "its file 'native_id' is missing" || return 0
     # Only the process that creates the file `claim` may start the script. If this client
     # creates it, the job cannot start any more.
     if in_same_job take_claim || [ ! -e "$job/claim" ] || claim_is_stale; then
