@@ -57,8 +57,9 @@ note_cpu_kill() {
     is_number "$cpu_limit" || return 0
     # `times` counts only processes that have been waited for.
     wait "$runner" 2>/dev/null
-    # In $(...), `times` would print the times of the subshell.
-    { times >"$job/.times"; } 2>/dev/null || return 0
+    # In $(...), `times` would print the times of the subshell. The redirection belongs to the
+    # braces: if the file cannot be opened, a redirection of a special builtin ends the shell.
+    { { times; } >"$job/.times"; } 2>/dev/null || return 0
     read_cpu_time
     rm -f "$job/.times"
     # The kernel may count the time of a process in another way than `times`.
