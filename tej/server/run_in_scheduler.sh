@@ -73,7 +73,7 @@ may_run_again() {
     [ -e "$job/requeue" ] && [ "$last_heartbeat" = "${first_heartbeat-$last_heartbeat}" ] || exit 0
     # The scheduler has not reported the end of the first run.
     # shellcheck disable=SC2034 # used by has_fallen_silent
-    first_heartbeat=$last_heartbeat now='' nid=$own_id listed_state='' reason=''
+    first_heartbeat=$last_heartbeat now='' nid=$own_id listed_state='' reason='' node_queries=0
     has_fallen_silent
 }
 

@@ -261,10 +261,12 @@ def test_kill_at_the_limit_of_cpu_time_is_named(shell: Shell) -> None:
     done
     read_cpu_time() { cpu_time=59; }
     say 60 'exit 137'; say 60 'exit 1'; say 40 'signal 9'; say 90 'signal 9'; say unlimited 'signal 9'
-    sigterm_time=5; say 60 'signal 9'; ls -A "$job" """
+    sigterm_time=5; say 60 'signal 9'; ls -A "$job"
+    sigterm_time=''; mkdir "$job/.times"; say 60 'signal 9'; echo 'records the end' """
     reason = "limit slurm: limit of CPU time (ulimit -t: {})".format
     assert shell(lines).splitlines() == [
         *(reason(0), "61", "61", "2", reason(60), *[""] * 5, "spec", "stage"),
+        *("", "records the end"),
     ]
 
 
@@ -506,7 +508,7 @@ def test_silence_before_the_end_depends_on_the_node(
     touch -d "@$((now - 9))" "$job/submitted"; for fact in {facts}; do : >"$job/$fact"; done
     [ ! -e "$job/kill" ] || {{ echo "1 5 me" >"$job/kill"; echo "1 cancel {facts.partition(" ")[2]}" >"$job/ending"; touch -d "@$((now - 9))" "$job/kill"; }}
     get_disk_time() {{ disk_time=$((begun + passed)); }}; scheduler_node_down() {{ return {node}; }}; scheduler_has() {{ return 1; }}
-    date() {{ echo $((begun + passed)); }}; runtime_ask() {{ listed_at=$((begun + passed)); }}; look_up() {{ listed_state={listed} reason='{reason}'; }}
+    date() {{ echo $((begun + passed)); }}; runtime_ask() {{ listed_at=$((begun + passed)) node_queries=0; }}; look_up() {{ listed_state={listed} reason='{reason}'; }}
     cancel_job() {{ :; }}; ask_history() {{ listed=''; [ ! -e "$job/accounting" ] || listed='cut|NODE_FAIL (node failure)'; }}
     while :; do
         now=$((begun + passed)); up=$((5000 + passed)); load_job a
@@ -515,6 +517,16 @@ def test_silence_before_the_end_depends_on_the_node(
         passed=$((passed + 10)); [ "$passed" != 200 ] || passed=880
     done; echo "$passed $state" """
     assert shell(lines) == f"{end}\n"
+
+
+def test_many_gone_jobs_need_few_queries_about_nodes(shell: Shell) -> None:
+    lines = f"""{GONE} listed_state=over reason=''; scheduler_node_down() {{ asked=$((asked + 1)); return 1; }}
+    query() {{
+        printf '%s answer whole\n' "$1" >"$queue/scheduler/listing"; load_listing
+        asked=0 certain=0; for i in $(seq 50); do ! is_end_certain || certain=$((certain + 1)); done
+        echo "$asked $certain $silence"
+    }}; mkdir -p "$queue/scheduler"; query 7; query 8"""
+    assert shell(lines).splitlines() == ["20 20 900", "20 20 900"]
 
 
 @in_all_shells
@@ -658,6 +670,25 @@ def test_silent_scheduler_delays_the_cause(shell: Shell, age: int, state: str) -
     touch -d "@$((now - {age}))" "$job/finished"; ended=$now how=exit
     listed_state=silent; derive_ended_state; echo "$state" """
     assert shell(lines) == f"{state}\n"
+
+
+def test_kill_of_requeued_job_cancels_the_second_run(shell: Shell) -> None:
+    """The first run has recorded its end, and the job waits in the queue again."""
+    lines = f"""{GONE} echo '1 h b s 1 1' >"$job/submitted"; echo 'slurm 5' >"$job/native_id"; echo '1 h 1 1' >"$job/started"
+    exec 4>&1; : >"$job/claim"; : >"$job/requeue"; echo '9 signal 15 ask 0' >"$job/finished"; listed_at=$((now + 9))
+    listing_number=1 q_5='1|queued||'; runtime_ask() {{ :; }}; query_again() {{ :; }}; scheduler_cancel() {{ echo "cancel $1" >&4; $effect; }}
+    second_run() {{ rm "$job/finished"; q_5='1|running||'; }}
+    say() {{ effect=$1; load_job a; echo "$state $how $number $note"; }}; say true; echo '2 5 me' >"$job/kill"
+    say false; say true; say true; rm "$job/reason"; say second_run"""
+    assert [line.rstrip() for line in shell(lines).splitlines()] == [
+        "queued   slurm 5: requeued, and will run again from the start",
+        *(
+            "cancel 5",
+            "queued   kill requested by me, but slurm 5 is still queued for a second run",
+        ),
+        *("cancel 5", "killed signal 15", "killed signal 15", "cancel 5"),
+        "queued   kill requested by me, but slurm 5 is still queued for a second run",
+    ]
 
 
 def test_second_run_needs_permission_and_silence(shell: Shell) -> None:

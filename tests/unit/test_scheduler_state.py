@@ -117,12 +117,15 @@ def test_vanished_job_without_claim_was_not_started(shell: Shell) -> None:
         $3; listed_state=$1 reason=$2; derive_gone_state; echo "$state $note$evidence"; begin; }
     claimed() { take_claim; touch -d "@$((now - 90))" "$job/claim"; up=5; is_silent 90; up=85; }; get_uptime() { uptime=$up; }
     say unknown '' true; say over 'exit status -1: the job could not be started' true; say unknown '' claimed
-    rm -f "$job"/[cfmlr]*; is_confirmed it || echo "$note" """
+    rm -f "$job"/[cfmlr]*; is_confirmed it || echo "$note"
+    # The wrapper creates `claim` at this moment.
+    take_claim() { : >"$job/claim"; return 1; }; say unknown '' true; [ ! -e "$job/lost" ]"""
     assert shell(lines, "pbs").splitlines() == [
         "killed not started: pbs no longer lists the job",
         "killed not started: pbs says exit status -1: the job could not be started",
         "lost pbs no longer lists the job, and the job recorded no exit status",
         "pbs it; checking again before the job counts as not started",
+        "queued pbs no longer lists the job; last known: queued",
     ]
 
 

@@ -47,7 +47,7 @@
 #                               scheduler had requeued the job after it started
 #   term       TIME [KIND WORDS]   the job's wrapper received a SIGTERM, or another signal
 #                               that announces the end of the job
-#   reason     TIME KIND WORDS  why the job ended: cancelled, limit, cut, other
+#   reason     TIME KIND WORDS  why the job ended: killed, cancelled, limit, cut, unstarted, other
 
 . "$here/lib/scheduler_commands.sh"
 . "$here/lib/scheduler_job_name.sh"

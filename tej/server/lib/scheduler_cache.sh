@@ -96,7 +96,7 @@ load_listing() {
     {
         read -r time kind extent message
         [ "$time" != "$listed_at" ] || return 0
-        listed_at=$time listing_result=$kind listing_error=$message
+        listed_at=$time listing_result=$kind listing_error=$message node_queries=0
         # look_up ignores lines with the number of an older listing.
         listing_number=$((${listing_number:-0} + 1))
         while IFS='|' read -r item kind title listed_reason; do

@@ -118,7 +118,9 @@ derive_ended_state() {
             fi
             ;;
         queued)
-            if [ -e "$job/requeue" ]; then
+            if [ -e "$job/requeue" ] && [ -e "$job/kill" ]; then
+                end_requeued
+            elif [ -e "$job/requeue" ]; then
                 keep_last_state
                 state=queued note="$runtime $nid: requeued, and will run again from the start"
             else
@@ -127,6 +129,24 @@ derive_ended_state() {
             ;;
         *) record_cause ;;
     esac
+}
+
+# end_requeued: cancel the killed job, which has recorded the end of its first run and waits for a
+# second run. Records that the job was killed.
+end_requeued() {
+    if cancel_job; then
+        now=''
+        get_time
+        # A second run that has just started removes the file `finished`.
+        [ ! -s "$job/finished" ] || in_same_job put_first reason "$now killed"
+        ! read_end || {
+            # If the disk is full, the next request writes the file `reason`.
+            [ "$state" != '?' ] || state=killed
+            return 0
+        }
+    fi
+    keep_last_state
+    state=queued note="kill requested${by:+ by $by}, but $runtime $nid is still queued for a second run"
 }
 
 # record_cause: write the job's file `reason`, unless it exists.

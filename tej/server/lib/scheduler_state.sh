@@ -6,6 +6,8 @@
 # shellcheck shell=sh
 
 confirmation_delay=30 # minimum seconds between two queries that show that a job is gone
+max_node_queries=20   # queries about the nodes of gone jobs, for each listing
+node_queries=0        # such queries since the listing was loaded
 
 # runtime_derive_state: derive the state of a job whose own files do not determine it.
 runtime_derive_state() {
@@ -145,11 +147,13 @@ has_fallen_silent() {
 #   $heartbeat_overdue   the scheduler has not reported the end of this run of the job, and nothing
 #                        is known of its node
 #   $heartbeat_timeout   a node does not respond, so the job may run there, and a heartbeat may be
-#                        late
+#                        late. Or the limit of queries is reached (max_node_queries)
 set_silence() {
     silence=$heartbeat_timeout
     ! is_end_assumed "$listed_state" "$reason" || return 0
     [ "$listed_state" != unknown ] || ! is_end_assumed "$missed_state" "$missed_words" || return 0
+    [ "$node_queries" -lt "$max_node_queries" ] || return 0
+    node_queries=$((node_queries + 1))
     # After a second start, the scheduler names the nodes of the second run.
     node_id=$nid
     [ ! -e "$job/rerun" ] || case $nid in *\;*) node_id=";${nid#*;}" ;; *) node_id='' ;; esac
@@ -315,7 +319,12 @@ derive_gone_state() {
 # the job ended. If this client can create the file `claim`, the script has not started and can
 # no longer start. Otherwise the job is lost.
 mark_gone() {
-    if ! has_begun && in_same_job take_claim; then
+    if ! has_begun; then
+        in_same_job take_claim || {
+            # The wrapper has just created `claim`.
+            keep_last_state "$runtime no longer lists the job"
+            return 0
+        }
         record_cut_off "unstarted $runtime ${reason:+says }${reason:-no longer lists the job}"
     elif [ -f "$job/rerun" ]; then
         mark_lost "$runtime started the job a second time, tej did not run it again, and the first run recorded no end"

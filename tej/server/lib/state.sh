@@ -183,6 +183,7 @@ read_reason() {
     read -r _ kind note <"$job/reason"
     case $kind in
         cancelled) state=killed cut_off=other note="not by tej${note:+: $note}" ;;
+        killed) state=killed ;;
         limit) cut_off=limit ;;
         cut) cut_off=other ;;
         unstarted) state=killed note="not started: $note" ;;
