@@ -19,7 +19,7 @@ from tej.transport.connection import Address, Connection
 from tej.transport.io_timeout import IdleTimer, cut_off, no_exit_status
 from tej.transport.local_shortage import is_shortage
 from tej.transport.openssh_config import ConfigQuery, read_config
-from tej.transport.openssh_master import Master, master_pid
+from tej.transport.openssh_master import ALIVE_TIMEOUT, Master
 from tej.transport.openssh_mux import MuxClient, Refused, make_pipes
 from tej.transport.pipes import PipeProcess
 from tej.transport.pool import PooledTransport
@@ -136,13 +136,17 @@ class MasterConnection(Connection):
 
     def start(self, start: Start) -> MasterSession:
         limit = self.master.settings.io_timeout
+        # Without keep-alives, `ssh` may not notice a lost connection for 15 minutes.
+        patience = limit if self.master.is_kept_alive else self.master.timeout
         try:
             mux, pipes = self._early.pop()
         except IndexError:
             mux, pipes = self._request_session()
         with self._closing_on_error(pipes, mux):
-            self._wait_for_session(mux, IdleTimer(self.where, limit, start))
-        return MasterSession(self, mux, pipes, IdleTimer(self.where, limit, start))
+            self._wait_for_session(mux, IdleTimer(self.where, patience, start))
+            probe = MuxClient(str(self.master.path), self.master.timeout)
+        timer = IdleTimer(self.where, limit, start)
+        return MasterSession(self, mux, probe, pipes, timer)
 
     def _wait_for_session(self, mux: MuxClient, timer: IdleTimer) -> None:
         """Wait for a session; raise ConnectionFailed at the time limit of `timer`.
@@ -262,14 +266,17 @@ class MasterSession(PipeProcess):
         self,
         connection: MasterConnection,
         mux: MuxClient,
+        probe: MuxClient,
         pipes: list[int],
         timer: IdleTimer,
     ) -> None:
         stdin, stdout, stderr = pipes
         super().__init__(stdin, stdout, stderr, timer)
         self._connection = connection
-        self._path = connection.master.path
         self._mux = mux
+        # Without this second client, a ControlMaster that the user has started may exit
+        # as soon as its last session has ended, or remove its socket (`ssh -O stop`).
+        self._probe = probe
         self._idle = timer
 
     def wait(self) -> int:
@@ -302,14 +309,17 @@ class MasterSession(PipeProcess):
         )
         self.finished()
         self._mux.close()
+        self._probe.close()
 
     def close(self) -> None:
         self.finished()
         self._mux.close()
+        self._probe.close()
         self.release()
 
     def after_fork(self) -> None:
         self._mux.forget()
+        self._probe.forget()
         super().after_fork()
 
     def _no_status(self) -> ConnectionFailed:
@@ -332,8 +342,6 @@ class MasterSession(PipeProcess):
     def _has_master(self) -> bool:
         """Return whether the ControlMaster that has opened this session still runs."""
         try:
-            return master_pid(self._path) == self._mux.master_pid
+            return self._probe.pid(ALIVE_TIMEOUT) == self._mux.master_pid
         except OSError:
-            # A limit of this process is reached, so it cannot ask the ControlMaster.
-            # Assume the worse case: the connection was lost.
             return False

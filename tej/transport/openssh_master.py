@@ -28,6 +28,9 @@ logger = logging.getLogger("tej")
 
 ALIVE_TIMEOUT = 5.0
 
+_hung: dict[Path, int] = {}
+"""Process id of the user's ControlMaster that opened no session, for each socket."""
+
 
 def socket_path(config: SshConfig, number: int = 0) -> Path:
     """Return the socket path of tej's own ControlMaster.
@@ -60,6 +63,17 @@ def master_pid(path: Path) -> int | None:
 def is_alive(path: Path) -> bool:
     """Return whether a ControlMaster replies at `path`; see `master_pid`."""
     return master_pid(path) is not None
+
+
+def _is_usable(path: Path, *, may_start: bool) -> bool:
+    """Return whether to use the socket `path` of the user's own configuration.
+
+    `may_start` is whether a ControlMaster may be started there if none runs.
+    """
+    if path in _hung:
+        pid = master_pid(path)
+        return pid != _hung[path] and (may_start or pid is not None)
+    return may_start or is_alive(path)
 
 
 def stop_master(path: Path, *, replaced: int | None = None) -> bool:
@@ -142,8 +156,13 @@ class Master:
         self._lock = contextlib.ExitStack()
         """Holds the lock of `_exclusively` while `_login` is not None."""
         user_socket = None if number else config.user_socket
-        if user_socket and (config.makes_master or is_alive(user_socket)):
+        if user_socket and _is_usable(user_socket, may_start=config.makes_master):
             self.path, self.own = user_socket, False
+
+    @property
+    def is_kept_alive(self) -> bool:
+        """Whether `ssh` certainly notices a lost connection (ServerAliveInterval)."""
+        return self.own or self.config.first("serveraliveinterval") not in ("", "0")
 
     def ensure(self, *, again: bool = False) -> bool:
         """Log in if no ControlMaster runs; returns whether a ControlMaster was started.
@@ -198,6 +217,8 @@ class Master:
                 "The ControlMaster at %s does not respond: opening another connection",
                 self.path,
             )
+            if pid is not None:
+                _hung[self.path] = pid
             self.path, self.own = socket_path(self.config, self.number), True
 
     def _start(self, *, again: bool) -> LoginProcess:
@@ -223,6 +244,8 @@ class Master:
             if status == 0 and is_alive(self.path):
                 logger.debug("%s: logged in; master at %s", where, self.path)
                 return
+        # If tej cannot log in itself, the user's ControlMaster may work again later.
+        _hung.clear()
         # Most commands find a running ControlMaster, so the module for login errors is
         # imported only here.
         from tej.transport.openssh_failures import connection_error

@@ -91,8 +91,13 @@ class MuxClient:
         """Close this process's copy of the socket, without ending the connection."""
         self._socket.close()
 
-    def pid(self) -> int:
-        """Return the process id of the ControlMaster."""
+    def pid(self, timeout: float | None = None) -> int:
+        """Return the process id of the ControlMaster.
+
+        `timeout` replaces the time limit that began when this client connected.
+        """
+        if timeout is not None:
+            self._deadline = time.monotonic() + timeout
         self._send(ALIVE_CHECK, _integer(0))
         return _read_integers(self._receive(ALIVE), 2)[1]
 

@@ -298,6 +298,60 @@ def test_master_of_the_users_configuration_is_used(
         stop_master(path)
 
 
+def test_reply_is_complete_although_the_user_logs_out(
+    server: Sshd, connect: Connect, ssh_masters: Path
+) -> None:
+    """The user's ControlMaster exits as soon as its last session has ended."""
+    path = ssh_masters / "mine"
+    config = server.config(server.folder, f"ControlMaster auto\nControlPath {path}\n")
+    address = [f"{server.user}@{server.address}", "-p", str(server.port)]
+    with subprocess.Popen(
+        ["ssh", "-F", config, *address, "cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as session:
+        wait_until(lambda: is_alive(path))
+
+        def log_out() -> Iterator[bytes]:
+            assert session.stdin is not None
+            assert session.stdout is not None
+            session.stdin.close()
+            session.stdout.read()
+            yield b"1"
+
+        transport = connect(server.destination, config_file=config)
+        assert transport.run("cat", log_out()).stdout == b"1"
+        assert session.wait(60) == 0
+
+
+def test_frozen_master_of_the_user_is_replaced(
+    server: Sshd, connect: Connect, ssh_masters: Path
+) -> None:
+    """A ControlMaster without keep-alives does not notice that its connection is lost.
+
+    It still replies, but opens no session.
+    """
+    path = ssh_masters / "mine"
+    config = server.config(server.folder, f"ControlMaster auto\nControlPath {path}\n")
+    with Proxy(server.address, server.port) as proxy:
+        with server.known_hosts.open("a") as known_hosts:
+            known_hosts.write(server.known_as(server.address, proxy.port))
+        login = [f"{server.user}@{server.address}", "-p", str(proxy.port)]
+        subprocess.run(
+            ["ssh", "-F", config, "-MNf", *login], check=True, capture_output=True
+        )
+        try:
+            destination = f"{server.user}@{server.address}:{proxy.port}"
+            transport = connect(destination, config_file=config, timeout=3)
+            assert transport.run("printf 1").stdout == b"1"
+            proxy.freeze()
+            assert transport.run("printf 2").stdout == b"2"
+            assert proxy.connections == 2
+            stop_master(master_of(destination, config))
+        finally:
+            stop_master(path)
+
+
 def test_paramiko_is_used_for_what_ssh_cannot_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

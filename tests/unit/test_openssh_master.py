@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import subprocess
@@ -66,27 +65,20 @@ def test_connection_is_lost_if_its_master_exits(
     """Only a program that may have been sent again is reported as a lost connection."""
     time = SimulatedTime()
     monkeypatch.setattr(openssh, "time", time)
-    monkeypatch.setattr(openssh, "master_pid", lambda _: 7 if time.now < lives else 8)
+
+    def pid(_: float) -> int:
+        if time.now < lives:
+            return 7
+        raise ConnectionResetError
+
     session: Any = openssh.MasterSession.__new__(openssh.MasterSession)
     session._connection = SimpleNamespace(where="lab")
-    session._path = Path()
+    session._probe = SimpleNamespace(pid=pid)
     session._mux = SimpleNamespace(master_pid=7)
     failure = session._no_status()
     assert words in str(failure)
     assert time.now <= 0.35
     assert isinstance(failure.__cause__, EOFError) is (words == "was lost")
-
-
-def test_master_that_cannot_be_asked_counts_as_dead(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(_: Path) -> int:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(openssh, "master_pid", fail)
-    session: Any = openssh.MasterSession.__new__(openssh.MasterSession)
-    session._path = Path()
-    assert not session._has_master()
 
 
 def test_configuration_of_another_home_is_included(
