@@ -77,12 +77,12 @@ def test_killed_job_ends_when_nothing_runs(shell: Shell) -> None:
     wait_for_processes() { echo "wait $*"; [ -z "$left_here" ]; }; left_here=1; echo 5 >"$job/heartbeat"; touch -d "@$((now - 90))" "$job/heartbeat"; get_uptime() { uptime=$up; }; up=5
     echo "$now 5 me" >"$job/kill"; say() { listed_state=$1; derive_gone_state; echo "$state $note"; note=''; }
     say over; left_here=''; say unknown; touch -d "@$((now - 31))" "$job/missed"; up=85; say unknown
-    cut -d' ' -f2- "$job/finished"; ls "$job/claim" >/dev/null"""
+    cut -d' ' -f2- "$job/finished"; take_claim || echo 'cannot start'"""
     note = "slurm has ended the job, but some of its processes run on here"
     assert shell(lines).splitlines() == [
         *("wait 5 KILL", f"running {note}"),
         "running slurm no longer lists the job as active; checking again before the job counts as killed, after 90 seconds without a heartbeat",
-        *("wait 5 KILL", "killed ", "none 0 killed 0"),
+        *("wait 5 KILL", "killed ", "none 0 killed 0", "cannot start"),
     ]
 
 

@@ -241,8 +241,8 @@ launch() {
         # shellcheck disable=SC2034 # used by the runtimes
         why='' listing_result='' busy_awaited=0 retry_until='' has_waited=1
         # Do not start a job without its token in `spec`. If its files cannot be read, the job
-        # may already have been started.
-        [ -z "$native" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
+        # may already have been started. A job with a heartbeat was started.
+        [ -z "$native" ] && [ ! -f "$job/heartbeat" ] && [ ! -s "$job/finished" ] && [ -n "$spec" ] && can_read_facts || exit 0
         ! runtime_start || exit 0
         ! runtime_may_retry || exit 1
         end_unstarted "$why"

@@ -4,8 +4,10 @@
 
 # take_claim: create the file `claim` of $job. Returns 1 if the file exists. With `set -C`,
 # shells open a new file with O_EXCL, which is atomic. In jobs of older versions of tej, `claim`
-# is a directory.
+# is a directory. Also returns 1 if the job has a heartbeat: a wrapper creates `claim` before its
+# first heartbeat, so the server has deleted old files of a job that was started.
 take_claim() {
+    [ ! -f "$job/heartbeat" ] || return 1
     set -C
     { printf '' >"$job/claim"; } 2>/dev/null
     claim_status=$?
